@@ -1,0 +1,56 @@
+# Lithophone's tasks. `make run` and `make test` set everything up by themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.PHONY: run install test test-slow lint format golden train-tiny-smoke clean help
+
+help:            ## list the tasks
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+run: $(VENV)/.installed  ## set up and start the server; ARGS="--port 8123" passes options on
+	$(BIN)/lithophone serve $(ARGS)
+
+install: $(VENV)/.installed  ## set up alone
+
+test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+lint: $(VENV)/.dev-installed  ## ruff and pyright alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.dev-installed  ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+golden: $(VENV)/.dev-installed  ## renew the golden files after a wanted change of a format
+	$(BIN)/python -m pytest tests/http --update-golden
+
+train-tiny-smoke: $(VENV)/.dev-installed  ## two minutes of the recipe of the embedded checkpoint
+	$(BIN)/python -m examples.train_tiny smoke
+
+clean:           ## remove the environment
+	rm -rf $(VENV)
+
+# torch comes first and alone, so that its pinned build is there before anything else could ask for a newer one.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lithophone needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing torch and the rest (a few minutes, once) ..."
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev-installed: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@

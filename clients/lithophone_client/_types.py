@@ -1,0 +1,169 @@
+"""What the server answers, as frozen structs.
+
+The names are those on the wire, so code moves between this client and OpenAI's. All times are seconds from the start
+of the audio. Unknown fields are ignored, so a newer server works; a missing required field is an error.
+This module knows neither requests nor I/O.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class InputTokenDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the input tokens of a request came from."""
+
+    audio_tokens: int | None = None
+    text_tokens: int | None = None
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, tag="tokens", tag_field="type"):
+    """What a request used, counted in tokens of the model."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_token_details: InputTokenDetails | None = None
+
+
+class DurationUsage(msgspec.Struct, frozen=True, kw_only=True, tag="duration", tag_field="type"):
+    """What a request used, as seconds of audio."""
+
+    seconds: float
+
+
+Usage = TokenUsage | DurationUsage
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
+    """One output token, its UTF-8 bytes and the natural logarithm of its probability."""
+
+    token: str | None = None
+    bytes: tuple[int, ...] | None = None
+    logprob: float | None = None
+
+
+class Language(msgspec.Struct, frozen=True, kw_only=True):
+    """A language found in the audio, as an ISO-639-1 code."""
+
+    code: str
+
+
+class Transcription(msgspec.Struct, frozen=True, kw_only=True):
+    """The `json` answer. `logprobs` only when asked for, `languages` only from models that tell them."""
+
+    text: str
+    usage: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    languages: tuple[Language, ...] | None = None
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the transcript with its times and what the decoder thought of it."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """One word and its times."""
+
+    word: str
+    start: float
+    end: float
+
+
+class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
+    """The `verbose_json` answer. `language` is an English name; `words` is None unless asked for."""
+
+    language: str
+    duration: float
+    text: str
+    task: Literal["transcribe", "translate"] = "transcribe"
+    segments: tuple[Segment, ...] | None = None
+    words: tuple[Word, ...] | None = None
+    usage: Usage | None = None
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """The `json` answer of a translation: always English."""
+
+    text: str
+    usage: Usage | None = None
+
+
+class SpeakerSegment(
+    msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.segment", tag_field="type"
+):
+    """What one speaker said: in the `diarized_json` answer, and as an event of a diarized stream."""
+
+    id: str
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
+    """The `diarized_json` answer."""
+
+    duration: float
+    text: str
+    segments: tuple[SpeakerSegment, ...]
+    task: Literal["transcribe"] = "transcribe"
+    usage: Usage | None = None
+
+
+class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.delta", tag_field="type"):
+    """A piece of text, to be appended to the ones before."""
+
+    delta: str
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    segment_id: str | None = None
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.done", tag_field="type"):
+    """The last event: the whole text, which is the deltas joined."""
+
+    text: str
+    usage: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    languages: tuple[Language, ...] | None = None
+
+
+StreamEvent = TextDelta | SpeakerSegment | Done
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model the server offers. `created` is a Unix time in seconds."""
+
+    id: str
+    created: int
+    owned_by: str
+    object: Literal["model"] = "model"
+
+
+class ServerVad(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="server_vad", tag_field="type"
+):
+    """Cut the audio where the server hears no voice. A value left at None is the server's choice.
+
+    Attributes:
+        threshold: 0 to 1; the higher, the louder speech must be.
+        prefix_padding_ms: audio kept before the voice, in milliseconds.
+        silence_duration_ms: silence that ends a chunk, in milliseconds.
+    """
+
+    threshold: float | None = None
+    prefix_padding_ms: int | None = None
+    silence_duration_ms: int | None = None

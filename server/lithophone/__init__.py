@@ -1,0 +1,3 @@
+"""Lithophone: OpenAI's audio API in front of IBM Granite Speech."""
+
+__version__ = "0.1.0"

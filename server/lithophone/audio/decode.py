@@ -1,0 +1,381 @@
+"""Files in, 16 kHz mono PCM out, through one ffmpeg process per file that can reach nothing but that file.
+
+Owns the ffmpeg call, its limits and what its failures mean. Knows nothing of requests, windows or models.
+
+The process gets the open file as a descriptor (ffmpeg's `fd:` protocol, the only one it may use), the demuxer that
+`sniff` chose (the only one it may use), a list of audio decoders, an empty environment and resource limits. So a playlist
+is never followed, a QuickTime file's external references stay closed and no image or video is ever decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs]
+import msgspec
+
+from lithophone.audio.sniff import HEAD_BYTES, Container, id3_tag_bytes, sniff_container
+from lithophone.audio.waveform import (
+    SAMPLE_BYTES,
+    SAMPLE_RATE,
+    samples_in_pcm16,
+    seconds_from_samples,
+)
+from lithophone.errors import (
+    AudioTooLongError,
+    ConfigurationError,
+    NoAudioStreamError,
+    ServiceError,
+    UndecodableAudioError,
+)
+
+BLOCK_BYTES: Final = 65_536  # 2.048 s of PCM16
+REPORT_LINE_BYTES: Final = 4_096  # a line of ffmpeg's report beyond this is metadata, of no interest
+MAX_TAGS: Final = 8  # ID3v2 tags in a row
+STATED_TOLERANCE_SECONDS: Final = 1.0  # containers round, and count encoder padding
+MAX_ALLOCATION_BYTES: Final = 256 * 2**20  # one block within ffmpeg; the index of a day of audio fits
+
+DECODERS: Final = (
+    "aac,aac_latm,ac3,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,alac,amrnb,amrwb,eac3,flac,gsm,gsm_ms,"
+    "mp1,mp1float,mp2,mp2float,mp3,mp3float,opus,vorbis,wmav1,wmav2,wmapro,wmavoice,"
+    "pcm_alaw,pcm_bluray,pcm_dvd,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,"
+    "pcm_s24be,pcm_s24le,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8"
+)
+# One pass mixes down (centre and both sides at equal voice level, no LFE), resamples with soxr and rounds.
+MIX_AND_RESAMPLE: Final = f"aresample=osr={SAMPLE_RATE}:ochl=mono:osf=s16:resampler=soxr"
+
+
+class StoredFile(Protocol):
+    """An open binary file; `tempfile.SpooledTemporaryFile` and what `open(path, "rb")` returns are such."""
+
+    def flush(self) -> None:
+        """Writes what is buffered."""
+
+    def fileno(self) -> int:
+        """The descriptor; a `SpooledTemporaryFile` moves itself to disk for it."""
+        ...
+
+
+class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file may cost."""
+
+    max_audio_seconds: float = 7_200.0
+    decode_seconds: float = 900.0  # spent waiting for ffmpeg; the time the consumer takes does not count
+    stall_seconds: float = 30.0  # of that, without a new block
+    memory_bytes: int = 2 * 2**30  # address space of the process, where the system can limit it
+
+
+class PcmStream:
+    """PCM16 blocks of one file, in order; iterate once, with `async for`.
+
+    Attributes:
+        container: what the file is.
+        decoded_samples: samples handed out so far; after the last block, the length of the audio.
+    """
+
+    def __init__(self, process: Process, container: Container, limits: DecodeLimits) -> None:
+        self.container = container
+        self.decoded_samples = 0
+        self._process = process
+        self._limits = limits
+        self._seconds_left = limits.decode_seconds
+        self._received_bytes = 0
+        self._next_block = b""
+        self._report = StreamReport()
+        self._report_task = asyncio.create_task(self._read_report())
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """How long the container says it is, if it does; `decoded_samples` is the truth."""
+        return self._report.stated_seconds
+
+    @property
+    def decoded_seconds(self) -> float:
+        """How much audio was handed out so far."""
+        return seconds_from_samples(self.decoded_samples)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next block: `BLOCK_BYTES` of signed 16-bit little-endian mono samples, the last one shorter.
+
+        Raises:
+            AudioTooLongError: more audio than `max_audio_seconds`.
+            UndecodableAudioError: ffmpeg died or made no progress.
+        """
+        block, self._next_block = self._next_block or await self._receive(), b""
+        if not block:
+            raise StopAsyncIteration
+        self.decoded_samples += samples_in_pcm16(len(block))
+        return block
+
+    async def open(self) -> None:
+        """Waits for the first block, so that a file that cannot be decoded at all fails here."""
+        self._next_block = await self._receive()
+
+    async def close(self) -> None:
+        """Kills ffmpeg if it still runs, and reaps it."""
+        _kill(self._process)
+        stdout = _stdout(self._process)
+        while await stdout.read(BLOCK_BYTES):  # a pipe that stays full would hold the transport open
+            pass
+        await self._exit()
+
+    async def _receive(self) -> bytes:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(min(self._limits.stall_seconds, self._seconds_left)):
+                block = await _read_block(_stdout(self._process))
+                if not block:
+                    await self._exit()
+        except TimeoutError:
+            raise UndecodableAudioError("Decoding the file took too long.", param="file") from None
+        self._seconds_left -= time.monotonic() - started
+        self._received_bytes += len(block)
+        failure = self._length_failure() or (None if block else self._end_failure())
+        if failure is not None:
+            raise failure
+        return block
+
+    async def _exit(self) -> None:
+        await asyncio.wait(
+            (self._report_task,)
+        )  # awaiting the task itself would pass a cancellation on to it
+        await self._process.wait()
+
+    def _length_failure(self) -> ServiceError | None:
+        allowed = self._limits.max_audio_seconds
+        received_seconds = seconds_from_samples(samples_in_pcm16(self._received_bytes))
+        if received_seconds <= allowed and not self._states_too_long():
+            return None
+        return AudioTooLongError(f"The audio is longer than the {allowed:g} seconds allowed.", param="file")
+
+    def _end_failure(self) -> ServiceError | None:
+        """What is wrong with a file whose output has ended; a truncated one keeps what came before the break."""
+        if self._received_bytes == 0:
+            return self._report.failure()
+        if self._process.returncode is not None and self._process.returncode < 0:
+            return UndecodableAudioError("The audio could not be decoded to its end.", param="file")
+        return None
+
+    def _states_too_long(self) -> bool:
+        allowed = self._limits.max_audio_seconds + STATED_TOLERANCE_SECONDS
+        return self._report.stated_seconds is not None and self._report.stated_seconds > allowed
+
+    async def _read_report(self) -> None:
+        """Follows ffmpeg's report to its end, which keeps the pipe from filling up."""
+        stderr = self._process.stderr
+        if stderr is None:
+            return
+        rest = b""
+        while chunk := await stderr.read(REPORT_LINE_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[:REPORT_LINE_BYTES]
+            for line in lines:
+                self._report.read_line(line.decode(errors="replace"))
+            if self._states_too_long():
+                _kill(self._process)
+
+
+class StreamReport:
+    """What ffmpeg's report says of the input. Its lines are read until the input is described; the rest is dropped.
+
+    Metadata is printed too, deeper indented, so a title cannot pass for a fact.
+
+    Attributes:
+        stated_seconds: the length the container states, if it does.
+        streams: the kind of each stream, as ffmpeg calls it: `Audio`, `Video`, `Subtitle`, ...
+    """
+
+    _DURATION = re.compile(r" {2}Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?),")
+    _STREAM = re.compile(r" {2}Stream #0:\d+.*?: (\w+): ")
+
+    def __init__(self) -> None:
+        self.stated_seconds: float | None = None
+        self.streams: list[str] = []
+        self._estimated = False
+        self._described = False
+
+    def read_line(self, line: str) -> None:
+        """Takes the next line."""
+        if self._described:
+            return
+        if "Estimating duration from bitrate" in line:
+            self._estimated = True
+        elif match := self._DURATION.match(line):
+            self._read_duration(match)
+        elif match := self._STREAM.match(line):
+            self.streams.append(match.group(1))
+        elif line.startswith(("Stream mapping:", "Output #0")):
+            self._described = True
+
+    def _read_duration(self, match: re.Match[str]) -> None:
+        """An estimate from the bit rate is no statement: it can be wrong by any factor."""
+        if not self._estimated:
+            hours, minutes, seconds = match.groups()
+            self.stated_seconds = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+    def failure(self) -> ServiceError:
+        """Why nothing was decoded."""
+        if self.streams and "Audio" not in self.streams:
+            return NoAudioStreamError("The file contains no audio stream.", param="file")
+        return UndecodableAudioError("The audio is corrupt, empty or in an unknown codec.", param="file")
+
+
+@cache
+def bundled_ffmpeg() -> str:
+    """Absolute path of the ffmpeg binary that imageio-ffmpeg carries or, if `IMAGEIO_FFMPEG_EXE` is set, that one.
+
+    Raises:
+        ConfigurationError: there is none for this platform.
+    """
+    try:
+        found = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        found = None
+    if found is None:
+        raise ConfigurationError("No ffmpeg: install imageio-ffmpeg as a wheel or set IMAGEIO_FFMPEG_EXE.")
+    return str(Path(found).resolve())
+
+
+@asynccontextmanager
+async def decode_audio(
+    file: StoredFile, *, limits: DecodeLimits | None = None, ffmpeg_path: str | None = None
+) -> AsyncGenerator[PcmStream]:
+    """Decodes the first audio stream of a file to 16 kHz mono PCM16, block by block.
+
+        async with decode_audio(upload.file, limits=limits) as stream:
+            async for block in stream:
+                ...
+        length = stream.decoded_samples
+
+    The file may hold any of `sniff.Container`, told by its bytes. ffmpeg runs no further ahead than a few blocks, so
+    memory stays flat at any length. Leaving the context, by any way, kills the process and reaps it.
+
+    Args:
+        file: a regular file, open for reading, all of it written. It must stay open and nobody else may read or write it
+            until the context is left; its position is moved. A `SpooledTemporaryFile` is rolled over to disk.
+        limits: length, time and memory.
+        ffmpeg_path: another ffmpeg binary than the bundled one.
+
+    Raises:
+        UnsupportedMediaError: on entry; not audio or video (415).
+        NoAudioStreamError: on entry; a container without sound (415).
+        UndecodableAudioError: on entry if no sample can be decoded, later if ffmpeg dies or stalls (400). A file that is
+            merely cut off or damaged further on ends early instead.
+        AudioTooLongError: on entry if the container says so, later if only the decoding shows it (413).
+        ConfigurationError: on entry; no ffmpeg binary.
+        ValueError: on entry; not a regular file.
+    """
+    limits = limits or DecodeLimits()
+    descriptor, container = await asyncio.to_thread(_inspect, file)
+    ffmpeg_path = ffmpeg_path or await asyncio.to_thread(bundled_ffmpeg)  # the first call tries the binary
+    process = await _start(ffmpeg_path, descriptor, container)
+    stream = PcmStream(process, container, limits)
+    try:
+        _limit_resources(process.pid, limits)
+        await stream.open()
+        yield stream
+    finally:
+        await stream.close()
+
+
+async def sniff_file(file: StoredFile) -> Container:
+    """The container of a file, without decoding it; the same demands and errors as `decode_audio`."""
+    _, container = await asyncio.to_thread(_inspect, file)
+    return container
+
+
+def _inspect(file: StoredFile) -> tuple[int, Container]:
+    """The descriptor, rewound, and what the file is."""
+    file.flush()
+    descriptor = file.fileno()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise ValueError("only a regular file can be decoded")
+    offset = 0
+    head = os.pread(descriptor, HEAD_BYTES, offset)
+    for _ in range(MAX_TAGS):
+        tag_bytes = id3_tag_bytes(head)
+        if not tag_bytes:
+            break
+        offset += tag_bytes
+        head = os.pread(descriptor, HEAD_BYTES, offset)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor, sniff_container(head, after_tags=offset > 0)
+
+
+def _arguments(descriptor: int, container: Container) -> list[str]:
+    demuxer = container.value
+    return [
+        *("-nostdin", "-hide_banner", "-nostats", "-loglevel", "info"),
+        *("-max_alloc", str(MAX_ALLOCATION_BYTES)),
+        *("-protocol_whitelist", "fd", "-format_whitelist", demuxer, "-codec_whitelist", DECODERS),
+        *("-threads", "1", "-f", demuxer, "-fd", str(descriptor), "-i", "fd:"),
+        *("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
+        *("-filter_threads", "1", "-af", MIX_AND_RESAMPLE),
+        *("-threads", "1", "-c:a", "pcm_s16le", "-f", "s16le", "pipe:1"),
+    ]
+
+
+async def _start(ffmpeg_path: str, descriptor: int, container: Container) -> Process:
+    return await asyncio.create_subprocess_exec(
+        ffmpeg_path,
+        *_arguments(descriptor, container),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        pass_fds=(descriptor,),
+        env={},
+        start_new_session=True,  # a process group of its own: killed as one, and no Ctrl-C from our terminal
+        limit=BLOCK_BYTES,
+    )
+
+
+def _limit_resources(pid: int, limits: DecodeLimits) -> None:
+    """No file written, bounded memory and CPU time. Set from outside: `preexec_fn` is unsafe beside threads."""
+    if sys.platform != "linux":
+        return
+    cpu_seconds = max(1, int(limits.decode_seconds))
+    with suppress(ProcessLookupError):
+        for kind, value in (
+            (resource.RLIMIT_AS, limits.memory_bytes),
+            (resource.RLIMIT_CPU, cpu_seconds),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            resource.prlimit(pid, kind, (value, value))
+
+
+def _kill(process: Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _stdout(process: Process) -> asyncio.StreamReader:
+    if process.stdout is None:
+        raise ValueError("the process was started without an output pipe")
+    return process.stdout
+
+
+async def _read_block(reader: asyncio.StreamReader) -> bytes:
+    """A full block, or whole samples of what is left of the output."""
+    try:
+        return await reader.readexactly(BLOCK_BYTES)
+    except asyncio.IncompleteReadError as end:
+        return end.partial[: len(end.partial) // SAMPLE_BYTES * SAMPLE_BYTES]

@@ -1,0 +1,1 @@
+"""Adapters between the engine and whatever runs a model."""

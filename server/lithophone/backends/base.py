@@ -1,0 +1,108 @@
+"""The contract between the engine and whatever runs a Granite model.
+
+Owns the request and result structs and the `Backend` protocol. Knows no torch, no queue and no wire format.
+A backend is used by one thread at a time; everything it is given and gives back is frozen and can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lithophone.granite.family import ModelSpec
+from lithophone.granite.prompts import Task
+from lithophone.granite.words import Word
+
+Samples = NDArray[np.float32]
+"""Mono waveform, float32 [samples] in [-1, 1], 16 kHz."""
+
+
+class RecognitionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One window of audio and what to do with it.
+
+    `temperature` 0 is greedy decoding; above, tokens are sampled from the distribution at that temperature.
+    """
+
+    samples: Samples
+    task: Task = Task()
+    temperature: float = 0.0
+
+
+class Token(msgspec.Struct, frozen=True):
+    """An emitted token: its id, the bytes it stands for, and its natural-log probability."""
+
+    id: int
+    text: str
+    logprob: float
+
+
+class Recognition(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model heard in one window.
+
+    Attributes:
+        text: The transcript, stripped, control tokens removed.
+        tokens: The emitted tokens without control tokens.
+        prompt_tokens: Text tokens of the prompt (audio placeholders not counted).
+        audio_tokens: Positions the audio took.
+        no_speech_probability: Probability, by the CTC head, that the window holds no label at all:
+            the product of the blank's probability over all frames.
+        truncated: The token limit ended the transcript, not the model.
+        interrupted: `interrupted()` ended the transcript; the text is not to be used.
+        words: The words of `text` with their times from the window's start; joined they are `text`.
+        passes: Passes of the language model this window took part in.
+        drafted_tokens: Guessed tokens the language model was asked to confirm.
+        accepted_tokens: Guessed tokens it confirmed.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    prompt_tokens: int
+    audio_tokens: int
+    no_speech_probability: float
+    truncated: bool = False
+    interrupted: bool = False
+    words: tuple[Word, ...] = ()
+    passes: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is loaded, for logs, `/ready` and `/v1/models`."""
+
+    spec: ModelSpec
+    model_id: str
+    device: str
+    dtype: str
+    weight_bytes: int
+    max_batch: int
+
+
+class Backend(Protocol):
+    """A loaded model."""
+
+    @property
+    def info(self) -> BackendInfo:
+        """What is loaded."""
+        ...
+
+    def recognise(
+        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
+    ) -> list[Recognition]:
+        """Transcribe up to `info.max_batch` windows, results in the order of the requests.
+
+        `interrupted` is asked between decoding steps; once it says yes the call returns soon, with results marked.
+        """
+        ...
+
+    def warm_up(self) -> None:
+        """Run once through every path, so that the first real request is as fast as the next."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. The backend is unusable afterwards."""
+        ...

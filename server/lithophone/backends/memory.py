@@ -1,0 +1,378 @@
+"""How much memory a model needs, and whether it is there, before any weight file is opened.
+
+Owns the estimate from a checkpoint's `config.json` (the model is built on torch's meta device, which allocates
+nothing), the check against what the machine has free, and the table of the whole family. Loads no weights.
+
+Formula: required = max(loading, serving).
+
+- serving = weights + activations + key-value cache + allowance for kernels' workspaces.
+- loading = weights + LoRA adapter + the largest matrix once more (a tensor being converted, or a merge in progress).
+
+transformers creates the model on the meta device and fills it tensor by tensor from memory-mapped safetensors, so
+loading holds no second copy. Measured with a 473 M model on a CPU: in the checkpoint's own dtype the weights stay
+file mappings (7 MB of anonymous memory); converted to float32 they are 1.8 GB anonymous beside 0.9 GB of mapped file,
+which the kernel drops when it needs the room.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    GraniteSpeech5ForCTC,
+    GraniteSpeechForConditionalGeneration,
+    GraniteSpeechPlusForConditionalGeneration,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from lithophone.backends.device import DTYPE_BYTES, DevicePlan, DtypeName, TorchFacts
+from lithophone.errors import CheckpointError, DoesNotFitError
+from lithophone.granite.family import FAMILY, Architecture, ModelSpec
+
+WINDOW_SECONDS = 30.0
+FRAMES_PER_SECOND = 50  # encoder frames of 20 ms
+PROMPT_TOKENS = 128  # instruction, template and keywords
+NEW_TOKENS = 512  # a window's transcript (about 200), or its words with their times
+LORA_RANK = 64
+LORA_TARGETS = ("q_proj", "v_proj")
+FLOAT32_BYTES = 4
+
+WORKSPACE_BYTES = 256 << 20
+"""For the workspaces of matrix libraries and the allocator's slack: an allowance, not a measurement."""
+
+SERVING_ALLOWANCE_BYTES = 768 << 20
+"""Upper bound of everything but weights for one 30 s window of any family member in any dtype (a test keeps it so)."""
+
+_CLASSES: Mapping[str, type[PreTrainedModel]] = {
+    Architecture.SPEECH.value: GraniteSpeechForConditionalGeneration,
+    Architecture.SPEECH_PLUS.value: GraniteSpeechPlusForConditionalGeneration,
+    Architecture.CTC.value: GraniteSpeech5ForCTC,
+}
+
+
+class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes a model needs in one dtype; `parameters` counts tied weights once and the merged adapter not at all."""
+
+    dtype: DtypeName
+    parameters: int
+    weights_bytes: int
+    activations_bytes: int
+    kv_cache_bytes: int
+    adapter_bytes: int = 0
+    largest_matrix_bytes: int = 0
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes beside the weights while it serves."""
+        return self.activations_bytes + self.kv_cache_bytes + WORKSPACE_BYTES
+
+    @property
+    def loading_bytes(self) -> int:
+        """Peak while it loads."""
+        return self.weights_bytes + self.adapter_bytes + self.largest_matrix_bytes
+
+    @property
+    def required_bytes(self) -> int:
+        """What has to be free before loading starts."""
+        return max(self.loading_bytes, self.weights_bytes + self.working_bytes)
+
+
+class DtypeFit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model needs in one dtype, and where that much is free; `fits_gpu` is None without a GPU to use."""
+
+    dtype: DtypeName
+    required_bytes: int
+    fits_cpu: bool
+    fits_gpu: bool | None
+
+
+class FitRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One family member of the fit table."""
+
+    model_id: str
+    parameters: int
+    fits: tuple[DtypeFit, ...]
+
+
+def load_config(checkpoint: str | Path) -> PreTrainedConfig:
+    """The configuration of a model folder or hub id.
+
+    Raises:
+        CheckpointError: there is none, or it is not a Granite Speech configuration.
+    """
+    auto: Any = AutoConfig  # only partly typed
+    try:
+        config: PreTrainedConfig = auto.from_pretrained(checkpoint, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint}: no usable config.json ({error})") from error
+    _model_class(config)
+    return config
+
+
+def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of a configuration without memory for its weights; takes 0.2 s for the 8B.
+
+    Raises:
+        CheckpointError: not a Granite Speech configuration.
+    """
+    with torch.device("meta"):
+        return _model_class(config)(config)
+
+
+def weight_bytes_from_config(config: PreTrainedConfig | str | Path, dtype: DtypeName) -> int:
+    """Bytes of parameters and buffers in `dtype`, tied weights counted once, LoRA merged.
+
+    Raises:
+        CheckpointError: not a Granite Speech configuration.
+    """
+    model = build_on_meta(_as_config(config))
+    return _weight_bytes(model, DTYPE_BYTES[dtype])
+
+
+def estimate_memory(
+    config: PreTrainedConfig | str | Path, dtype: DtypeName, *, batch: int = 1, new_tokens: int = NEW_TOKENS
+) -> MemoryEstimate:
+    """What a checkpoint needs to serve `batch` windows of 30 s at a time.
+
+    Args:
+        config: A configuration, a model folder or a hub id; with a folder, its `adapter_config.json` gives the
+            adapter's rank and targets.
+        dtype: Of the weights once loaded.
+        batch: Windows in one call.
+        new_tokens: Longest transcript of a window, in tokens.
+
+    Raises:
+        CheckpointError: not a Granite Speech configuration.
+    """
+    resolved: Any = _as_config(config)
+    model = build_on_meta(resolved)
+    item_bytes = DTYPE_BYTES[dtype]
+    rank, targets = _adapter_shape(config)
+    adapter_parameters = _adapter_parameters(model, rank, targets) if _has_adapter(resolved) else 0
+    return MemoryEstimate(
+        dtype=dtype,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_bytes=_weight_bytes(model, item_bytes),
+        activations_bytes=batch * _activation_bytes(resolved),
+        kv_cache_bytes=batch * _kv_cache_bytes(resolved, item_bytes, new_tokens),
+        adapter_bytes=adapter_parameters * item_bytes,
+        largest_matrix_bytes=max(parameter.numel() for parameter in model.parameters()) * item_bytes,
+    )
+
+
+def estimate_from_registry(spec: ModelSpec, dtype: DtypeName) -> MemoryEstimate:
+    """The same by parameter count alone, before even the configuration of a published model is fetched."""
+    weights = spec.parameters * DTYPE_BYTES[dtype]
+    margin = approximate_bytes(spec, dtype) - weights
+    return MemoryEstimate(
+        dtype=dtype,
+        parameters=spec.parameters,
+        weights_bytes=weights,
+        activations_bytes=max(0, margin - WORKSPACE_BYTES),
+        kv_cache_bytes=0,
+    )
+
+
+def budget_bytes(facts: TorchFacts, plan: DevicePlan) -> int:
+    """Bytes free for the model: what torch reports for the GPUs of the plan, or the CPU's available memory.
+
+    On unified memory torch's own figure counts, not a table of VRAM sizes. With CPU offload both are added.
+    """
+    gpus = sum(facts.gpus[index].budget_bytes for index in plan.gpu_indexes)
+    system = facts.cpu.available_bytes if plan.kind == "cpu" or plan.cpu_offload else 0
+    return gpus + system
+
+
+def check_fits(model_name: str, estimate: MemoryEstimate, facts: TorchFacts, plan: DevicePlan) -> None:
+    """Refuse a model that is larger than the memory that is free.
+
+    Raises:
+        DoesNotFitError: says what is needed, what is free and what would fit.
+    """
+    free = budget_bytes(facts, plan)
+    if estimate.required_bytes <= free:
+        return
+    raise DoesNotFitError(
+        f"{model_name} in {estimate.dtype} needs {format_gb(estimate.required_bytes)} "
+        f"({format_gb(estimate.weights_bytes)} of weights), but {format_gb(free)} is free {_where(plan)}. "
+        f"{_alternatives(model_name, estimate, free)}"
+    )
+
+
+def family_fit_table(facts: TorchFacts, plan: DevicePlan) -> tuple[FitRow, ...]:
+    """Every published family member in every dtype: what it needs, and whether the CPU and the plan's GPUs have it.
+
+    Approximate: weights by parameter count plus `SERVING_ALLOWANCE_BYTES`. `check_fits` is the exact answer.
+    """
+    gpu_free = budget_bytes(facts, plan) if plan.kind != "cpu" else None
+    return tuple(
+        FitRow(
+            model_id=spec.id,
+            parameters=spec.parameters,
+            fits=tuple(_dtype_fit(spec, dtype, facts.cpu.available_bytes, gpu_free) for dtype in DTYPE_BYTES),
+        )
+        for spec in FAMILY.values()
+    )
+
+
+def approximate_bytes(spec: ModelSpec, dtype: DtypeName) -> int:
+    """Weights of a family member plus a margin that grows with them up to the whole allowance."""
+    weights = spec.parameters * DTYPE_BYTES[dtype]
+    return weights + min(SERVING_ALLOWANCE_BYTES, WORKSPACE_BYTES + weights // 6)
+
+
+def format_gb(size_bytes: float) -> str:
+    """Decimal gigabytes, the unit of model sizes; megabytes below a tenth."""
+    if size_bytes < 1e8:
+        return f"{size_bytes / 1e6:.0f} MB"
+    return f"{size_bytes / 1e9:.1f} GB"
+
+
+def _dtype_fit(spec: ModelSpec, dtype: DtypeName, cpu_free: int, gpu_free: int | None) -> DtypeFit:
+    required = approximate_bytes(spec, dtype)
+    return DtypeFit(
+        dtype=dtype,
+        required_bytes=required,
+        fits_cpu=required <= cpu_free,
+        fits_gpu=None if gpu_free is None else required <= gpu_free,
+    )
+
+
+def _where(plan: DevicePlan) -> str:
+    if plan.kind == "cpu":
+        return "in system memory"
+    count = len(plan.gpu_indexes)
+    gpus = "on the GPU" if count == 1 else f"on {count} GPUs"
+    return f"{gpus} and in system memory" if plan.cpu_offload else gpus
+
+
+def _alternatives(model_name: str, estimate: MemoryEstimate, free: int) -> str:
+    smaller = [f"--dtype {dtype}" for dtype in _smaller_dtypes(estimate, free)]
+    members = [
+        f"{spec.id} ({'any dtype' if len(dtypes) == len(DTYPE_BYTES) else ', '.join(dtypes)})"
+        for spec in FAMILY.values()
+        if spec.id not in model_name and not spec.demonstration and (dtypes := _fitting_dtypes(spec, free))
+    ]
+    found = [*([f"this model with {' or '.join(smaller)}"] if smaller else []), *members]
+    return f"What would fit: {'; '.join(found)}." if found else "No model of the family would fit."
+
+
+def _smaller_dtypes(estimate: MemoryEstimate, free: int) -> list[DtypeName]:
+    size = DTYPE_BYTES[estimate.dtype]
+    fixed = estimate.working_bytes
+    return [
+        dtype
+        for dtype, other in DTYPE_BYTES.items()
+        if other < size and estimate.weights_bytes * other // size + fixed <= free
+    ]
+
+
+def _fitting_dtypes(spec: ModelSpec, free: int) -> list[DtypeName]:
+    return [dtype for dtype in DTYPE_BYTES if approximate_bytes(spec, dtype) <= free]
+
+
+def _as_config(config: PreTrainedConfig | str | Path) -> PreTrainedConfig:
+    return config if isinstance(config, PreTrainedConfig) else load_config(config)
+
+
+def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    model_class = _CLASSES.get(config.model_type)
+    if model_class is None:
+        known = ", ".join(_CLASSES)
+        raise CheckpointError(f"model_type {config.model_type!r} is not Granite Speech (which is {known})")
+    return model_class
+
+
+def _weight_bytes(model: PreTrainedModel, item_bytes: int) -> int:
+    """Parameters come without duplicates from torch; integer buffers keep their own size."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum(t.numel() * (item_bytes if t.is_floating_point() else t.element_size()) for t in tensors)
+
+
+def _has_adapter(config: Any) -> bool:
+    return bool(getattr(config, "has_lora_adapter", False))
+
+
+def _adapter_shape(checkpoint: PreTrainedConfig | str | Path) -> tuple[int, Sequence[str]]:
+    """Rank and targets from the folder's `adapter_config.json`, else those IBM published for 3.3."""
+    if not isinstance(checkpoint, PreTrainedConfig):
+        path = Path(checkpoint) / "adapter_config.json"
+        if path.is_file():
+            written = json.loads(path.read_text(encoding="utf-8"))
+            return int(written["r"]), tuple(written["target_modules"])
+    return LORA_RANK, LORA_TARGETS
+
+
+def _adapter_parameters(model: Any, rank: int, targets: Sequence[str]) -> int:
+    """LoRA adds [rank, in] and [out, rank] to each target (arXiv 2106.09685)."""
+    adapted = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in targets
+    ]
+    return sum(rank * (module.in_features + module.out_features) for module in adapted)
+
+
+def _activation_bytes(config: Any) -> int:
+    """Peak of intermediate tensors for one window: encoder, prompt pass or CTC logits, one at a time.
+
+    Everything counts as float32, whatever the weights: softmax and norms convert.
+    """
+    frames = int(WINDOW_SECONDS * FRAMES_PER_SECOND)
+    candidates = [_encoder_activations(config.encoder_config, frames)]
+    if hasattr(config, "text_config"):
+        candidates.append(_prompt_activations(config, frames))
+    else:
+        logit_frames = frames >> len(
+            config.encoder_config.subsample_layers
+        )  # each of these layers halves time
+        candidates.append(3 * logit_frames * config.vocab_size)  # logits, their softmax, and its copy
+    return max(candidates) * FLOAT32_BYTES
+
+
+def _encoder_activations(encoder: Any, frames: int) -> int:
+    """Elements alive inside one conformer block, at its attention (`modeling_granite_speech.py`).
+
+    Eight tensors of [frames, hidden] (block input, normed and padded input, q, k, v, copies), the relative position
+    table [context, context, head], and four of the scores [blocks, heads, context, context]. torch's profiler
+    measured 107 MB in float32 and 92 MB in bfloat16 for the 3.x/4.x encoder on a CPU; this gives 114 MB.
+    """
+    context = encoder.context_size
+    blocks = math.ceil(frames / context)
+    scores = blocks * encoder.num_attention_heads * context * context
+    head = getattr(encoder, "dim_head", None) or encoder.head_dim
+    return 8 * blocks * context * encoder.hidden_size + context * context * head + 4 * scores
+
+
+def _prompt_activations(config: Any, frames: int) -> int:
+    """Elements alive inside one decoder layer while it reads the prompt, plus the last position's logits.
+
+    Gate, up and their product of [tokens, ffn], and six of [tokens, hidden]: 94 MB with a cache of two layers for the
+    8B in float32, where the profiler measured 89 MB.
+    """
+    text = config.text_config
+    tokens = _audio_tokens(config, frames) + PROMPT_TOKENS
+    return tokens * (3 * text.intermediate_size + 6 * text.hidden_size) + 3 * text.vocab_size
+
+
+def _audio_tokens(config: Any, frames: int) -> int:
+    return math.ceil(frames / config.window_size) * (config.window_size // config.downsample_rate)
+
+
+def _kv_cache_bytes(config: Any, item_bytes: int, new_tokens: int) -> int:
+    """Keys and values of every layer for audio, prompt and transcript; a CTC model has none."""
+    if not hasattr(config, "text_config"):
+        return 0
+    text = config.text_config
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    tokens = _audio_tokens(config, int(WINDOW_SECONDS * FRAMES_PER_SECOND)) + PROMPT_TOKENS + new_tokens
+    return 2 * text.num_hidden_layers * text.num_key_value_heads * head * tokens * item_bytes

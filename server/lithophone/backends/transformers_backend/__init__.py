@@ -1,0 +1,1 @@
+"""Granite Speech through transformers: the adapter that runs the real models."""

@@ -1,0 +1,65 @@
+"""The `lithophone` command.
+
+Owns arguments and exit codes: 0 done, 2 refused with a reason. Imports torch only for the commands that need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from lithophone import __version__
+from lithophone.backends.rocm import read_startup_environment
+from lithophone.errors import StartupError
+from lithophone.logs import configure_logging
+from lithophone.settings import Settings, add_flags, read_settings
+
+EXIT_REFUSED = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the console script exits with what this returns."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = read_settings(vars(options), os.environ)
+        configure_logging(settings.log_level, settings.log_format)
+        os.environ.update(read_startup_environment(os.environ))  # torch reads them when it is imported
+        if options.command == "doctor":
+            return _doctor(settings, as_json=options.json)
+        return _serve(settings)
+    except StartupError as error:
+        print(f"lithophone: {error.message}", file=sys.stderr)
+        return EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lithophone",
+        description="Speech to text by IBM Granite behind OpenAI's audio API, on your own hardware.",
+    )
+    parser.add_argument("--version", action="version", version=f"lithophone {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    serve = commands.add_parser("serve", help="start the server", description="Start the server.")
+    add_flags(serve)
+    doctor = commands.add_parser(
+        "doctor",
+        help="show what this machine can run",
+        description="Show device, number formats, memory, and which models of the family fit.",
+    )
+    add_flags(doctor, ("device", "dtype"))
+    doctor.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _serve(settings: Settings) -> int:
+    from lithophone.app import serve  # noqa: PLC0415 - torch takes seconds to import
+
+    return serve(settings)
+
+
+def _doctor(settings: Settings, *, as_json: bool) -> int:
+    from lithophone import doctor  # noqa: PLC0415 - torch takes seconds to import
+
+    return doctor.run(device=settings.device, dtype=settings.dtype, as_json=as_json)

@@ -1,0 +1,216 @@
+"""Every error Lithophone raises on purpose, in one tree.
+
+LithophoneError
+├── StartupError                     the server cannot start as asked; the command line prints it and exits with 2
+│   ├── ConfigurationError           a setting has no meaning
+│   ├── DeviceUnavailableError       this torch cannot serve the device or dtype asked for
+│   ├── CheckpointError              the model folder or hub id cannot be used
+│   └── DoesNotFitError              the model is larger than the memory that is free
+└── ServiceError                     a request fails; carries what the wire needs
+    ├── InvalidRequestError          400
+    │   ├── UnsupportedParameterError    400, a parameter this server or model does not honour
+    │   └── UndecodableAudioError        400, audio by its bytes, but broken
+    ├── AuthenticationError          401
+    ├── NotFoundError                404
+    │   └── ModelNotFoundError           404, code `model_not_found`
+    ├── MethodNotAllowedError        405
+    ├── PayloadTooLargeError         413
+    │   └── AudioTooLongError            413
+    ├── UnsupportedMediaError        415, not audio at all
+    │   └── NoAudioStreamError           415, a container without sound
+    ├── OverloadedError              429, with Retry-After
+    ├── RequestCancelledError        499, the client left; nobody reads the answer
+    ├── InternalError                500, says nothing of the inside
+    └── UnavailableError             503
+        ├── LoadingError                 503, the model is not ready yet
+        └── DrainingError                503, the server is shutting down
+
+Importable from every layer; it imports nothing of Lithophone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LithophoneError(Exception):
+    """Root of the tree. The message is written for the person who reads it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class StartupError(LithophoneError):
+    """The server cannot start as asked."""
+
+
+class ConfigurationError(StartupError):
+    """A setting has no meaning, alone or beside another one."""
+
+
+class DeviceUnavailableError(StartupError):
+    """The installed torch cannot serve the device or dtype asked for."""
+
+
+class CheckpointError(StartupError):
+    """The model folder or hub id cannot be used."""
+
+
+class DoesNotFitError(StartupError):
+    """The model is larger than the memory that is free."""
+
+
+class ServiceError(LithophoneError):
+    """A request fails. `status`, `type`, `code` and `param` are what OpenAI's error object holds."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code if code is not None else self.default_code
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Response headers this error asks for."""
+        return {}
+
+
+class InvalidRequestError(ServiceError):
+    """The request cannot be understood or honoured."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class UnsupportedParameterError(InvalidRequestError):
+    """A known parameter that this server or the loaded model does not honour."""
+
+    default_code = "unsupported_parameter"
+
+
+class UndecodableAudioError(InvalidRequestError):
+    """The bytes look like audio and cannot be decoded."""
+
+    default_code = "invalid_audio"
+
+
+class AuthenticationError(ServiceError):
+    """No API key, or a wrong one."""
+
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 6750 asks for the scheme."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class NotFoundError(ServiceError):
+    """No such path or object."""
+
+    status = 404
+    type = "invalid_request_error"
+    default_code = "not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """The model is neither served nor an alias of one that is."""
+
+    default_code = "model_not_found"
+
+
+class MethodNotAllowedError(ServiceError):
+    """The path exists, the method does not."""
+
+    status = 405
+    type = "invalid_request_error"
+    default_code = "method_not_allowed"
+
+
+class PayloadTooLargeError(ServiceError):
+    """The upload is larger than the server allows."""
+
+    status = 413
+    type = "invalid_request_error"
+    default_code = "payload_too_large"
+
+
+class AudioTooLongError(PayloadTooLargeError):
+    """The audio lasts longer than the server allows."""
+
+    default_code = "audio_too_long"
+
+
+class UnsupportedMediaError(ServiceError):
+    """The bytes are not audio or video."""
+
+    status = 415
+    type = "invalid_request_error"
+    default_code = "unsupported_media"
+
+
+class NoAudioStreamError(UnsupportedMediaError):
+    """The container holds no audio stream."""
+
+    default_code = "no_audio_stream"
+
+
+class OverloadedError(ServiceError):
+    """The queue is full."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come back."""
+        return {"Retry-After": str(self.retry_after_seconds)}
+
+
+class RequestCancelledError(ServiceError):
+    """The client left before the answer."""
+
+    status = 499
+    type = "invalid_request_error"
+    default_code = "client_closed_request"
+
+
+class InternalError(ServiceError):
+    """Something of ours broke; the log has it under the request id."""
+
+    default_code = "internal_error"
+
+
+class UnavailableError(ServiceError):
+    """The server cannot answer now."""
+
+    status = 503
+    default_code = "unavailable"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """OpenAI's SDKs wait this long before they try again."""
+        return {"Retry-After": "1"}
+
+
+class LoadingError(UnavailableError):
+    """The model is not ready yet."""
+
+    default_code = "model_loading"
+
+
+class DrainingError(UnavailableError):
+    """The server is shutting down and takes no new work."""
+
+    default_code = "shutting_down"

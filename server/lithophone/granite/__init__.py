@@ -1,0 +1,1 @@
+"""What Granite Speech is, whoever runs it: the family, its prompts, features, labels and output."""

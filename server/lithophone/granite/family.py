@@ -1,0 +1,225 @@
+"""The Granite Speech family: what each model is and can do.
+
+Owns the frozen registry and how a checkpoint on disk is recognised as a member. Knows no torch, no files and no wire format.
+Figures: the models' cards; parameter counts were taken from the configurations built on the meta device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+import msgspec
+
+from lithophone.errors import CheckpointError
+
+
+class Architecture(Enum):
+    """Which transformers class runs the model; the values are its `model_type`."""
+
+    SPEECH = "granite_speech"
+    SPEECH_PLUS = "granite_speech_plus"
+    CTC = "granite_speech5_ctc"
+
+
+class PromptStyle(Enum):
+    """Which generation of instructions the model was trained on."""
+
+    V3_3 = "3.3"
+    V4_0 = "4.0"
+    V4_1 = "4.1"
+    PLUS = "plus"
+    NONE = "none"  # CTC models take no text
+
+
+LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "en": "English",
+        "fr": "French",
+        "de": "German",
+        "es": "Spanish",
+        "pt": "Portuguese",
+        "ja": "Japanese",
+        "it": "Italian",
+        "zh": "Chinese",
+    }
+)
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of the family.
+
+    `parameters` counts the LoRA adapter too. `max_window_seconds` is the longest stretch of audio the model hears at
+    once. `ctc_bias_seconds` is how late the CTC head fires behind the start of a word: measured on the demonstration
+    model; for the others what a trial on another small model of the family saw. `translations` are pairs of
+    ISO-639-1 codes (source, target).
+    """
+
+    id: str
+    hub_id: str | None
+    architecture: Architecture
+    prompt_style: PromptStyle
+    parameters: int
+    speech_languages: tuple[str, ...]
+    max_window_seconds: float = 30.0
+    ctc_bias_seconds: float = 0.05
+    created: int = 0
+    owned_by: str = "ibm-granite"
+    lora: bool = False
+    punctuates: bool = False
+    keywords: bool = False
+    speakers: bool = False
+    word_times: bool = False
+    translations: frozenset[tuple[str, str]] = frozenset()
+    demonstration: bool = False
+
+    @property
+    def translation_targets(self) -> tuple[str, ...]:
+        """Languages this model can translate into, sorted."""
+        return tuple(sorted({target for _, target in self.translations}))
+
+
+_FIVE = ("en", "fr", "de", "es", "pt")
+_SIX = (*_FIVE, "ja")
+
+
+def _to_and_from_english(sources: tuple[str, ...], targets: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    into_english = {(source, "en") for source in sources if source != "en"}
+    from_english = {("en", target) for target in targets if target != "en"}
+    return frozenset(into_english | from_english)
+
+
+_TRANSLATIONS_3_3 = _to_and_from_english(_FIVE, (*_FIVE, "ja", "zh"))
+_TRANSLATIONS_4 = _to_and_from_english(_SIX, (*_SIX, "it", "zh"))
+
+DEMONSTRATION_ID = "granite-speech-tiny"
+DEMONSTRATION_NOTE = (
+    "granite-speech-tiny is a demonstration model: it knows about 650 English words. "
+    "For real use start the server with --model granite-speech-3.3-2b (about 6 GB to download)."
+)
+
+_SPECS = (
+    ModelSpec(
+        id="granite-speech-3.3-2b",
+        hub_id="ibm-granite/granite-speech-3.3-2b",
+        architecture=Architecture.SPEECH,
+        prompt_style=PromptStyle.V3_3,
+        parameters=3_009_000_000,
+        speech_languages=_FIVE,
+        created=1_744_848_000,
+        lora=True,
+        translations=_TRANSLATIONS_3_3,
+    ),
+    ModelSpec(
+        id="granite-speech-3.3-8b",
+        hub_id="ibm-granite/granite-speech-3.3-8b",
+        architecture=Architecture.SPEECH,
+        prompt_style=PromptStyle.V3_3,
+        parameters=8_649_000_000,
+        speech_languages=_FIVE,
+        created=1_744_848_000,
+        lora=True,
+        translations=_TRANSLATIONS_3_3,
+    ),
+    ModelSpec(
+        id="granite-4.0-1b-speech",
+        hub_id="ibm-granite/granite-4.0-1b-speech",
+        architecture=Architecture.SPEECH,
+        prompt_style=PromptStyle.V4_0,
+        parameters=2_313_000_000,
+        speech_languages=_SIX,
+        created=1_772_000_000,
+        keywords=True,
+        translations=_TRANSLATIONS_4,
+    ),
+    ModelSpec(
+        id="granite-speech-4.1-2b",
+        hub_id="ibm-granite/granite-speech-4.1-2b",
+        architecture=Architecture.SPEECH,
+        prompt_style=PromptStyle.V4_1,
+        parameters=2_313_000_000,
+        speech_languages=_SIX,
+        created=1_777_000_000,
+        punctuates=True,
+        keywords=True,
+        translations=_TRANSLATIONS_4,
+    ),
+    ModelSpec(
+        id="granite-speech-4.1-2b-plus",
+        hub_id="ibm-granite/granite-speech-4.1-2b-plus",
+        architecture=Architecture.SPEECH_PLUS,
+        prompt_style=PromptStyle.PLUS,
+        parameters=2_112_000_000,
+        speech_languages=_FIVE,
+        created=1_777_000_000,
+        speakers=True,
+        word_times=True,
+    ),
+    ModelSpec(
+        id="granite-speech-5.0-470m-turboctc",
+        hub_id="ibm-granite/granite-speech-5.0-470m-turboctc",
+        architecture=Architecture.CTC,
+        prompt_style=PromptStyle.NONE,
+        parameters=473_000_000,
+        speech_languages=("en",),
+        created=1_790_000_000,
+    ),
+    ModelSpec(
+        id=DEMONSTRATION_ID,
+        hub_id=None,
+        architecture=Architecture.SPEECH,
+        prompt_style=PromptStyle.V3_3,
+        parameters=4_600_000,
+        speech_languages=("en",),
+        created=1_795_000_000,
+        owned_by="lithophone",
+        demonstration=True,
+    ),
+)
+
+FAMILY: Mapping[str, ModelSpec] = MappingProxyType({spec.id: spec for spec in _SPECS})
+
+
+class CheckpointTraits(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of a checkpoint's `config.json` that tell the members apart."""
+
+    model_type: str
+    has_lora_adapter: bool = False
+    text_hidden_size: int | None = None
+
+
+def find_spec(name: str) -> ModelSpec | None:
+    """The member called `name`: its id or its hub id, whatever the case."""
+    wanted = name.lower().removesuffix("/")
+    return next((spec for spec in _SPECS if wanted in {spec.id, (spec.hub_id or "").lower()}), None)
+
+
+def identify(name: str, traits: CheckpointTraits) -> ModelSpec:
+    """The member a checkpoint is, by the last part of its name where that says it, else by its shape.
+
+    Raises:
+        CheckpointError: no member of the family has this `model_type`.
+    """
+    leaf = name.rstrip("/").rsplit("/", 1)[-1].lower()
+    named = next((spec for spec in sorted(_SPECS, key=lambda s: -len(s.id)) if spec.id in leaf), None)
+    if named is not None and named.architecture.value == traits.model_type:
+        return named
+    return _by_shape(traits)
+
+
+def _by_shape(traits: CheckpointTraits) -> ModelSpec:
+    members = [
+        spec for spec in _SPECS if spec.architecture.value == traits.model_type and not spec.demonstration
+    ]
+    if not members:
+        known = ", ".join(sorted({spec.architecture.value for spec in _SPECS}))
+        raise CheckpointError(
+            f"model_type {traits.model_type!r} is not a Granite Speech model this server runs (it runs: {known})"
+        )
+    if traits.model_type == Architecture.SPEECH.value:
+        if traits.has_lora_adapter:
+            large = traits.text_hidden_size is not None and traits.text_hidden_size > 2048
+            return FAMILY["granite-speech-3.3-8b" if large else "granite-speech-3.3-2b"]
+        return FAMILY["granite-speech-4.1-2b"]
+    return members[0]

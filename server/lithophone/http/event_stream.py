@@ -1,0 +1,44 @@
+"""A response of server-sent events that owns what produces them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from litestar import Response
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Scope, Send
+
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class EventStream(Response[bytes]):
+    """Sends `events`; afterwards, however it ends, closes them and then `resources`.
+
+    Litestar's own stream leaves a generator that waits at a `yield` to the garbage collector when the client goes, and
+    never closes one that was not started.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None], resources: AsyncExitStack) -> None:
+        super().__init__(b"", media_type="text/event-stream", headers=HEADERS)
+        self._events = events
+        self._resources = resources
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        """What Litestar calls to send the response; all it could add is known here already."""
+        return _OwningStream(self._events, self._resources)
+
+
+class _OwningStream(ASGIStreamingResponse):
+    def __init__(self, events: AsyncGenerator[bytes, None], resources: AsyncExitStack) -> None:
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - the base leaves the iterator's items open
+            iterator=events, media_type="text/event-stream", headers=HEADERS
+        )
+        self._events = events
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._resources, aclosing(self._events):
+            await super().__call__(scope, receive, send)

@@ -1,0 +1,180 @@
+"""What `/schema` says beyond what Litestar sees in the handlers.
+
+Owns the description of the multipart form, of the formats of the answer, and of the error shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from litestar import Response, Router
+from litestar.exceptions import NotFoundException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+)
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+
+from lithophone import __version__
+from lithophone.http.forms import Granularity, Include, ResponseFormat
+from lithophone.http.wire import ErrorEnvelope, Transcription, VerboseTranscription
+
+BEARER = "bearer"
+
+
+def _error(description: str) -> ResponseSpec:
+    return ResponseSpec(ErrorEnvelope, description=description, generate_examples=False)
+
+
+UNAVAILABLE_RESPONSES = {
+    500: _error("Something went wrong in the server"),
+    503: _error("The model is loading, or the server is shutting down"),
+}
+
+ERROR_RESPONSES = {
+    400: _error("The request cannot be understood or honoured; `param` names the field"),
+    401: _error("No API key, or a wrong one"),
+    404: _error("No such model"),
+    413: _error("The upload is too large or too long"),
+    415: _error("The file is not audio, or has none in it"),
+    429: _error("The queue is full; see Retry-After"),
+    **UNAVAILABLE_RESPONSES,
+}
+
+TRANSCRIPTION_RESPONSES = {
+    200: ResponseSpec(
+        Transcription | VerboseTranscription,
+        description="The transcript in the `response_format` asked for",
+        generate_examples=False,
+    )
+}
+
+_OTHER_FORMATS = {
+    "text/plain": "`response_format=text`: the transcript and one newline",
+    "application/x-subrip": "`response_format=srt`",
+    "text/vtt": "`response_format=vtt`",
+    "text/event-stream": (
+        "`stream=true`: events `transcript.text.delta` and `transcript.text.done`, each one line of JSON, then `[DONE]`; "
+        "after a failure, an `error` event with the error object instead"
+    ),
+}
+
+
+def _text(description: str, choices: type[StrEnum] | None = None, default: str | None = None) -> Schema:
+    return Schema(
+        type=OpenAPIType.STRING,
+        description=description,
+        enum=None if choices is None else [choice.value for choice in choices],
+        default=default,
+    )
+
+
+def _list(description: str, choices: type[StrEnum] | None = None) -> Schema:
+    items = Schema(
+        type=OpenAPIType.STRING, enum=None if choices is None else [choice.value for choice in choices]
+    )
+    return Schema(type=OpenAPIType.ARRAY, items=items, description=description)
+
+
+_SERVER_VAD = Schema(
+    type=OpenAPIType.OBJECT,
+    properties={
+        "type": Schema(type=OpenAPIType.STRING, const="server_vad"),
+        "threshold": Schema(type=OpenAPIType.NUMBER, minimum=0, maximum=1),
+        "prefix_padding_ms": Schema(type=OpenAPIType.INTEGER, minimum=0),
+        "silence_duration_ms": Schema(type=OpenAPIType.INTEGER, minimum=0),
+    },
+    required=["type"],
+)
+
+FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
+    {
+        "file": Schema(
+            type=OpenAPIType.STRING,
+            format=OpenAPIFormat.BINARY,
+            description="Audio, or video with sound; the format is told by the bytes",
+        ),
+        "model": _text("An id from `/v1/models`; OpenAI's names are aliases"),
+        "language": _text("ISO-639-1 code of what is spoken"),
+        "languages[]": _list("As `language`; one at most"),
+        "prompt": _text("Not supported"),
+        "keywords[]": _list("Not supported"),
+        "response_format": _text(
+            "`diarized_json` is not supported", ResponseFormat, ResponseFormat.JSON.value
+        ),
+        "temperature": Schema(
+            type=OpenAPIType.NUMBER,
+            minimum=0,
+            maximum=1,
+            default=0,
+            description="0 is greedy, above it samples",
+        ),
+        "timestamp_granularities[]": _list("With `verbose_json`; `word` is not supported", Granularity),
+        "include[]": _list("`logprobs` with `json`, whole or streamed", Include),
+        "stream": Schema(
+            type=OpenAPIType.BOOLEAN, default=False, description="Server-sent events; with `json` or `text`"
+        ),
+        "chunking_strategy": Schema(
+            one_of=[Schema(type=OpenAPIType.STRING, const="auto"), _SERVER_VAD],
+            description="`auto` normalises the loudness first; `server_vad` is not supported",
+        ),
+        "known_speaker_names[]": _list("Not supported"),
+        "known_speaker_references[]": _list("Not supported"),
+    }
+)
+
+
+@dataclass
+class TranscriptionOperation(Operation):
+    """The operation with its form, which the handler reads itself, and the formats beside JSON."""
+
+    def __post_init__(self) -> None:
+        form = Schema(
+            type=OpenAPIType.OBJECT,
+            properties=dict(FORM_FIELDS),
+            required=["file", "model"],
+            additional_properties=False,
+        )
+        self.request_body = RequestBody(
+            content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
+        )
+        success = (self.responses or {}).get("200")
+        if isinstance(success, OpenAPIResponse) and success.content is not None:
+            for media_type, description in _OTHER_FORMATS.items():
+                success.content[media_type] = OpenAPIMediaType(schema=_text(description))
+
+
+def _no_html_404(response: Response[Any]) -> Response[Any]:
+    """Litestar answers unknown paths under `/schema` with a page of its own."""
+    if response.status_code == NotFoundException.status_code:
+        raise NotFoundException
+    return response
+
+
+def openapi_config() -> OpenAPIConfig:
+    """`/schema` serves the description as JSON."""
+    return OpenAPIConfig(
+        title="Lithophone",
+        version=__version__,
+        description="OpenAI's audio API in front of IBM Granite Speech.",
+        openapi_router=Router(
+            "/schema", route_handlers=[], include_in_schema=False, after_request=_no_html_404
+        ),
+        render_plugins=[JsonRenderPlugin(path="/")],
+        use_handler_docstrings=True,
+        components=Components(
+            security_schemes={BEARER: SecurityScheme(type="http", scheme="bearer", description="An API key")}
+        ),
+    )

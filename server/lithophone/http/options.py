@@ -1,0 +1,41 @@
+"""What the HTTP layer is told when it is built.
+
+Owns its options. Reads no environment and no file: settings do.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from lithophone.audio.decode import DecodeLimits
+
+FORM_OVERHEAD_BYTES = 1 << 20
+"""Room beside the audio for text fields and part headers."""
+
+
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and keys.
+
+    Attributes:
+        api_keys: Who may use `/v1`; empty: everybody.
+        max_upload_bytes: Size of the audio file.
+        max_audio_seconds: Length of the audio once it is decoded.
+        decode_stall_seconds: How long a file may keep the decoder busy without yielding audio.
+        upload_idle_seconds: How long an upload may stand still. It holds one of the engine's places meanwhile.
+    """
+
+    api_keys: tuple[str, ...] = ()
+    max_upload_bytes: int = 512 << 20
+    max_audio_seconds: float = 4 * 3600.0
+    decode_stall_seconds: float = 30.0
+    upload_idle_seconds: float = 30.0
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Size of a whole request body."""
+        return self.max_upload_bytes + FORM_OVERHEAD_BYTES
+
+    @property
+    def decode_limits(self) -> DecodeLimits:
+        """What decoding one file may cost."""
+        return DecodeLimits(max_audio_seconds=self.max_audio_seconds, stall_seconds=self.decode_stall_seconds)

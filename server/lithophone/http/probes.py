@@ -1,0 +1,72 @@
+"""`/health`, `/ready`, and a word of welcome on `/`. They need no API key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.di import NamedDependency
+from litestar.enums import MediaType
+
+from lithophone.engine.engine import Engine, EngineState
+from lithophone.errors import DrainingError, LoadingError
+from lithophone.http.openapi import UNAVAILABLE_RESPONSES
+from lithophone.http.wire import Health, Readiness
+
+WELCOME = """\
+Lithophone: OpenAI's audio API in front of IBM Granite Speech.
+
+  curl {base_url}v1/audio/transcriptions -F file=@recording.wav -F model={model}
+
+Model: {model}
+State: {state}
+API description: {base_url}schema
+"""
+
+
+@get("/health", operation_id="health", summary="Is the process alive?", sync_to_thread=False)
+def health() -> Health:
+    """Always `ok`, whatever the model does."""
+    return Health()
+
+
+@get(
+    "/ready",
+    operation_id="ready",
+    summary="Can a model answer?",
+    sync_to_thread=False,
+    responses=UNAVAILABLE_RESPONSES,
+)
+def ready(engine: NamedDependency[Engine]) -> Readiness:
+    """200 if a transcription would be answered (an unloaded model loads on demand), else 503 with the reason."""
+    require_ready(engine.state, engine.failure)
+    return Readiness(
+        state=engine.state.value,
+        model=engine.model_id,
+        device=None if engine.info is None else engine.info.device,
+        dtype=None if engine.info is None else engine.info.dtype,
+    )
+
+
+@get("/", include_in_schema=False, media_type=MediaType.TEXT, sync_to_thread=False)
+def welcome(request: Request[Any, Any, Any], engine: NamedDependency[Engine]) -> str:
+    """For the person who opens the address in a browser."""
+    return WELCOME.format(base_url=request.base_url, model=engine.model_id, state=engine.state.value)
+
+
+def require_ready(state: EngineState, failure: str | None) -> None:
+    """Check that a transcription would be answered.
+
+    Raises:
+        LoadingError: the model is not there yet, or cannot be loaded.
+        DrainingError: the server is shutting down.
+    """
+    match state:
+        case EngineState.READY | EngineState.IDLE:
+            return
+        case EngineState.LOADING:
+            raise LoadingError("The model is still loading.")
+        case EngineState.FAILED:
+            raise LoadingError(f"The model could not be loaded: {failure}", code="model_failed")
+        case EngineState.DRAINING | EngineState.STOPPED:
+            raise DrainingError("The server is shutting down.")

@@ -1,0 +1,53 @@
+"""A transcription as server-sent events.
+
+Owns the bytes of the stream: one line of JSON an event, ended by `[DONE]` if all went well.
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET
+
+from lithophone.engine.transcript import Segment, Transcript
+from lithophone.http.render.documents import (
+    detected_languages,
+    token_logprobs,
+    token_usage,
+    transcript_logprobs,
+)
+from lithophone.http.wire import ErrorEnvelope, TextDelta, TextDone
+
+DONE = b"data: [DONE]\n\n"
+
+# Line ends to Python's str.splitlines, which simple clients use; JSON may carry them as escapes.
+_LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029")
+
+
+def delta_event(segment: Segment, *, logprobs: bool) -> bytes:
+    """`transcript.text.delta`: what the segment adds."""
+    delta = TextDelta(delta=segment.delta, logprobs=token_logprobs(segment.tokens) if logprobs else UNSET)
+    return _event(delta)
+
+
+def done_event(transcript: Transcript, *, logprobs: bool) -> bytes:
+    """`transcript.text.done`: the whole."""
+    done = TextDone(
+        text=transcript.text,
+        usage=token_usage(transcript.usage),
+        languages=detected_languages(transcript),
+        logprobs=transcript_logprobs(transcript) if logprobs else UNSET,
+    )
+    return _event(done)
+
+
+def error_event(error: ErrorEnvelope) -> bytes:
+    """`error`: the stream ends after it, without `[DONE]`. OpenAI's SDKs raise when they read its data."""
+    return b"event: error\n" + _event(error)
+
+
+def _event(data: msgspec.Struct) -> bytes:
+    line = msgspec.json.encode(data)
+    for end, escape in _LINE_ENDS:
+        line = line.replace(end, escape)
+    return b"data: " + line + b"\n\n"

@@ -1,0 +1,172 @@
+"""What goes over the wire, name for name as OpenAI's SDK types have it.
+
+Owns the response structs; no other layer knows them. A field that is `UNSET` is left out of the JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's error object."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True):
+    """Body of every answer that is not a success."""
+
+    error: ErrorBody
+
+
+class InputTokenDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What the input tokens were."""
+
+    audio_tokens: int
+    text_tokens: int
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens in and out."""
+
+    type: Literal["tokens"] = "tokens"
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_token_details: InputTokenDetails
+
+
+class DurationUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Length of the audio."""
+
+    type: Literal["duration"] = "duration"
+    seconds: float
+
+
+class Logprob(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, its UTF-8 bytes as numbers, and its natural-log probability."""
+
+    token: str
+    bytes: tuple[int, ...]
+    logprob: float
+
+
+class Language(msgspec.Struct, frozen=True, kw_only=True):
+    """An ISO-639-1 code."""
+
+    code: str
+
+
+class Transcription(msgspec.Struct, frozen=True, kw_only=True):
+    """`response_format=json`."""
+
+    text: str
+    usage: TokenUsage
+    languages: tuple[Language, ...]
+    logprobs: tuple[Logprob, ...] | UnsetType = UNSET
+
+
+class VerboseSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment of `verbose_json`. `seek` is where its audio begins, in Whisper's frames of 10 ms."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class VerboseWord(msgspec.Struct, frozen=True, kw_only=True):
+    """A word of `verbose_json`, in seconds from the start of the recording."""
+
+    word: str
+    start: float
+    end: float
+
+
+class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
+    """`response_format=verbose_json`. `language` is the English name in lower case, as OpenAI writes it."""
+
+    task: Literal["transcribe"] = "transcribe"
+    language: str
+    duration: float
+    text: str
+    segments: tuple[VerboseSegment, ...]
+    usage: DurationUsage
+    words: tuple[VerboseWord, ...] | UnsetType = UNSET
+
+
+class TextDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """Event: more of the text."""
+
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    delta: str
+    logprobs: tuple[Logprob, ...] | UnsetType = UNSET
+
+
+class TextDone(msgspec.Struct, frozen=True, kw_only=True):
+    """Event: the whole text, which is the deltas joined."""
+
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+    text: str
+    usage: TokenUsage
+    languages: tuple[Language, ...]
+    logprobs: tuple[Logprob, ...] | UnsetType = UNSET
+
+
+class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What OpenAI's model object has no field for.
+
+    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it.
+    """
+
+    alias_of: str | None
+    aliases: tuple[str, ...]
+    languages: tuple[str, ...]
+    parameters: int
+    note: str | None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model, or an alias of one."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    lithophone: ModelDetails
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """The served model first, then its aliases."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Model, ...]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """A transcription would be answered. `device` and `dtype` are null while the model is unloaded."""
+
+    status: Literal["ready"] = "ready"
+    state: str
+    model: str
+    device: str | None
+    dtype: str | None

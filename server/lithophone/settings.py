@@ -1,0 +1,158 @@
+"""What can be set from outside, and where it is read from.
+
+Each setting is an environment variable `LITHOPHONE_NAME` and a flag `--name` of the same name; the flag wins. Only the
+command line and the app know this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from lithophone.errors import ConfigurationError
+
+PREFIX = "LITHOPHONE_"
+CLIENT_VARIABLES = frozenset(
+    {"LITHOPHONE_URL", "LITHOPHONE_API_KEY"}
+)  # set for client programs on the same machine
+MIB = 1024 * 1024
+
+
+def _doc(text: str, **limits: Any) -> Meta:
+    return Meta(description=text, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting with its default. Descriptions are shown by `--help` and in the README."""
+
+    model: Annotated[
+        str, _doc("model to serve: an id of the family, a hub id, or a folder with a checkpoint")
+    ] = "granite-speech-tiny"
+    device: Annotated[Literal["auto", "cpu", "cuda", "rocm"], _doc("what to run on")] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "float16", "bfloat16"], _doc("number format of weights and arithmetic")
+    ] = "auto"
+    cpu_offload: Annotated[
+        bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
+    ] = False
+    host: Annotated[str, _doc("address to listen on; 0.0.0.0 opens the server to the network")] = "127.0.0.1"
+    port: Annotated[int, _doc("port to listen on; 0 takes a free one", ge=0, le=65_535)] = 8000
+    api_keys: Annotated[
+        tuple[str, ...], _doc("comma-separated keys; with any set, /v1 asks for one as bearer token")
+    ] = ()
+    max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
+    max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
+    max_requests: Annotated[
+        int, _doc("transcriptions running and waiting at once; more are answered 429", ge=1)
+    ] = 32
+    decode_stall_seconds: Annotated[
+        float, _doc("a file that yields no audio for this long is given up", gt=0)
+    ] = 30.0
+    upload_idle_seconds: Annotated[float, _doc("an upload may stand still this long", gt=0)] = 30.0
+    unload_after_seconds: Annotated[
+        float, _doc("idle time after which the model's memory is given back; 0 keeps it loaded", ge=0)
+    ] = 0.0
+    shutdown_grace_seconds: Annotated[
+        int, _doc("how long running requests may take to finish after SIGTERM", ge=0)
+    ] = 30
+    cpu_threads: Annotated[
+        int, _doc("threads for arithmetic on the CPU; 0 takes the cores allowed", ge=0)
+    ] = 0
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("least severe line logged")] = (
+        "info"
+    )
+    log_format: Annotated[Literal["console", "json"], _doc("how lines are logged")] = "console"
+
+
+class SettingField(msgspec.Struct, frozen=True):
+    """One setting as documentation and flags need it."""
+
+    name: str
+    type: Any
+    default: Any
+    description: str
+    choices: tuple[str, ...]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def default_text(self) -> str:
+        """The default as a person would type it."""
+        if self.default == ():
+            return ""
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+def setting_fields() -> tuple[SettingField, ...]:
+    """Every setting, in the order of the struct."""
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    schema = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    return tuple(
+        SettingField(
+            name, field.type, field.default, schema[name]["description"], tuple(schema[name].get("enum", ()))
+        )
+        for name, field in fields.items()
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
+    """A flag for every setting, or for those named. Flags not given stay unset, so that the environment is asked."""
+    for field in setting_fields():
+        if names is None or field.name in names:
+            parser.add_argument(
+                field.flag,
+                default=None,
+                metavar="{" + ",".join(field.choices) + "}" if field.choices else field.name.upper(),
+                help=f"{field.description} (default: {field.default_text or 'none'}; {field.variable})",
+            )
+
+
+def read_settings(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+    """Flags before environment before defaults.
+
+    Raises:
+        ConfigurationError: a value has no meaning, or a `LITHOPHONE_` variable is not a setting.
+    """
+    fields = {field.name: field for field in setting_fields()}
+    _check_variables(environment, {field.variable for field in fields.values()})
+    values: dict[str, Any] = {}
+    for field in fields.values():
+        source, text = field.flag, flags.get(field.name)
+        if text is None:
+            source, text = field.variable, environment.get(field.variable) or None
+        if text is not None:
+            values[field.name] = _convert(field, source, text)
+    return Settings(**values)
+
+
+def _convert(field: SettingField, source: str, text: str) -> Any:
+    if isinstance(field.default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return msgspec.convert(text, field.type, strict=False)
+    except msgspec.ValidationError as error:
+        hint = f" (one of {', '.join(field.choices)})" if field.choices else ""
+        raise ConfigurationError(f"{source}={text}: {error}{hint}") from None
+
+
+def _check_variables(environment: Mapping[str, str], known: set[str]) -> None:
+    known_or_clients = known | CLIENT_VARIABLES
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known_or_clients)
+    if unknown:
+        raise ConfigurationError(
+            f"{unknown[0]} is not a setting; the settings are {', '.join(sorted(known))}"
+        )

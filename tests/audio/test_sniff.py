@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lithophone.audio.sniff import HEAD_BYTES, Container, id3_tag_bytes, sniff_container
+from lithophone.errors import UndecodableAudioError, UnsupportedMediaError
+
+MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)  # MPEG-1 layer III, 128 kb/s, 44.1 kHz: 417 bytes
+MP3_V2_FRAME = b"\xff\xf3\x84\xc0" + bytes(188)  # MPEG-2 layer III, 64 kb/s, 24 kHz: 192 bytes
+LAYER_ONE_FRAME = b"\xff\xff\xc4\x00" + bytes(380)  # MPEG-1 layer I, 384 kb/s, 48 kHz: 384 bytes
+ADTS_FRAME = b"\xff\xf1\x50\x80\x06\x3f\xfc" + bytes(42)  # 49 bytes
+
+
+def tag(size: int, *, flags: int = 0) -> bytes:
+    lengths = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x04\0" + bytes([flags]) + lengths
+
+
+@pytest.mark.parametrize(
+    ("head", "container"),
+    [
+        (b"RIFF\0\0\0\0WAVEfmt ", Container.WAV),
+        (b"RIFX\0\0\0\0WAVEfmt ", Container.WAV),
+        (b"RF64\xff\xff\xff\xffWAVEds64", Container.WAV),
+        (b"BW64\xff\xff\xff\xffWAVEds64", Container.WAV),
+        (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", Container.W64),
+        (MP3_FRAME * 4, Container.MP3),
+        (MP3_V2_FRAME * 4, Container.MP3),
+        (LAYER_ONE_FRAME * 4, Container.MP3),
+        (MP3_FRAME, Container.MP3),
+        (b"junk of a broadcast" + MP3_FRAME * 4, Container.MP3),
+        (tag(20) + bytes(20) + MP3_FRAME * 4, Container.MP3),
+        (tag(20) + bytes(20) + bytes(500) + MP3_FRAME * 4, Container.MP3),
+        (tag(10**6) + bytes(HEAD_BYTES), Container.MP3),
+        (tag(20) + bytes(20) + b"fLaC\0", Container.FLAC),
+        (tag(5) + bytes(5) + tag(7) + bytes(7) + b"fLaC\0", Container.FLAC),
+        (tag(20) + bytes(20) + ADTS_FRAME * 4, Container.ADTS),
+        (ADTS_FRAME * 4, Container.ADTS),
+        (b"fLaC\0\0\0\x22", Container.FLAC),
+        (b"OggS\0\x02", Container.OGG),
+        (b"\0\0\0\x1cftypM4A ", Container.MP4),
+        (b"\0\0\0\x14ftypqt  ", Container.MP4),
+        (b"\0\0\0\x18ftyp3gp4", Container.MP4),
+        (b"\0\0\0\x08wide\0\0\0\0mdat", Container.MP4),
+        (b"\0\0\x10\0moov", Container.MP4),
+        (b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm", Container.MATROSKA),
+        (b"\x1a\x45\xdf\xa3\xa3\x42\x82\x88matroska", Container.MATROSKA),
+        (b"#!AMR\n\x3c", Container.AMR),
+        (b"#!AMR-WB\n\x3c", Container.AMR),
+        (b"FORM\0\0\0\0AIFFCOMM", Container.AIFF),
+        (b"FORM\0\0\0\0AIFCFVER", Container.AIFF),
+        (b"caff\0\x01\0\0", Container.CAF),
+        (b".snd\0\0\0\x18", Container.AU),
+        ((b"G" + bytes(187)) * 4, Container.MPEG_TS),
+        ((bytes(4) + b"G" + bytes(187)) * 4, Container.MPEG_TS),
+        (b"\0\0\x01\xba\x44\0", Container.MPEG_PS),
+        (b"RIFF\0\0\0\0AVI LIST", Container.AVI),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", Container.ASF),
+    ],
+)
+def test_containers_are_told_by_their_first_bytes(head: bytes, container: Container) -> None:
+    assert sniff_container(head) is container
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [
+        (b"#EXTM3U\n", "playlist"),
+        (b"\xef\xbb\xbf  #EXTM3U\n", "playlist"),
+        (b"FFCONCAT version 1.0\n", "playlist"),
+        (b"# a comment\nfile '/etc/passwd'\n", "text"),
+        (b"[playlist]\n", "playlist"),
+        (b'FILE "a.wav" WAVE\n  TRACK 01 AUDIO\n', "playlist"),
+        (b'<?xml version="1.0"?>\n<MPD>', "playlist"),
+        (b"<asx version='3'>", "playlist"),
+        (b'<?xml version="1.0"?>\n<svg>', "image"),
+        (b"<?xml version='1.0'?><rss/>", "XML"),
+        (b"\x89PNG\r\n\x1a\n", "image"),
+        (b"\xff\xd8\xff\xe0", "image"),
+        (b"GIF89a", "image"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image"),
+        (b"\0\0\0\x1cftypavif", "image"),
+        (b"<HTML>", "web page"),
+        (b'{"a": 1}', "JSON"),
+        (b"[\x01\x02\xff", "not in a format"),
+        (b"hello", "text"),
+        ("grüß dich".encode(), "text"),
+        (b"PK\x03\x04", "archive"),
+        (b"%PDF-1.4", "PDF"),
+        (b"\x7fELF", "program"),
+        (b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84evil", "not in a format"),
+        (b"\0\x01\x02\x03", "not in a format"),
+        (b"\xff\xfb\x90\x00" + b"\x55" * 5_000, "not in a format"),
+        (tag(20) + bytes(20) + b"#EXTM3U\n", "playlist"),
+    ],
+)
+def test_a_refusal_says_what_it_is_and_what_is_accepted(head: bytes, word: str) -> None:
+    with pytest.raises(UnsupportedMediaError, match=word) as caught:
+        sniff_container(head)
+    assert "flac, mp3, mp4, mpeg, mpga, m4a, ogg" in caught.value.message
+
+
+def test_nothing_is_a_broken_file_rather_than_another_kind() -> None:
+    with pytest.raises(UndecodableAudioError, match="empty"):
+        sniff_container(b"")
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        (tag(257), 267),
+        (tag(257, flags=0x10), 277),
+        (b"ID3\x04\0\0\x80\0\0\0", 0),
+        (b"ID3\xff\0\0\0\0\0\0", 0),
+        (b"ID3\x04\0\0", 0),
+    ],
+)
+def test_the_length_of_a_tag_is_synchsafe(head: bytes, length: int) -> None:
+    assert id3_tag_bytes(head) == length
+
+
+@given(st.binary(max_size=300), st.booleans())
+@example(b"\xff" * 300, False)  # noqa: FBT003 - hypothesis passes arguments by position
+@example(b"ID3\x04\0\0\0\0\0\0" * 30, False)  # noqa: FBT003 - as above
+def test_any_bytes_are_a_container_or_refused(head: bytes, after_tags: bool) -> None:
+    with suppress(UnsupportedMediaError, UndecodableAudioError):
+        assert sniff_container(head, after_tags=after_tags) in Container

@@ -1,0 +1,152 @@
+"""Our text and tokens against transformers' own classes on the same weights, in float32."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoTokenizer,
+    GraniteSpeech5ForCTC,
+    GraniteSpeech5Processor,
+    GraniteSpeechForConditionalGeneration,
+    GraniteSpeechPlusForConditionalGeneration,
+    GraniteSpeechProcessor,
+)
+
+from lithophone.backends.base import RecognitionRequest
+from lithophone.backends.device import DevicePlan
+from lithophone.backends.transformers_backend.checkpoint import embedded_checkpoint
+from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
+from lithophone.granite.family import FAMILY
+from lithophone.granite.prompts import Task, chat_messages
+from tests.backends.conftest import babble, opened
+
+CLASSES = {
+    "granite-speech-3.3-2b": GraniteSpeechForConditionalGeneration,
+    "granite-speech-4.1-2b": GraniteSpeechForConditionalGeneration,
+    "granite-speech-4.1-2b-plus": GraniteSpeechPlusForConditionalGeneration,
+    "granite-speech-tiny": GraniteSpeechForConditionalGeneration,
+}
+SECONDS = (0.4, 2.0, 7.3)
+
+
+def their_processor(tokenizer: Any) -> Any:
+    """transformers' own, around the extractor that needs no torchaudio."""
+    return GraniteSpeechProcessor(StackedLogMelExtractor(), tokenizer, chat_template=tokenizer.chat_template)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_tokens_equal_those_of_generate(name: str, shape: Callable[[str], Path], plan: DevicePlan) -> None:
+    folder = embedded_checkpoint() if name == "granite-speech-tiny" else shape(name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    processor: Any = GraniteSpeechProcessor(
+        StackedLogMelExtractor(), tokenizer, chat_template=tokenizer.chat_template
+    )
+    theirs = CLASSES[name].from_pretrained(folder).eval()
+    turns = [{"role": m.role, "content": m.content} for m in chat_messages(FAMILY[name], Task())]
+    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+    ours = opened("granite-speech-tiny" if name == "granite-speech-tiny" else str(folder), plan)
+    lengths: set[int] = set()
+    for seconds in SECONDS:
+        samples = babble(seconds, seed=round(seconds * 10))
+        inputs = processor(text=prompt, audio=samples, return_tensors="pt")
+        heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
+        budget = len(heard.tokens) + 1
+        output = theirs.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=budget)
+        emitted = output[0, inputs["input_ids"].shape[1] :].tolist()
+        expected = [token for token in emitted if token not in tokenizer.all_special_ids]
+        assert [token.id for token in heard.tokens] == expected[: len(heard.tokens)]
+        assert heard.truncated or expected == [token.id for token in heard.tokens]
+        said = expected[: len(heard.tokens)]
+        assert heard.text == tokenizer.decode(said, skip_special_tokens=True).strip()
+        lengths.add(len(expected))
+    assert max(lengths) >= 3, "nothing was said: the comparison would be empty"
+    ours.close()
+
+
+def test_ctc_tokens_equal_those_of_generate(shape: Callable[[str], Path], plan: DevicePlan) -> None:
+    folder = shape("granite-speech-5.0-470m-turboctc")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    processor = GraniteSpeech5Processor(DeltaLogMelExtractor(), tokenizer)
+    theirs = GraniteSpeech5ForCTC.from_pretrained(folder).eval()
+    ours = opened(str(folder), plan)
+    said: list[str] = []
+    for seconds in SECONDS:
+        samples = babble(seconds)
+        inputs = processor(audio=samples, sampling_rate=16_000)
+        expected = processor.batch_decode(theirs.generate(**inputs), skip_special_tokens=True)[0].strip()
+        heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
+        assert heard.text == expected
+        said.append(expected)
+        assert tokenizer.decode([token.id for token in heard.tokens], group_tokens=False).strip() == expected
+    assert any(said), "nothing was said: the comparison would be empty"
+    ours.close()
+
+
+def test_the_merged_adapter_changes_the_text_and_leaves_no_adapter(
+    shape: Callable[[str], Path], plan: DevicePlan, tmp_path: Path
+) -> None:
+    folder = shape("granite-speech-3.3-2b")
+    bare = tmp_path / "granite-speech-3.3-2b"
+    bare.mkdir()
+    for file in folder.iterdir():
+        if not file.name.startswith("adapter"):
+            (bare / file.name).write_bytes(file.read_bytes())
+    request = RecognitionRequest(samples=babble(3.0))
+    adapted, plain = opened(str(folder), plan), opened(str(bare), plan)
+    heard, unadapted = adapted.recognise([request], never)[0], plain.recognise([request], never)[0]
+    assert heard.tokens != unadapted.tokens
+    assert adapted.info.weight_bytes == plain.info.weight_bytes
+
+
+def test_log_probabilities_are_those_of_the_scaled_logits(
+    shape: Callable[[str], Path], plan: DevicePlan
+) -> None:
+    """The language model alone, run as `GraniteForCausalLM` would: its logits are divided by `logits_scaling`."""
+    folder = shape("granite-speech-4.1-2b")
+    ours = opened(str(folder), plan)
+    samples = babble(2.0)
+    heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    processor: Any = GraniteSpeechProcessor(
+        StackedLogMelExtractor(), tokenizer, chat_template=tokenizer.chat_template
+    )
+    model: Any = GraniteSpeechForConditionalGeneration.from_pretrained(folder).eval()
+    turns = [{"role": m.role, "content": m.content} for m in chat_messages(ours.info.spec, Task())]
+    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    inputs = processor(text=prompt, audio=samples, return_tensors="pt")
+    said = torch.tensor([[token.id for token in heard.tokens]])
+    ids = torch.cat([inputs["input_ids"], said], dim=1)
+    with torch.no_grad():
+        logits = model(input_ids=ids, input_features=inputs["input_features"]).logits[0].float()
+    scores = torch.log_softmax(logits / model.config.text_config.logits_scaling, dim=-1)
+    start = inputs["input_ids"].shape[1] - 1
+    expected = [float(scores[start + i, token.id]) for i, token in enumerate(heard.tokens)]
+    np.testing.assert_allclose([token.logprob for token in heard.tokens], expected, atol=1e-3)
+
+
+def test_temperature_samples_from_the_scaled_distribution(
+    shape: Callable[[str], Path], plan: DevicePlan
+) -> None:
+    ours = opened(str(shape("granite-speech-4.1-2b")), plan)
+    samples = babble(0.3)
+    torch.manual_seed(1)
+    cold = [
+        ours.recognise([RecognitionRequest(samples=samples, temperature=0.01)], never)[0].tokens[0]
+        for _ in range(3)
+    ]
+    greedy = ours.recognise([RecognitionRequest(samples=samples)], never)[0].tokens[0]
+    assert {token.id for token in cold} == {greedy.id}
+    warm = {
+        ours.recognise([RecognitionRequest(samples=samples, temperature=1.0)], never)[0].tokens[0].id
+        for _ in range(6)
+    }
+    assert len(warm) > 1

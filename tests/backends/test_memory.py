@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from transformers import (
+    BertConfig,
+    GraniteSpeech5CTCConfig,
+    GraniteSpeechConfig,
+    GraniteSpeechForConditionalGeneration,
+    GraniteSpeechPlusConfig,
+    PreTrainedConfig,
+)
+
+import lithophone
+from lithophone.backends.device import DtypeName, plan_device
+from lithophone.backends.memory import (
+    SERVING_ALLOWANCE_BYTES,
+    MemoryEstimate,
+    approximate_bytes,
+    budget_bytes,
+    check_fits,
+    estimate_memory,
+    family_fit_table,
+    format_gb,
+    weight_bytes_from_config,
+)
+from lithophone.errors import CheckpointError, DoesNotFitError
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from tests.machines import A100, CPU_BUILD, GB, RTX_4090, STRIX_HALO, T4, cpu, cuda_build, rocm_build
+
+TINY = Path(lithophone.__file__).parent / "checkpoints" / "tiny"
+
+
+def _config(
+    *,
+    hidden: int,
+    ffn: int,
+    heads: int,
+    kv_heads: int,
+    vocab: int,
+    tied: bool,
+    lora: bool = False,
+    layers: int = 40,
+    plus: bool = False,
+) -> PreTrainedConfig:
+    encoder: dict[str, Any] = {
+        "num_layers": 16,
+        "hidden_dim": 1024,
+        "num_heads": 8,
+        "dim_head": 128,
+        "output_dim": 256,
+    }
+    if plus:
+        encoder["cat_hidden_layers"] = [3]
+    projector = {
+        "model_type": "blip_2_qformer",
+        "num_hidden_layers": 2,
+        "hidden_size": 1024,
+        "encoder_hidden_size": 2048 if plus else 1024,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "cross_attention_frequency": 1,
+        "vocab_size": 1,
+    }
+    text = {
+        "model_type": "granite",
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": ffn,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": vocab,
+        "tie_word_embeddings": tied,
+    }
+    config_class = GraniteSpeechPlusConfig if plus else GraniteSpeechConfig
+    return config_class(
+        text_config=text,
+        encoder_config=encoder,
+        projector_config=projector,
+        has_lora_adapter=lora,
+        tie_word_embeddings=tied,
+    )
+
+
+def _shapes() -> dict[str, PreTrainedConfig]:
+    large: dict[str, Any] = {"vocab": 49160, "heads": 32, "kv_heads": 8, "tied": True, "lora": True}
+    small: dict[str, Any] = {"vocab": 100353, "heads": 16, "kv_heads": 4, "hidden": 2048, "ffn": 4096}
+    return {
+        "granite-speech-3.3-2b": _config(hidden=2048, ffn=8192, **large),
+        "granite-speech-3.3-8b": _config(hidden=4096, ffn=12800, **large),
+        "granite-4.0-1b-speech": _config(**small, tied=False),
+        "granite-speech-4.1-2b": _config(**small, tied=False),
+        "granite-speech-4.1-2b-plus": _config(**small, tied=True, plus=True),
+        "granite-speech-5.0-470m-turboctc": GraniteSpeech5CTCConfig(),
+    }
+
+
+SHAPES = _shapes()
+EIGHT_B = SHAPES["granite-speech-3.3-8b"]
+
+
+@cache
+def _estimate(model_id: str, dtype: DtypeName) -> MemoryEstimate:
+    return estimate_memory(SHAPES[model_id], dtype)
+
+
+@pytest.mark.parametrize("model_id", SHAPES)
+def test_the_registry_agrees_with_the_configurations(model_id: str) -> None:
+    assert _estimate(model_id, "float32").parameters == pytest.approx(FAMILY[model_id].parameters, rel=1e-3)
+
+
+@pytest.mark.parametrize("model_id", SHAPES)
+def test_the_allowance_of_the_fit_table_covers_every_member(model_id: str) -> None:
+    assert _estimate(model_id, "float32").working_bytes <= SERVING_ALLOWANCE_BYTES
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("model_id", SHAPES)
+def test_the_fit_table_stays_near_the_exact_estimate(model_id: str, dtype: DtypeName) -> None:
+    exact = _estimate(model_id, dtype).required_bytes
+    assert 0.99 * exact <= approximate_bytes(FAMILY[model_id], dtype) <= 1.15 * exact
+
+
+def test_bfloat16_takes_what_float16_takes() -> None:
+    half, brain = (estimate_memory(TINY, dtype) for dtype in ("float16", "bfloat16"))
+    assert half.required_bytes == brain.required_bytes
+
+
+def test_tied_weights_are_counted_once() -> None:
+    shape: dict[str, Any] = {"hidden": 64, "ffn": 128, "heads": 4, "kv_heads": 2, "vocab": 1000, "layers": 1}
+    tied = weight_bytes_from_config(_config(**shape, tied=True), "float32")
+    untied = weight_bytes_from_config(_config(**shape, tied=False), "float32")
+    assert untied - tied == 1000 * 64 * 4
+
+
+def test_the_embedded_checkpoint_weighs_what_its_tensors_do() -> None:
+    model = GraniteSpeechForConditionalGeneration.from_pretrained(TINY, dtype="float32")
+    real = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    assert weight_bytes_from_config(TINY, "float32") == real
+    assert estimate_memory(TINY, "float16").parameters == pytest.approx(
+        FAMILY[DEMONSTRATION_ID].parameters, rel=0.05
+    )
+
+
+def test_the_adapter_counts_while_loading_only() -> None:
+    adapted = _estimate("granite-speech-3.3-8b", "float16")
+    # rank 64 on q (4096 to 4096) and v (4096 to 1024), 40 layers
+    assert adapted.adapter_bytes == 40 * 64 * (4096 + 4096 + 4096 + 1024) * 2
+    assert adapted.loading_bytes > adapted.weights_bytes + adapted.adapter_bytes
+    assert _estimate("granite-speech-4.1-2b", "float16").adapter_bytes == 0
+
+
+def test_the_adapters_own_configuration_counts_if_there_is_one(tmp_path: Path) -> None:
+    EIGHT_B.save_pretrained(tmp_path)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 8, "target_modules": ["q_proj"]}))
+    assert estimate_memory(tmp_path, "float32").adapter_bytes == 40 * 8 * (4096 + 4096) * 4
+
+
+def test_the_cache_holds_keys_and_values_of_every_layer() -> None:
+    tokens = 300 + 128 + 512  # audio, prompt, transcript
+    assert _estimate("granite-speech-3.3-8b", "float16").kv_cache_bytes == 2 * 40 * 8 * 128 * tokens * 2
+    assert _estimate("granite-speech-5.0-470m-turboctc", "float16").kv_cache_bytes == 0
+
+
+def test_a_batch_multiplies_the_working_memory_and_not_the_weights() -> None:
+    one, four = (estimate_memory(TINY, "bfloat16", batch=batch) for batch in (1, 4))
+    assert four.activations_bytes == 4 * one.activations_bytes
+    assert four.kv_cache_bytes == 4 * one.kv_cache_bytes
+    assert four.weights_bytes == one.weights_bytes
+
+
+def test_eight_billion_parameters_that_cannot_fit_are_refused_fast_with_alternatives() -> None:
+    facts = replace(CPU_BUILD, cpu=cpu(available_bytes=9 * GB))
+    started = time.process_time()
+    with pytest.raises(DoesNotFitError) as refused:
+        check_fits("granite-speech-3.3-8b", estimate_memory(EIGHT_B, "float32"), facts, plan_device(facts))
+    assert time.process_time() - started < 5
+    message = refused.value.message
+    assert "needs 35.5 GB (34.6 GB of weights), but 9.0 GB is free in system memory" in message
+    assert "granite-speech-3.3-2b (float16, bfloat16)" in message
+    assert "granite-speech-5.0-470m-turboctc (any dtype)" in message
+    assert "this model" not in message
+
+
+def test_a_smaller_dtype_of_the_same_model_is_offered_where_it_fits() -> None:
+    facts = cuda_build(RTX_4090)
+    with pytest.raises(
+        DoesNotFitError, match=r"on the GPU.*this model with --dtype float16 or --dtype bfloat16"
+    ):
+        check_fits(
+            "granite-speech-3.3-8b",
+            _estimate("granite-speech-3.3-8b", "float32"),
+            facts,
+            plan_device(facts, dtype="float32"),
+        )
+
+
+def test_nothing_is_offered_where_nothing_fits() -> None:
+    facts = replace(CPU_BUILD, cpu=cpu(available_bytes=GB))
+    with pytest.raises(DoesNotFitError, match="No model of the family would fit"):
+        check_fits(
+            "granite-speech-3.3-8b", _estimate("granite-speech-3.3-8b", "float32"), facts, plan_device(facts)
+        )
+
+
+def test_eight_billion_parameters_fit_the_unified_memory_of_a_strix_halo() -> None:
+    facts = rocm_build(STRIX_HALO)
+    check_fits(
+        "granite-speech-3.3-8b", _estimate("granite-speech-3.3-8b", "float32"), facts, plan_device(facts)
+    )
+
+
+def test_the_budget_is_the_memory_the_plan_uses() -> None:
+    two = cuda_build(A100, T4)
+    assert budget_bytes(two, plan_device(two)) == 96 * GB
+    assert budget_bytes(two, plan_device(two, "cpu")) == 24 * GB
+    assert budget_bytes(two, plan_device(two, cpu_offload=True)) == 120 * GB
+    assert budget_bytes(rocm_build(STRIX_HALO), plan_device(rocm_build(STRIX_HALO))) == 67 * GB
+
+
+def test_the_fit_table_has_every_member_and_dtype() -> None:
+    facts = cuda_build(T4)
+    rows = {row.model_id: row for row in family_fit_table(facts, plan_device(facts))}
+    assert list(rows) == list(FAMILY)
+    eight = {fit.dtype: (fit.fits_gpu, fit.fits_cpu) for fit in rows["granite-speech-3.3-8b"].fits}
+    assert eight == {"float16": (False, True), "bfloat16": (False, True), "float32": (False, False)}
+
+
+def test_the_fit_table_of_a_cpu_says_nothing_of_gpus() -> None:
+    rows = family_fit_table(CPU_BUILD, plan_device(CPU_BUILD))
+    assert {fit.fits_gpu for row in rows for fit in row.fits} == {None}
+
+
+def test_a_model_of_another_family_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="'bert' is not Granite Speech"):
+        estimate_memory(BertConfig(), "float32")
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no usable config\.json"):
+        estimate_memory(tmp_path, "float32")
+
+
+@pytest.mark.parametrize(("size", "shown"), [(17.25e9, "17.2 GB"), (1e8, "0.1 GB"), (9_200_000, "9 MB")])
+def test_sizes_are_decimal(size: float, shown: str) -> None:
+    assert format_gb(size) == shown

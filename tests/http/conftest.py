@@ -1,0 +1,218 @@
+"""Live servers over the fake backend, on real ports."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import threading
+import time
+import wave
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx
+import numpy as np
+import pytest
+import structlog
+import uvicorn
+
+from lithophone.audio.decode import DecodeLimits
+from lithophone.backends.base import Backend, RecognitionRequest
+from lithophone.backends.fake import FakeBackend, describe
+from lithophone.engine.engine import Engine, EngineOptions, EngineState
+from lithophone.errors import UndecodableAudioError
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
+from lithophone.http.app import create_app
+from lithophone.http.options import HttpOptions
+from lithophone.http.transcriptions import AudioSource
+
+SAMPLE_RATE = 16_000
+BLOCK_BYTES = 64_000
+WAIT_SECONDS = 20.0
+
+
+def tone(seconds: float, level: float) -> bytes:
+    """s16le PCM of 220 Hz; level 0 is silence."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (32767 * level * np.sin(2 * np.pi * 220 * times)).astype("<i2").tobytes()
+
+
+def wav(*stretches: tuple[float, float]) -> bytes:
+    """A WAV file of tones: pairs of seconds and level."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(b"".join(tone(*stretch) for stretch in stretches))
+    return buffer.getvalue()
+
+
+SHORT = wav((1.0, 0.5))
+THREE_WINDOWS = wav((26.0, 0.5), (1.0, 0.0), (26.0, 0.5), (1.0, 0.0), (10.0, 0.5))
+
+
+class Script:
+    """What a server's audio source and model do; a test may change it while the server runs."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.hear: Callable[[RecognitionRequest], str] = describe
+        self.failure: Exception | None = None
+        self.seconds_before_failure = 0.0
+        self.decoding = 0
+
+    def say(self, request: RecognitionRequest) -> str:
+        """What the model hears."""
+        return self.hear(request)
+
+    async def pcm(self, file: BinaryIO, _: DecodeLimits) -> AsyncGenerator[bytes, None]:
+        """An audio source without ffmpeg: reads WAV, or fails as told."""
+        self.decoding += 1
+        try:
+            for block in _blocks(self._pcm(file)):
+                await asyncio.sleep(0)
+                yield block
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            self.decoding -= 1
+
+    def _pcm(self, file: BinaryIO) -> bytes:
+        if self.failure is not None:
+            return tone(self.seconds_before_failure, 0.5)
+        file.seek(0)
+        try:
+            with wave.open(file, "rb") as recording:
+                return recording.readframes(recording.getnframes())
+        except (wave.Error, EOFError):
+            raise UndecodableAudioError("The audio is broken.", param="file") from None
+
+
+def _blocks(pcm: bytes) -> Iterator[bytes]:
+    return (pcm[start : start + BLOCK_BYTES] for start in range(0, len(pcm), BLOCK_BYTES))
+
+
+@dataclass
+class Live:
+    """A server that answers, and what it is made of."""
+
+    url: str
+    engine: Engine
+    client: httpx.Client
+    script: Script
+
+    def transcribe(self, audio: bytes = SHORT, /, *, headers: Any = None, **fields: Any) -> httpx.Response:
+        """POST a recording; `model` has a default, a list repeats its field."""
+        return self.client.post(
+            "/v1/audio/transcriptions",
+            files={"file": ("speech.wav", audio)},
+            data={"model": "whisper-1"} | fields,
+            headers=headers,
+        )
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Fail unless it comes true soon."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)
+
+
+def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
+    """The error object of a response, found to be whole."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    assert int(response.headers["openai-processing-ms"]) >= 0
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"]
+    return body["error"]
+
+
+@contextmanager
+def serving(
+    open_backend: Callable[[], Backend] | None = None,
+    *,
+    delay_seconds: float = 0.0,
+    options: HttpOptions | None = None,
+    max_requests: int = 8,
+    audio_source: AudioSource | None = None,
+    spec: ModelSpec = FAMILY[DEMONSTRATION_ID],
+    ready: bool = True,
+) -> Iterator[Live]:
+    """A server in a thread of its own; `ready=False` does not wait for its model."""
+    script = Script()
+
+    def open_fake() -> Backend:
+        return FakeBackend(script.say, spec=spec, delay_seconds=delay_seconds)
+
+    engine = Engine(
+        open_backend or open_fake,
+        spec=spec,
+        model_id=spec.id,
+        options=EngineOptions(max_requests=max_requests),
+    )
+    app = create_app(engine, options or HttpOptions(), audio_source or script.pcm)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        )
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            eventually(lambda: server.started)
+            if ready:
+                eventually(lambda: engine.state is EngineState.READY)
+            with httpx.Client(base_url=url, timeout=WAIT_SECONDS) as client:
+                yield Live(url, engine, client, script)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def stored_files() -> set[str]:
+    """Deleted files this process still holds open: what a spooled upload is on disk."""
+    opened = [link.readlink().name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return {name for name in opened if name.endswith(" (deleted)")}
+
+
+@pytest.fixture
+def nothing_stays() -> Iterator[None]:
+    """Fails if an upload is still on disk after the test."""
+    before = stored_files()
+    yield
+    eventually(lambda: stored_files() <= before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Log lines go nowhere but to `capture_logs`."""
+    structlog.configure(
+        [structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Live]:
+    with serving() as live:
+        yield live
+
+
+@pytest.fixture
+def server(shared_server: Live) -> Live:
+    """A server with defaults, shared by the tests; its script is new for each."""
+    shared_server.script.reset()
+    return shared_server

@@ -1,0 +1,78 @@
+"""What every response carries, and what is logged of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.http.conftest import Live, eventually
+
+PATHS = [
+    "/",
+    "/health",
+    "/ready",
+    "/schema",
+    "/v1/models",
+    "/nope",
+    "/v1/models/nope",
+    "/v1/audio/transcriptions",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_response_has_an_id_and_its_time(server: Live, path: str) -> None:
+    response = server.client.get(path)
+    assert re.fullmatch(r"req_[0-9a-f]{32}", response.headers["x-request-id"])
+    assert int(response.headers["openai-processing-ms"]) >= 0
+
+
+def test_the_callers_id_is_kept(server: Live) -> None:
+    response = server.client.get("/nope", headers={"x-request-id": "trace-7:a.b/c"})
+    assert response.headers["x-request-id"] == "trace-7:a.b/c"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "naïve", '"quoted"', "a;b"])
+def test_an_id_that_could_do_harm_is_replaced(server: Live, given: str) -> None:
+    response = server.client.get("/health", headers={b"x-request-id": given.encode("latin-1")})
+    assert response.headers["x-request-id"].startswith("req_")
+
+
+def test_ids_differ(server: Live) -> None:
+    ids = {server.client.get("/health").headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+def test_a_request_is_one_line_without_what_was_said(server: Live) -> None:
+    with capture_logs() as logs:
+        server.transcribe(headers={"authorization": "Bearer hush"}, response_format="text", language="en")
+    (line,) = logs
+    milliseconds = line.pop("milliseconds")
+    assert milliseconds > 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "method": "POST",
+        "path": "/v1/audio/transcriptions",
+        "status": 200,
+        "audio_seconds": 1.0,
+    }
+
+
+def test_a_failure_is_one_line_too(server: Live) -> None:
+    with capture_logs() as logs:
+        server.client.get("/v1/models/secret?key=hush")
+    (line,) = logs
+    assert (line["status"], line["path"]) == (404, "/v1/models/secret")
+    assert "hush" not in str(line)
+    assert "audio_seconds" not in line
+
+
+def test_a_streams_line_is_written_at_its_end(server: Live) -> None:
+    with capture_logs() as logs:
+        server.transcribe(stream="true")
+        eventually(lambda: bool(logs))
+    (line,) = logs
+    assert line["audio_seconds"] == 1.0
+    assert "client_left" not in line

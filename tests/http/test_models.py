@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from openai.types import AudioModel
+
+from lithophone.errors import ModelNotFoundError
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.http.catalogue import OPENAI_ALIASES, Catalogue
+from tests.http.conftest import Live, error_of
+
+
+def test_the_served_model_is_listed_first_then_its_aliases(server: Live) -> None:
+    listing = server.client.get("/v1/models").json()
+    assert listing["object"] == "list"
+    assert [model["id"] for model in listing["data"]] == [DEMONSTRATION_ID, *OPENAI_ALIASES]
+    for model in listing["data"]:
+        assert {"id", "object", "created", "owned_by"} <= set(model)
+        assert model["object"] == "model"
+        assert isinstance(model["created"], int)
+
+
+def test_an_alias_says_whose_it_is_and_a_demonstration_that_it_is_one(server: Live) -> None:
+    served = server.client.get(f"/v1/models/{DEMONSTRATION_ID}").json()
+    alias = server.client.get("/v1/models/whisper-1").json()
+    assert served["lithophone"]["alias_of"] is None
+    assert alias["lithophone"]["alias_of"] == DEMONSTRATION_ID
+    assert "demonstration" in alias["lithophone"]["note"]
+    assert served["lithophone"]["languages"] == ["en"]
+
+
+@pytest.mark.parametrize("name", ["nope", "ibm-granite/nope", "whisper-1 ", "a%2Fb", "é"])
+def test_an_unknown_model_is_a_404_that_names_the_served_one(server: Live, name: str) -> None:
+    error = error_of(server.client.get(f"/v1/models/{name}"), 404)
+    assert error["code"] == "model_not_found"
+    assert DEMONSTRATION_ID in error["message"]
+
+
+def test_a_hub_id_with_its_slash_is_an_alias() -> None:
+    spec = FAMILY["granite-speech-3.3-2b"]
+    catalogue = Catalogue(spec.id, spec)
+    assert spec.hub_id is not None
+    assert catalogue.model(spec.hub_id).lithophone.alias_of == spec.id
+    assert catalogue.model(spec.id).lithophone.note is None
+
+
+def test_a_fine_tune_does_not_answer_to_its_parents_name() -> None:
+    spec = FAMILY["granite-speech-3.3-2b"]
+    catalogue = Catalogue("my-own", spec)
+    for name in (spec.id, str(spec.hub_id)):
+        with pytest.raises(ModelNotFoundError):
+            catalogue.require(name)
+    assert catalogue.listing().data[0].id == "my-own"
+
+
+@pytest.mark.parametrize("alias", OPENAI_ALIASES)
+def test_openais_names_transcribe(server: Live, alias: str) -> None:
+    assert server.transcribe(model=alias).status_code == 200
+
+
+def test_openais_names_are_those_of_the_sdk() -> None:
+    assert set(get_args(AudioModel)) == set(OPENAI_ALIASES)

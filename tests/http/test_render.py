@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import msgspec
+import pysubs2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lithophone.engine.transcript import Segment, Transcript, Usage
+from lithophone.errors import InternalError
+from lithophone.granite.family import LANGUAGE_NAMES
+from lithophone.http.errors import envelope
+from lithophone.http.forms import parse_transcription_form
+from lithophone.http.render import Rendered, render_transcript
+from lithophone.http.render.documents import verbose_transcription
+from lithophone.http.render.events import DONE, delta_event, done_event, error_event
+from lithophone.http.render.subtitles import render_srt, render_vtt
+from lithophone.http.render.times import clock, milliseconds, wire_seconds
+from tests.golden import Golden
+from tests.http.samples import SEGMENTS, TRANSCRIPT, segment
+
+HUNDRED_HOURS = 360_000.0
+
+times = st.floats(0, HUNDRED_HOURS - 0.01)
+words = st.sampled_from(["stone", "Größe", "日本語", "7", "été", "e\u0301"])
+
+
+@st.composite
+def segment_lists(draw: st.DrawFn) -> list[Segment]:
+    bounds = sorted(draw(st.lists(times, min_size=2, max_size=5)))
+    texts = [" ".join(draw(st.lists(words, max_size=3))) for _ in bounds[1:]]
+    return [
+        segment(index, start, end, text)
+        for index, (start, end, text) in enumerate(zip(bounds, bounds[1:], texts, strict=False))
+    ]
+
+
+def rendered(**fields: str) -> Rendered:
+    form = parse_transcription_form([("model", "whisper-1"), *fields.items()])
+    return render_transcript(TRANSCRIPT, form)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("transcript.json", {"response_format": "json"}),
+        ("transcript.logprobs.json", {"response_format": "json", "include": "logprobs"}),
+        ("transcript.verbose.json", {"response_format": "verbose_json"}),
+        ("transcript.txt", {"response_format": "text"}),
+        ("transcript.srt", {"response_format": "srt"}),
+        ("transcript.vtt", {"response_format": "vtt"}),
+    ],
+)
+def test_every_format_is_as_it_was(golden: Golden, name: str, fields: dict[str, str]) -> None:
+    body = rendered(**fields).body
+    golden(name, msgspec.json.format(body, indent=1) + b"\n" if name.endswith(".json") else body)
+
+
+@pytest.mark.parametrize("logprobs", [False, True])
+def test_the_event_stream_is_as_it_was(golden: Golden, logprobs: bool) -> None:
+    deltas = [delta_event(segment, logprobs=logprobs) for segment in SEGMENTS if segment.delta]
+    events = [*deltas, done_event(TRANSCRIPT, logprobs=logprobs), DONE]
+    golden("stream.logprobs.txt" if logprobs else "stream.txt", b"".join(events))
+
+
+def test_the_error_event_is_as_it_was(golden: Golden) -> None:
+    golden("stream.error.txt", error_event(envelope(InternalError("It broke."))))
+
+
+@given(segment_lists())
+def test_another_parser_reads_the_segments_from_the_subtitles(segments: list[Segment]) -> None:
+    said = [part for part in segments if part.text]
+    for format_, text in (("srt", render_srt(segments)), ("vtt", render_vtt(segments))):
+        read = pysubs2.SSAFile.from_string(text, format_=format_)
+        assert [event.plaintext for event in read] == [part.text for part in said]
+        for part, event in zip(said, read, strict=True):
+            assert abs(event.start / 1000 - part.start_seconds) <= 0.000501
+            assert event.end > event.start
+
+
+@given(st.text())
+def test_no_text_breaks_out_of_its_cue(text: str) -> None:
+    segments = [segment(0, 0, 1, text), segment(1, 1, 2, "next")]
+    srt, vtt = render_srt(segments), render_vtt(segments)
+    shown = " ".join(text.split())
+    assert srt.count("\n\n") == vtt.count("\n\n") - 1 == bool(shown)
+    assert re.findall(r"^.* --> .*$", vtt, re.MULTILINE) == [
+        line for line in vtt.split("\n") if "-->" in line
+    ]
+    assert not shown or html.unescape(vtt.split("\n")[3]) == html.unescape(html.escape(shown, quote=False))
+
+
+def test_times_are_rounded_before_they_are_split() -> None:
+    assert clock(milliseconds(1.9996), ",") == "00:00:02,000"
+    assert clock(milliseconds(4.35), ",") == "00:00:04,350"
+    assert clock(milliseconds(3725.5), ",") == "01:02:05,500"
+    assert clock(milliseconds(359_999.9996), ".") == "100:00:00.000"
+
+
+@given(times)
+def test_a_clock_reads_back(seconds: float) -> None:
+    match = re.fullmatch(r"(\d\d+):([0-5]\d):([0-5]\d),(\d{3})", clock(milliseconds(seconds), ","))
+    assert match is not None
+    hours, minutes, whole, thousandths = map(int, match.groups())
+    assert ((hours * 60 + minutes) * 60 + whole) * 1000 + thousandths == milliseconds(seconds)
+    assert wire_seconds(seconds) == milliseconds(seconds) / 1000
+
+
+def test_nothing_said_is_an_empty_file_of_its_kind() -> None:
+    silent = [segment(0, 0, 5, "")]
+    assert render_srt(silent) == ""
+    assert render_vtt(silent) == "WEBVTT\n"
+
+
+def test_verbose_segments_hold_what_the_engine_measured() -> None:
+    for segment_, written in zip(SEGMENTS, verbose_transcription(TRANSCRIPT).segments, strict=True):
+        assert written.avg_logprob == segment_.average_logprob
+        assert written.compression_ratio == segment_.compression_ratio
+        assert written.no_speech_prob == segment_.no_speech_probability
+        assert written.tokens == tuple(token.id for token in segment_.tokens)
+        assert written.seek == round(segment_.start_seconds * 100)
+
+
+@pytest.mark.parametrize("code", LANGUAGE_NAMES)
+def test_the_language_is_its_english_name_in_lower_case(code: str) -> None:
+    transcript = msgspec.structs.replace(TRANSCRIPT, language=code)
+    assert verbose_transcription(transcript).language == LANGUAGE_NAMES[code].lower()
+
+
+def test_a_language_nobody_can_tell_is_not_made_up() -> None:
+    silence = Transcript(text="", language=None, duration_seconds=1, segments=(), usage=Usage())
+    assert verbose_transcription(silence).language == "unknown"
+    assert b'"languages":[]' in done_event(silence, logprobs=False)
+
+
+@given(st.text())
+def test_an_event_is_one_line_of_json_to_any_client(text: str) -> None:
+    event = delta_event(segment(0, 0, 1, text, first=True), logprobs=True)
+    prefix, empty = event.decode().splitlines()[:1], event.decode().splitlines()[1:]
+    assert empty == [""]
+    assert json.loads(prefix[0].removeprefix("data: "))["delta"] == text
+
+
+def test_deltas_joined_are_the_text_and_logprobs_the_tokens() -> None:
+    deltas = [json.loads(delta_event(part, logprobs=True)[6:]) for part in SEGMENTS]
+    done = json.loads(done_event(TRANSCRIPT, logprobs=True)[6:])
+    assert "".join(delta["delta"] for delta in deltas) == done["text"] == TRANSCRIPT.text
+    assert [entry for delta in deltas for entry in delta["logprobs"]] == done["logprobs"]
+    assert all(bytes(entry["bytes"]).decode() == entry["token"] for entry in done["logprobs"])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from lithophone.engine.job import JobOptions
+from lithophone.errors import InvalidRequestError, UnsupportedParameterError
+from lithophone.granite.family import FAMILY
+from lithophone.http.forms import parse_transcription_form
+from lithophone.http.render import render_transcript
+from lithophone.http.support import REFUSALS, WRITTEN, job_options, require_supported
+from tests.http.samples import TRANSCRIPT
+
+SPEC = FAMILY["granite-speech-3.3-2b"]
+
+REFUSED = {
+    ("response_format", "diarized_json"): "srt",
+    ("language", "xx"): "fr (French)",
+    ("languages[]", "ja"): "fr (French)",
+    ("prompt", "the talk is about granite"): "leave the field out",
+    ("keywords[]", "granite"): "leave the field out",
+    ("chunking_strategy", '{"type":"server_vad"}'): "auto",
+    ("known_speaker_names[]", "Ada"): "leave the field out",
+    ("known_speaker_references[]", "data:audio/wav;base64,"): "leave the field out",
+}
+
+
+def options_of(*pairs: tuple[str, str]) -> JobOptions:
+    form = parse_transcription_form([("model", "whisper-1"), *pairs])
+    require_supported(form, SPEC)
+    return job_options(form)
+
+
+@pytest.mark.parametrize(("pair", "hint"), REFUSED.items(), ids=lambda value: str(value[0]))
+def test_what_is_not_honoured_is_refused_and_the_answer_helps(pair: tuple[str, str], hint: str) -> None:
+    with pytest.raises(UnsupportedParameterError) as caught:
+        options_of(pair)
+    assert caught.value.param == pair[0].removesuffix("[]")
+    assert hint in caught.value.message
+
+
+def test_every_rule_of_the_list_can_apply() -> None:
+    triggers = [
+        *([pair] for pair in REFUSED),
+        [("stream", "true"), ("response_format", "srt")],
+        [("languages", "fr"), ("languages", "de")],
+        [("timestamp_granularities", "segment")],
+        [("timestamp_granularities", "word"), ("response_format", "verbose_json")],
+        [("include", "logprobs"), ("response_format", "text")],
+    ]
+    messages = set[str]()
+    for pairs in triggers:
+        with pytest.raises(InvalidRequestError) as caught:
+            options_of(*pairs)
+        messages.add(caught.value.message)
+    assert len(messages) >= len({refusal.message for refusal in REFUSALS})
+
+
+@pytest.mark.parametrize("format_", ["srt", "vtt", "verbose_json"])
+def test_only_json_and_text_are_streamed(format_: str) -> None:
+    with pytest.raises(UnsupportedParameterError) as caught:
+        options_of(("stream", "true"), ("response_format", format_))
+    assert caught.value.param == "stream"
+
+
+@pytest.mark.parametrize("format_", WRITTEN)
+def test_every_supported_format_is_written(format_: str) -> None:
+    form = parse_transcription_form([("model", "whisper-1"), ("response_format", format_)])
+    assert render_transcript(TRANSCRIPT, form).body
+
+
+def test_two_different_languages_cannot_be_hinted_at_once() -> None:
+    assert options_of(("language", "fr"), ("languages", "FR")).language == "fr"
+    with pytest.raises(UnsupportedParameterError):
+        options_of(("language", "fr"), ("languages", "de"))
+
+
+def test_what_is_honoured_reaches_the_engine() -> None:
+    assert options_of() == JobOptions(language=None, temperature=0.0, normalise_loudness=False)
+    assert options_of(
+        ("language", "DE"), ("temperature", "0.3"), ("chunking_strategy", "auto")
+    ) == JobOptions(language="de", temperature=0.3, normalise_loudness=True)

@@ -1,0 +1,108 @@
+"""Through the HTTP door of a live server: one recording in every format, and uploads that mean harm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import LiveServer, start_server
+from tests.hostile import BOMB_SECONDS, HOSTILE_UPLOADS, HostileUpload, plant
+from tests.recordings import render, run_ffmpeg
+
+SPEECH = Path(__file__).resolve().parent.parent / "examples" / "speech"
+VIDEO = (
+    "-f",
+    "lavfi",
+    "-i",
+    "color=c=blue:s=64x64:r=5",
+    "-map",
+    "0:a",
+    "-map",
+    "1:v",
+    "-shortest",
+    "-c:v",
+    "libx264",
+)
+
+FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "8-bit wav": (".wav", ("-c:a", "pcm_u8")),
+    "16-bit wav": (".wav", ()),
+    "24-bit wav": (".wav", ("-c:a", "pcm_s24le")),
+    "32-bit wav": (".wav", ("-c:a", "pcm_s32le")),
+    "float wav": (".wav", ("-c:a", "pcm_f32le")),
+    "8 kHz wav": (".wav", ("-ar", "8000")),
+    "44.1 kHz stereo wav": (".wav", ("-ar", "44100", "-ac", "2")),
+    "96 kHz wav": (".wav", ("-ar", "96000")),
+    "5.1 wav": (".wav", ("-af", "pan=5.1|FL=c0|FR=c0|FC=c0|LFE=c0|BL=c0|BR=c0")),
+    "mp3": (".mp3", ("-b:a", "96k")),
+    "m4a": (".m4a", ("-b:a", "96k")),
+    "ogg opus": (".ogg", ("-c:a", "libopus", "-b:a", "64k")),
+    "flac": (".flac", ()),
+    "webm": (".webm", ("-c:a", "libopus", "-b:a", "64k")),
+    "mp4 video": (".mp4", (*VIDEO, "-c:a", "aac")),
+}
+
+
+def transcribe(url: str, name: str, content: bytes) -> httpx.Response:
+    return httpx.post(
+        f"{url}/v1/audio/transcriptions",
+        files={"file": (name, content)},
+        data={"model": "whisper-1"},
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo_wav(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("demo") / "demo.wav"
+    run_ffmpeg("-i", str(SPEECH / "demo.flac"), str(path))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_recording_gives_one_transcript_in_every_format(
+    name: str, live_server: LiveServer, demo_wav: bytes, tmp_path: Path
+) -> None:
+    suffix, arguments = FORMATS[name]
+    file = render(demo_wav, tmp_path / f"recording{suffix}", *arguments)
+    answer = transcribe(live_server.url, "upload.bin", file.read_bytes())
+    expected = transcribe(live_server.url, "demo.wav", demo_wav)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["text"] == expected.json()["text"]
+    assert len(expected.json()["text"].split()) >= 3
+
+
+@pytest.fixture(scope="module")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server of its own, with a temporary folder that can be looked into."""
+    folder = tmp_path_factory.mktemp("spool")
+    process, url = start_server(
+        "--max-audio-seconds", str(BOMB_SECONDS / 2), environment={"TMPDIR": str(folder)}
+    )
+    yield LiveServer(url, process.pid, folder)
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("upload", HOSTILE_UPLOADS, ids=lambda upload: upload.name)
+def test_a_hostile_upload_is_refused_and_leaves_nothing_behind(
+    upload: HostileUpload, guarded_server: LiveServer, tmp_path: Path
+) -> None:
+    plant(tmp_path)
+    content = upload.build(tmp_path)
+    process = psutil.Process(guarded_server.pid)
+    open_before = len(os.listdir(f"/proc/{guarded_server.pid}/fd"))
+    answer = transcribe(guarded_server.url, upload.filename, content)
+    assert answer.status_code in upload.statuses, answer.text
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert str(tmp_path) not in answer.text
+    assert process.children(recursive=True) == []
+    assert len(os.listdir(f"/proc/{guarded_server.pid}/fd")) <= open_before + 1  # the connection itself
+    assert guarded_server.spool is not None
+    assert list(guarded_server.spool.iterdir()) == []

@@ -1,0 +1,75 @@
+"""The command as a person types it, in a process of its own."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import LiveServer, start_server
+
+DEMO = Path(__file__).resolve().parent.parent / "examples" / "speech" / "demo.flac"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lithophone", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_and_version_answer() -> None:
+    assert "serve" in run("--help").stdout
+    assert run("--version").stdout.startswith("lithophone ")
+    assert "LITHOPHONE_MODEL" in run("serve", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--port", "many"), "--port=many"),
+        (("--model", "./no/such/folder"), "neither a folder"),
+        (("--device", "rocm"), "ROCm"),
+        (("--device", "cuda"), "CUDA"),
+        pytest.param(
+            ("--model", "granite-speech-3.3-8b", "--dtype", "float32"),
+            "What would fit",
+            marks=pytest.mark.skipif(psutil.virtual_memory().available > 35e9, reason="it fits here"),
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_the_reason(flags: tuple[str, ...], reason: str) -> None:
+    done = run("serve", *flags)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_first_lines_say_where_and_how(live_server: LiveServer) -> None:
+    assert live_server.url.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{live_server.url}/ready").status_code == 200
+
+
+def test_the_embedded_model_transcribes_over_http(live_server: LiveServer) -> None:
+    with DEMO.open("rb") as audio:
+        answer = httpx.post(
+            f"{live_server.url}/v1/audio/transcriptions",
+            files={"file": audio},
+            data={"model": "whisper-1", "response_format": "text"},
+            timeout=60,
+        )
+    assert answer.text.strip() == DEMO.with_suffix(".txt").read_text().strip()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_in_order(sent: signal.Signals) -> None:
+    process, url = start_server()
+    assert httpx.get(f"{url}/health").status_code == 200
+    process.send_signal(sent)
+    assert process.wait(timeout=60) == 0

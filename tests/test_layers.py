@@ -1,0 +1,76 @@
+"""Which layer may import which: the direction of the data is the direction of the imports."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "server" / "lithophone"
+LAYERS = ("audio", "granite", "backends", "engine", "http")  # from the ground up
+ANYWHERE = {"errors"}
+TORCH_ROOMS = ("backends/", "granite/features.py", "doctor.py")
+TORCH = {"torch", "transformers", "accelerate", "peft", "safetensors"}
+WIRE = {"litestar", "uvicorn", "multipart"}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_downward(path: Path) -> None:
+    where = path.relative_to(PACKAGE).as_posix()
+    layer = where.split("/")[0]
+    for module in imported_modules(path):
+        root = module.split(".")[0]
+        if root in TORCH:
+            assert where.startswith(TORCH_ROOMS), f"{where} imports {module}"
+        if root in WIRE:
+            assert where.startswith("http/") or where == "app.py", f"{where} imports {module}"
+        if root == "lithophone" and "." in module and layer in LAYERS:
+            target = module.split(".")[1]
+            below = {*LAYERS[: LAYERS.index(layer) + 1], *ANYWHERE}
+            assert target in below or target == "__version__", f"{where} imports {module}"
+
+
+def test_only_the_app_and_the_command_line_read_settings() -> None:
+    readers = [
+        path.name
+        for path in sources()
+        if any(module.startswith("lithophone.settings") for module in imported_modules(path))
+    ]
+    assert sorted(readers) == ["app.py", "cli.py"]
+
+
+def test_errors_import_nothing_of_lithophone() -> None:
+    assert not [m for m in imported_modules(PACKAGE / "errors.py") if m.startswith("lithophone")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import lithophone_client", {"torch", "litestar", "lithophone", "transformers", "numpy"}),
+        ("import lithophone.cli", {"torch", "litestar", "transformers"}),
+        ("import lithophone.http.app, lithophone.engine.engine", {"torch", "transformers"}),
+    ],
+)
+def test_an_import_stays_light(statement: str, unwanted: set[str]) -> None:
+    code = f"{statement}\nimport sys\nprint(*(name.split('.')[0] for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    if "lithophone_client" not in statement:
+        unwanted = unwanted - {"lithophone"}
+    assert not loaded & unwanted
