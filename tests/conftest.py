@@ -46,6 +46,7 @@ def start_server(*flags: str, environment: dict[str, str] | None = None) -> tupl
         return process, _announced_url(process)
     except BaseException:
         process.kill()
+        process.communicate()
         raise
     finally:
         timer.cancel()

@@ -70,6 +70,7 @@ def test_the_embedded_model_transcribes_over_http(live_server: LiveServer) -> No
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_in_order(sent: signal.Signals) -> None:
     process, url = start_server()
-    assert httpx.get(f"{url}/health").status_code == 200
-    process.send_signal(sent)
-    assert process.wait(timeout=60) == 0
+    with process:
+        assert httpx.get(f"{url}/health").status_code == 200
+        process.send_signal(sent)
+        assert process.wait(timeout=60) == 0

@@ -19,9 +19,10 @@ import uvicorn
 from litestar import Litestar
 
 from lithophone.audio.decode import bundled_ffmpeg
-from lithophone.backends.base import Backend
+from lithophone.backends.base import Backend, VoiceDetector
 from lithophone.backends.device import plan_device, read_torch_facts
 from lithophone.backends.opening import backend_opener
+from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.engine.engine import Engine, EngineOptions, EngineState
 from lithophone.granite.family import DEMONSTRATION_NOTE, ModelSpec
@@ -48,18 +49,27 @@ def build_engine(settings: Settings) -> Engine:
     for line in (*plan.reasons, *plan.notes):
         log.info("device", kind=plan.kind, dtype=plan.dtype, note=line)
     return engine_for(
-        backend_opener(reference, plan, read_torch_facts), reference.spec, reference.model_id, settings
+        backend_opener(reference, plan, read_torch_facts),
+        reference.spec,
+        reference.model_id,
+        settings,
+        voice=SileroDetector(),
     )
 
 
 def engine_for(
-    open_backend: Callable[[], Backend], spec: ModelSpec, model_id: str, settings: Settings
+    open_backend: Callable[[], Backend],
+    spec: ModelSpec,
+    model_id: str,
+    settings: Settings,
+    *,
+    voice: VoiceDetector | None = None,
 ) -> Engine:
     """An engine with the limits of the settings around any backend."""
     options = EngineOptions(
         max_requests=settings.max_requests, unload_after_seconds=settings.unload_after_seconds
     )
-    return Engine(open_backend, spec=spec, model_id=model_id, options=options)
+    return Engine(open_backend, spec=spec, model_id=model_id, options=options, voice=voice)
 
 
 def build_app(engine: Engine, settings: Settings) -> Litestar:
@@ -94,11 +104,15 @@ class Server(uvicorn.Server):
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
         return f"http://{shown}:{port}"
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain first, then let uvicorn close the connections that are done."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Drain, then end; a second Ctrl-C does not wait for running requests.
+
+        uvicorn's own handler would raise the signal again after an orderly end, and the exit code would tell of a crash.
+        """
         log.info("draining", signal=signal.Signals(sig).name)
         self._engine.drain()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def serve(settings: Settings) -> int:

@@ -47,6 +47,7 @@ def test_ids_differ(server: Live) -> None:
 def test_a_request_is_one_line_without_what_was_said(server: Live) -> None:
     with capture_logs() as logs:
         server.transcribe(headers={"authorization": "Bearer hush"}, response_format="text", language="en")
+        eventually(lambda: bool(logs))  # the line is written after the answer is sent
     (line,) = logs
     milliseconds = line.pop("milliseconds")
     assert milliseconds > 0
@@ -63,6 +64,7 @@ def test_a_request_is_one_line_without_what_was_said(server: Live) -> None:
 def test_a_failure_is_one_line_too(server: Live) -> None:
     with capture_logs() as logs:
         server.client.get("/v1/models/secret?key=hush")
+        eventually(lambda: bool(logs))
     (line,) = logs
     assert (line["status"], line["path"]) == (404, "/v1/models/secret")
     assert "hush" not in str(line)

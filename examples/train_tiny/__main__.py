@@ -1,0 +1,118 @@
+"""Command line of the recipe: `python -m examples.train_tiny all --out RUN --export CHECKPOINT`.
+
+Owns the defaults of a full run and of the two-minute smoke run; each step may also be run alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import corpus
+from .evaluate import evaluate_folder, human_clips, test_clips
+from .export import export
+from .train import Plan, train
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much speech is made and how many steps each stage takes."""
+
+    espeak: int
+    flite: int
+    read: int
+    letters: int
+    listen: int
+    joint: int
+
+
+FULL = Size(espeak=21_000, flite=12_000, read=1200, letters=400, listen=2200, joint=3750)
+SMOKE = Size(espeak=120, flite=40, read=4, letters=4, listen=8, joint=6)
+
+
+def make_corpus(chosen: argparse.Namespace, size: Size) -> None:
+    """Write the missing shards of speech."""
+    corpus.build(
+        chosen.out / "corpus",
+        seed=chosen.seed,
+        espeak=size.espeak,
+        flite=size.flite,
+        human=chosen.human_speech,
+        workers=chosen.processes,
+    )
+
+
+def run_training(chosen: argparse.Namespace, size: Size) -> None:
+    """Train, or resume training."""
+    train(
+        Plan(
+            folder=chosen.out / "run",
+            corpus=chosen.out / "corpus",
+            seed=chosen.seed,
+            read_steps=size.read,
+            letter_steps=size.letters,
+            listen_steps=size.listen,
+            joint_steps=size.joint,
+            processes=chosen.processes,
+            compiled=size is FULL and not chosen.no_compile,
+            warmup=200 if size is FULL else 2,
+            project_steps=150 if size is FULL else 2,
+            log_every=20 if size is FULL else 2,
+            test_set=chosen.test_set,
+        )
+    )
+
+
+def run_export(chosen: argparse.Namespace) -> None:
+    """Write the checkpoint folder."""
+    export(chosen.out / "run", chosen.export, chosen.seed)
+
+
+def run_evaluation(chosen: argparse.Namespace, limit: int | None = None) -> None:
+    """Measure the exported checkpoint; `limit` clips at most."""
+    clips = list(test_clips(chosen.test_set))
+    clips += human_clips(chosen.human_speech) if chosen.human_speech and limit is None else []
+    evaluate_folder(chosen.export, clips[:limit])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    made = argparse.ArgumentParser(prog="python -m examples.train_tiny", description=__doc__)
+    made.add_argument("step", choices=["all", "corpus", "train", "export", "evaluate", "smoke"])
+    made.add_argument(
+        "--out", type=Path, help="folder for speech and state; a run resumes there (default: a new one)"
+    )
+    made.add_argument(
+        "--export", type=Path, help="folder of the exported checkpoint (default: OUT/checkpoint)"
+    )
+    made.add_argument(
+        "--human-speech", type=Path, help="table of human speech: path, transcript, source, speaker"
+    )
+    made.add_argument("--test-set", type=Path, default=Path(__file__).parents[1] / "speech")
+    made.add_argument("--seed", type=int, default=17)
+    made.add_argument("--processes", type=int, default=2, help="one thread each")
+    made.add_argument("--no-compile", action="store_true")
+    return made
+
+
+def main() -> None:
+    """Run the chosen step, or all of them in order."""
+    chosen = parser().parse_args()
+    chosen.out = chosen.out or Path(tempfile.mkdtemp(prefix="train-tiny-"))
+    chosen.export = chosen.export or chosen.out / "checkpoint"
+    smoke = chosen.step == "smoke"
+    size = SMOKE if smoke else FULL
+    if chosen.step in ("all", "smoke", "corpus"):
+        make_corpus(chosen, size)
+    if chosen.step in ("all", "smoke", "train"):
+        run_training(chosen, size)
+    if chosen.step in ("all", "smoke", "export"):
+        run_export(chosen)
+    if chosen.step in ("all", "smoke", "evaluate"):
+        run_evaluation(chosen, 3 if smoke else None)
+
+
+if __name__ == "__main__":
+    main()
