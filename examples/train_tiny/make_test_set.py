@@ -25,14 +25,13 @@ from .voices import (
     random_espeak,
     random_flite,
     say_festival,
-    say_flite,
 )
 
 SEED = 4242
 EDGE_SECONDS = 0.15
 OPUS_COMPRESSION = 0.92  # of libsndfile: 0 is the highest bitrate, 1 the lowest
 NOISY_SNR_DB = (8.0, 18.0)
-DEMO_SENTENCE = "the museum opens at half past nine and closes at ten past six"
+DEMO_CLIP = "flite-short-03.ogg"
 
 Speak = Callable[[str], Speech]
 
@@ -193,11 +192,12 @@ def write_opus(path: Path, samples: np.ndarray) -> None:
 
 
 def write_demo(folder: Path) -> None:
-    """The clip the documentation uses."""
-    speech = say_flite(DEMO_SENTENCE, "slt")
-    samples, _ = joined([speech], [DEMO_SENTENCE], random.Random(1))
-    soundfile.write(folder / "demo.flac", level(samples), SAMPLE_RATE)
-    (folder / "demo.txt").write_text(DEMO_SENTENCE + "\n")
+    """The clip of the README: one of the set, as FLAC."""
+    samples, _ = soundfile.read(folder / DEMO_CLIP, dtype="int16")
+    soundfile.write(folder / "demo.flac", samples, SAMPLE_RATE)
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    truth = next(clip for clip in map(json.loads, lines) if clip["file"] == DEMO_CLIP)
+    (folder / "demo.txt").write_text(truth["text"] + "\n")
 
 
 if __name__ == "__main__":

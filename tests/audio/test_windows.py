@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, pcm16_from_waveform, samples_from_seconds
-from lithophone.audio.windows import Window, WindowSplitter, is_silent, is_too_short, quietest_cut
+from lithophone.audio.windows import Cut, Window, WindowSplitter, is_silent, is_too_short, quietest_cut
 from tests.recordings import speech_like, tone
 
 LONG_RECORDING = speech_like(20.0)
@@ -128,13 +128,13 @@ def test_windows_do_not_change_under_their_readers() -> None:
 
 
 def test_another_chooser_may_place_the_cuts() -> None:
-    splitter = WindowSplitter(3.0, choose_cut=lambda _, earliest, __: earliest)
+    splitter = WindowSplitter(3.0, choose_cut=lambda _, earliest, __: Cut(earliest))
     windows = splitter.push(noise(7.0)) + splitter.finish()
     assert [w.duration_seconds for w in windows] == [2.0, 2.0, 3.0]
 
 
 def test_a_chooser_that_leaves_its_bounds_is_an_error() -> None:
-    splitter = WindowSplitter(3.0, choose_cut=lambda _, __, latest: latest + 1)
+    splitter = WindowSplitter(3.0, choose_cut=lambda _, __, latest: Cut(latest + 1))
     with pytest.raises(ValueError, match="outside"):
         splitter.push(noise(7.0))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,31 +10,16 @@ from transformers import (
     AutoTokenizer,
     GraniteSpeech5ForCTC,
     GraniteSpeech5Processor,
-    GraniteSpeechForConditionalGeneration,
-    GraniteSpeechPlusForConditionalGeneration,
-    GraniteSpeechProcessor,
 )
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.device import DevicePlan
 from lithophone.backends.transformers_backend.checkpoint import embedded_checkpoint
-from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
-from lithophone.granite.family import FAMILY
-from lithophone.granite.prompts import Task, chat_messages
+from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor
 from tests.backends.conftest import babble, opened
+from tests.backends.reference import CLASSES, Reference
 
-CLASSES = {
-    "granite-speech-3.3-2b": GraniteSpeechForConditionalGeneration,
-    "granite-speech-4.1-2b": GraniteSpeechForConditionalGeneration,
-    "granite-speech-4.1-2b-plus": GraniteSpeechPlusForConditionalGeneration,
-    "granite-speech-tiny": GraniteSpeechForConditionalGeneration,
-}
 SECONDS = (0.4, 2.0, 7.3)
-
-
-def their_processor(tokenizer: Any) -> Any:
-    """transformers' own, around the extractor that needs no torchaudio."""
-    return GraniteSpeechProcessor(StackedLogMelExtractor(), tokenizer, chat_template=tokenizer.chat_template)
 
 
 def never() -> bool:
@@ -45,28 +29,17 @@ def never() -> bool:
 @pytest.mark.parametrize("name", CLASSES)
 def test_tokens_equal_those_of_generate(name: str, shape: Callable[[str], Path], plan: DevicePlan) -> None:
     folder = embedded_checkpoint() if name == "granite-speech-tiny" else shape(name)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    processor: Any = GraniteSpeechProcessor(
-        StackedLogMelExtractor(), tokenizer, chat_template=tokenizer.chat_template
-    )
-    theirs = CLASSES[name].from_pretrained(folder).eval()
-    turns = [{"role": m.role, "content": m.content} for m in chat_messages(FAMILY[name], Task())]
-    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-
+    theirs = Reference(folder, name)
     ours = opened("granite-speech-tiny" if name == "granite-speech-tiny" else str(folder), plan)
     lengths: set[int] = set()
     for seconds in SECONDS:
         samples = babble(seconds, seed=round(seconds * 10))
-        inputs = processor(text=prompt, audio=samples, return_tensors="pt")
         heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
-        budget = len(heard.tokens) + 1
-        output = theirs.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=budget)
-        emitted = output[0, inputs["input_ids"].shape[1] :].tolist()
-        expected = [token for token in emitted if token not in tokenizer.all_special_ids]
+        expected = theirs.tokens(samples, most=len(heard.tokens) + 1)
         assert [token.id for token in heard.tokens] == expected[: len(heard.tokens)]
         assert heard.truncated or expected == [token.id for token in heard.tokens]
         said = expected[: len(heard.tokens)]
-        assert heard.text == tokenizer.decode(said, skip_special_tokens=True).strip()
+        assert heard.text == theirs.tokenizer.decode(said, skip_special_tokens=True).strip()
         lengths.add(len(expected))
     assert max(lengths) >= 3, "nothing was said: the comparison would be empty"
     ours.close()
@@ -115,19 +88,13 @@ def test_log_probabilities_are_those_of_the_scaled_logits(
     ours = opened(str(folder), plan)
     samples = babble(2.0)
     heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    processor: Any = GraniteSpeechProcessor(
-        StackedLogMelExtractor(), tokenizer, chat_template=tokenizer.chat_template
-    )
-    model: Any = GraniteSpeechForConditionalGeneration.from_pretrained(folder).eval()
-    turns = [{"role": m.role, "content": m.content} for m in chat_messages(ours.info.spec, Task())]
-    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    inputs = processor(text=prompt, audio=samples, return_tensors="pt")
+    theirs = Reference(folder, "granite-speech-4.1-2b")
+    inputs = theirs.inputs(samples)
     said = torch.tensor([[token.id for token in heard.tokens]])
     ids = torch.cat([inputs["input_ids"], said], dim=1)
     with torch.no_grad():
-        logits = model(input_ids=ids, input_features=inputs["input_features"]).logits[0].float()
-    scores = torch.log_softmax(logits / model.config.text_config.logits_scaling, dim=-1)
+        logits = theirs.model(input_ids=ids, input_features=inputs["input_features"]).logits[0].float()
+    scores = torch.log_softmax(logits / theirs.model.config.text_config.logits_scaling, dim=-1)
     start = inputs["input_ids"].shape[1] - 1
     expected = [float(scores[start + i, token.id]) for i, token in enumerate(heard.tokens)]
     np.testing.assert_allclose([token.logprob for token in heard.tokens], expected, atol=1e-3)

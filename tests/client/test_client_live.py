@@ -35,7 +35,8 @@ def test_every_format_tells_the_same_text(ask: Ask, live_server: LiveServer) -> 
     assert (verbose.text, verbose.language, verbose.words) == (answer.text, "english", None)
     assert 0 <= verbose.segments[0].start < verbose.segments[-1].end <= verbose.duration
     for subtitle_format in ("srt", "vtt"):
-        assert verbose.segments[0].text.strip() in ask(live_server.url, "subtitles", DEMO, subtitle_format)
+        subtitles = ask(live_server.url, "subtitles", DEMO, subtitle_format)
+        assert verbose.segments[0].text.strip() in " ".join(subtitles.split())
 
 
 def test_a_stream_tells_it_piece_by_piece(ask: Ask, live_server: LiveServer) -> None:

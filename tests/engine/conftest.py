@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import numpy as np
 
 from lithophone.backends.base import Backend
@@ -12,6 +13,7 @@ from lithophone.engine.engine import Engine, EngineOptions
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 
 SAMPLE_RATE = 16_000
+SPEC = msgspec.structs.replace(FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0)
 
 
 @asynccontextmanager
@@ -20,7 +22,7 @@ async def running(
 ) -> AsyncGenerator[Engine, None]:
     """An engine that is loaded, and stopped afterwards."""
     opener = (lambda: open_backend) if isinstance(open_backend, FakeBackend) else open_backend
-    engine = Engine(opener, spec=FAMILY[DEMONSTRATION_ID], model_id=DEMONSTRATION_ID, options=options)
+    engine = Engine(opener, spec=SPEC, model_id=SPEC.id, options=options)
     await engine.start()
     await engine.settled()
     try:

@@ -138,10 +138,10 @@ def test_options_reach_the_model() -> None:
     async def scenario() -> None:
         backend = FakeBackend()
         async with running(backend) as engine:
-            job = engine.job(blocks(noise(1)), JobOptions(language="en", temperature=0.4))
+            job = engine.job(blocks(noise(1)), JobOptions(language="en", keywords=("ore",), temperature=0.4))
             segments = [segment async for segment in job]
         request = backend.calls[0][0]
-        assert (request.task.language, request.temperature) == ("en", 0.4)
+        assert (request.task.language, request.task.keywords, request.temperature) == ("en", ("ore",), 0.4)
         assert segments[0].temperature == 0.4
         assert job.transcript().language == "en"
 

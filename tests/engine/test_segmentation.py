@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.backends.base import Recognition, Token
-from lithophone.engine.segmentation import ends_sentence, segments_of, share_tokens, split_segments
+from lithophone.engine.segmentation import ends_sentence, in_order, segments_of, share_tokens, split_segments
 from lithophone.engine.transcript import Segment, usage_of
 from lithophone.granite.words import Word, spread_words
 from tests.strategies import timed_words
@@ -72,6 +72,16 @@ def test_nothing_of_a_window_is_lost_in_its_segments(words: list[Word], follows_
         if segment.words:
             assert segment.start_seconds == segment.words[0].start_seconds >= 10
             assert "".join(token.text for token in segment.tokens).strip() == segment.text
+
+
+@given(timed_words(), st.floats(0, 30))
+def test_words_of_the_next_window_wait_for_the_last_ones(words: list[Word], earliest: float) -> None:
+    ordered = in_order(words, earliest)
+    bounds = [bound for word in ordered for bound in (word.start_seconds, word.end_seconds)]
+    assert bounds == sorted(bounds)
+    assert all(bound >= earliest for bound in bounds)
+    assert [word.text for word in ordered] == [word.text for word in words]
+    assert in_order(words, 0.0) == words
 
 
 def test_a_window_without_words_is_one_segment_with_its_own_times() -> None:

@@ -1,7 +1,8 @@
 import pytest
 
+from lithophone.errors import UnsupportedParameterError
 from lithophone.granite.family import FAMILY
-from lithophone.granite.prompts import Task, chat_messages, instruction
+from lithophone.granite.prompts import Tags, Task, chat_messages, instruction
 
 ASKED = {
     "granite-speech-3.3-2b": "can you transcribe the speech into a written format?",
@@ -36,3 +37,61 @@ def test_system_turns_carry_the_dates_of_training() -> None:
 @pytest.mark.parametrize("model", ["granite-4.0-1b-speech", "granite-speech-4.1-2b", "granite-speech-tiny"])
 def test_the_others_have_no_system_turn(model: str) -> None:
     assert [message.role for message in chat_messages(FAMILY[model], Task())] == ["user"]
+
+
+FULL_PROMPTS = [
+    (
+        "granite-4.0-1b-speech",
+        Task(keywords=("a", "b c")),
+        f"{ASKED['granite-4.0-1b-speech']} Keywords: a, b c",
+    ),
+    ("granite-speech-4.1-2b", Task(keywords=("a", "b")), "transcribe the speech to text. Keywords: a, b"),
+    ("granite-speech-3.3-2b", Task(translate_to="de"), "can you translate the speech into German?"),
+    ("granite-4.0-1b-speech", Task(translate_to="ja"), "translate the speech to Japanese."),
+    (
+        "granite-speech-4.1-2b",
+        Task(translate_to="it"),
+        "translate the speech to Italian with proper punctuation and capitalization.",
+    ),
+    (
+        "granite-speech-4.1-2b",
+        Task(translate_to="en", keywords=("a", "b")),
+        "translate the speech to English. Keywords: a, b",
+    ),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(tags=Tags.SPEAKERS),
+        (
+            "Speaker attribution: Transcribe and denote who is speaking by adding [Speaker 1]: and [Speaker 2]: tags"
+            " before speaker turns."
+        ),
+    ),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(tags=Tags.WORD_TIMES),
+        (
+            "Timestamps: Transcribe the speech. After each word, add a timestamp tag showing the end time in"
+            " centiseconds, e.g. hello [T:45] world [T:82]"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "task", "words"), FULL_PROMPTS)
+def test_each_task_is_asked_for_in_the_words_of_the_card(model: str, task: Task, words: str) -> None:
+    assert instruction(FAMILY[model], task) == words
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "hint"),
+    [
+        ("granite-speech-3.3-2b", Task(keywords=("a",)), "takes no keywords"),
+        ("granite-speech-3.3-2b", Task(translate_to="it"), "de, en, es, fr, ja, pt, zh"),
+        ("granite-speech-4.1-2b-plus", Task(translate_to="en"), "nothing"),
+        ("granite-speech-4.1-2b", Task(tags=Tags.SPEAKERS), "speakers"),
+        ("granite-4.0-1b-speech", Task(tags=Tags.WORD_TIMES), "word times"),
+    ],
+)
+def test_what_a_model_was_not_trained_for_is_refused(model: str, task: Task, hint: str) -> None:
+    with pytest.raises(UnsupportedParameterError, match=hint):
+        instruction(FAMILY[model], task)

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.granite.alignment import FrameSpan, LogProbs
-from lithophone.granite.words import Word, align_words, group_tokens, spell, split_words, spread_words
+from lithophone.granite.words import (
+    TAIL_SECONDS,
+    Word,
+    align_words,
+    group_tokens,
+    spell,
+    split_words,
+    spread_words,
+)
 
 TEXTS = st.text(st.one_of(st.sampled_from("ab é'.,-?7%日本ゴー。 \u3000\n"), st.characters()), max_size=40)
 
@@ -65,7 +73,7 @@ def test_a_word_lasts_until_the_next_or_until_shortly_behind_its_letters() -> No
     two, words = aligned("Two words.", "_two_words____________")
     assert two.start_seconds == pytest.approx(0.04)
     assert two.end_seconds == words.start_seconds == pytest.approx(0.20)
-    assert words.end_seconds == pytest.approx(0.38 + 0.08)
+    assert words.end_seconds == pytest.approx(0.38 + TAIL_SECONDS)
     assert two.probability > 0.9
 
 

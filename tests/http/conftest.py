@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 import structlog
@@ -32,6 +33,7 @@ from lithophone.http.transcriptions import AudioSource
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000
+SPEC = msgspec.structs.replace(FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0)
 WAIT_SECONDS = 20.0
 
 
@@ -147,7 +149,7 @@ def serving(
     options: HttpOptions | None = None,
     max_requests: int = 8,
     audio_source: AudioSource | None = None,
-    spec: ModelSpec = FAMILY[DEMONSTRATION_ID],
+    spec: ModelSpec = SPEC,
     ready: bool = True,
 ) -> Iterator[Live]:
     """A server in a thread of its own; `ready=False` does not wait for its model."""

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import html
 import json
 import re
 
 import msgspec
-import pysubs2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.engine.transcript import Segment, Transcript, Usage
+from lithophone.engine.transcript import Transcript, Usage
 from lithophone.errors import InternalError
 from lithophone.granite.family import LANGUAGE_NAMES
 from lithophone.http.errors import envelope
@@ -26,17 +24,6 @@ from tests.http.samples import SEGMENTS, TRANSCRIPT, segment
 HUNDRED_HOURS = 360_000.0
 
 times = st.floats(0, HUNDRED_HOURS - 0.01)
-words = st.sampled_from(["stone", "Größe", "日本語", "7", "été", "e\u0301"])
-
-
-@st.composite
-def segment_lists(draw: st.DrawFn) -> list[Segment]:
-    bounds = sorted(draw(st.lists(times, min_size=2, max_size=5)))
-    texts = [" ".join(draw(st.lists(words, max_size=3))) for _ in bounds[1:]]
-    return [
-        segment(index, start, end, text)
-        for index, (start, end, text) in enumerate(zip(bounds, bounds[1:], texts, strict=False))
-    ]
 
 
 def rendered(**fields: str) -> Rendered:
@@ -69,29 +56,6 @@ def test_the_event_stream_is_as_it_was(golden: Golden, logprobs: bool) -> None:
 
 def test_the_error_event_is_as_it_was(golden: Golden) -> None:
     golden("stream.error.txt", error_event(envelope(InternalError("It broke."))))
-
-
-@given(segment_lists())
-def test_another_parser_reads_the_segments_from_the_subtitles(segments: list[Segment]) -> None:
-    said = [part for part in segments if part.text]
-    for format_, text in (("srt", render_srt(segments)), ("vtt", render_vtt(segments))):
-        read = pysubs2.SSAFile.from_string(text, format_=format_)
-        assert [event.plaintext for event in read] == [part.text for part in said]
-        for part, event in zip(said, read, strict=True):
-            assert abs(event.start / 1000 - part.start_seconds) <= 0.000501
-            assert event.end > event.start
-
-
-@given(st.text())
-def test_no_text_breaks_out_of_its_cue(text: str) -> None:
-    segments = [segment(0, 0, 1, text), segment(1, 1, 2, "next")]
-    srt, vtt = render_srt(segments), render_vtt(segments)
-    shown = " ".join(text.split())
-    assert srt.count("\n\n") == vtt.count("\n\n") - 1 == bool(shown)
-    assert re.findall(r"^.* --> .*$", vtt, re.MULTILINE) == [
-        line for line in vtt.split("\n") if "-->" in line
-    ]
-    assert not shown or html.unescape(vtt.split("\n")[3]) == html.unescape(html.escape(shown, quote=False))
 
 
 def test_times_are_rounded_before_they_are_split() -> None:

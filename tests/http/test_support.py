@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from lithophone.audio.voice import TurnOptions
 from lithophone.engine.job import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
-from lithophone.granite.family import FAMILY
+from lithophone.granite.family import FAMILY, ModelSpec
 from lithophone.http.forms import parse_transcription_form
 from lithophone.http.render import render_transcript
 from lithophone.http.support import REFUSALS, WRITTEN, job_options, require_supported
@@ -18,15 +19,14 @@ REFUSED = {
     ("languages[]", "ja"): "fr (French)",
     ("prompt", "the talk is about granite"): "leave the field out",
     ("keywords[]", "granite"): "leave the field out",
-    ("chunking_strategy", '{"type":"server_vad"}'): "auto",
     ("known_speaker_names[]", "Ada"): "leave the field out",
     ("known_speaker_references[]", "data:audio/wav;base64,"): "leave the field out",
 }
 
 
-def options_of(*pairs: tuple[str, str]) -> JobOptions:
+def options_of(*pairs: tuple[str, str], spec: ModelSpec = SPEC) -> JobOptions:
     form = parse_transcription_form([("model", "whisper-1"), *pairs])
-    require_supported(form, SPEC)
+    require_supported(form, spec)
     return job_options(form)
 
 
@@ -38,16 +38,25 @@ def test_what_is_not_honoured_is_refused_and_the_answer_helps(pair: tuple[str, s
     assert hint in caught.value.message
 
 
+def test_keywords_reach_a_model_that_takes_them_and_no_control_token_does() -> None:
+    able = FAMILY["granite-speech-4.1-2b"]
+    options = options_of(("keywords[]", "granite"), ("keywords[]", " gneiss "), spec=able)
+    assert options.keywords == ("granite", "gneiss")
+    for bad in ("<|audio|>", "two\nlines", " "):
+        with pytest.raises(InvalidRequestError) as caught:
+            options_of(("keywords[]", bad), spec=able)
+        assert caught.value.param == "keywords"
+
+
 def test_every_rule_of_the_list_can_apply() -> None:
     triggers = [
         *([pair] for pair in REFUSED),
         [("stream", "true"), ("response_format", "srt")],
         [("languages", "fr"), ("languages", "de")],
         [("timestamp_granularities", "segment")],
-        [("timestamp_granularities", "word"), ("response_format", "verbose_json")],
         [("include", "logprobs"), ("response_format", "text")],
     ]
-    messages = set[str]()
+    messages = {"A keyword is printable text without `<|`."}  # where a model takes any; see above
     for pairs in triggers:
         with pytest.raises(InvalidRequestError) as caught:
             options_of(*pairs)
@@ -79,3 +88,10 @@ def test_what_is_honoured_reaches_the_engine() -> None:
     assert options_of(
         ("language", "DE"), ("temperature", "0.3"), ("chunking_strategy", "auto")
     ) == JobOptions(language="de", temperature=0.3, normalise_loudness=True)
+    assert options_of(("chunking_strategy", "server_vad")).turns == TurnOptions(
+        threshold=0.5, prefix_padding_seconds=0.3, silence_seconds=0.2
+    )
+    asked = '{"type":"server_vad","threshold":0,"prefix_padding_ms":0,"silence_duration_ms":1500}'
+    assert options_of(("chunking_strategy", asked)).turns == TurnOptions(
+        threshold=0.0, prefix_padding_seconds=0.0, silence_seconds=1.5
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,19 @@ PAUSE_TOLERANCE_DB: Final = 3.0
 MAX_PAUSE_FRAMES: Final = 50  # of a longer pause the last second counts
 EARLINESS_DB_PER_SECOND: Final = 0.5  # how much quieter an earlier point must be to be preferred
 
-CutChooser = Callable[[Waveform, int, int], int]
-"""`(samples, earliest, latest) -> cut`: where to cut, `earliest <= cut <= latest`, counted from the first sample."""
+
+class Cut(NamedTuple):
+    """Where a window ends, counted from its first sample, and how much of its end the next one hears again.
+
+    `overlap_samples` is for a cut through speech: what lies about it can then be told from both sides.
+    """
+
+    sample: int
+    overlap_samples: int = 0
+
+
+CutChooser = Callable[[Waveform, int, int], Cut]
+"""`(samples, earliest, latest) -> cut`, with `earliest <= cut.sample <= latest`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +56,15 @@ class Window:
     """A stretch of the recording.
 
     `samples` is float32 [samples], 16 kHz mono, read-only; `start_sample` counts from the start of the recording.
+    The first `shared_before_samples` are the end of the window before, too, and the last `shared_after_samples` the
+    start of the next. `speech_probability` is told by voice activity, where that was listened to.
     """
 
     start_sample: int
     samples: Waveform
+    shared_before_samples: int = 0
+    shared_after_samples: int = 0
+    speech_probability: float | None = None
 
     @property
     def stop_sample(self) -> int:
@@ -72,7 +88,7 @@ class Window:
 
 
 class WindowSplitter:
-    """Splits audio that arrives in blocks into windows that tile it: nothing lost, nothing twice.
+    """Splits audio that arrives in blocks into windows that tile it: nothing lost, and twice only what a cut shares.
 
     Audio up to `max_window_seconds` stays one window. Longer audio is cut within the last third of each full window, and
     every window, the last one too, lasts at least a thirtieth of it. Holds one full window, that thirtieth and one
@@ -83,22 +99,32 @@ class WindowSplitter:
     """
 
     def __init__(
-        self, max_window_seconds: float = MAX_WINDOW_SECONDS, *, choose_cut: CutChooser | None = None
+        self,
+        max_window_seconds: float = MAX_WINDOW_SECONDS,
+        *,
+        choose_cut: CutChooser | None = None,
+        start_sample: int = 0,
     ) -> None:
         if max_window_seconds < MIN_MAX_WINDOW_SECONDS:
             raise ValueError(f"windows of {max_window_seconds} s are too short")
         self._max_samples = samples_from_seconds(max_window_seconds)
         self._search_samples = samples_from_seconds(max_window_seconds * SEARCH_SHARE)
         self._rest_samples = samples_from_seconds(max_window_seconds * MIN_REST_SHARE)
-        self._choose_cut = choose_cut or quietest_cut
+        self._choose_cut = choose_cut or _quiet_cut
         self._pending: list[Waveform] = []
         self._pending_samples = 0
-        self._start_sample = 0
+        self._start_sample = start_sample
+        self._shared_samples = 0
 
     @property
     def samples_seen(self) -> int:
-        """Samples pushed so far."""
+        """Samples pushed so far, and those before `start_sample`."""
         return self._start_sample + self._pending_samples
+
+    @property
+    def start_sample(self) -> int:
+        """Where the next window will start in the recording."""
+        return self._start_sample
 
     def push(self, block: bytes | Waveform) -> list[Window]:
         """Takes the next block, PCM16 bytes or float32 [samples], and returns the windows it completes.
@@ -115,7 +141,7 @@ class WindowSplitter:
         """The windows of what is left; the splitter is empty after it."""
         windows = list(self._cut_while_longer_than(self._max_samples))
         if self._pending_samples:
-            windows.append(self._take(self._pending_samples))
+            windows.append(self._take(Cut(self._pending_samples)))
         return windows
 
     def _cut_while_longer_than(self, limit_samples: int) -> Iterator[Window]:
@@ -123,7 +149,7 @@ class WindowSplitter:
             latest = min(self._max_samples, self._pending_samples - self._rest_samples)
             earliest = self._max_samples - self._search_samples
             cut = self._choose_cut(self._joined()[: self._max_samples], earliest, latest)
-            if not earliest <= cut <= latest:
+            if not earliest <= cut.sample <= latest or not 0 <= cut.overlap_samples < cut.sample:
                 raise ValueError(f"a cut at {cut} is outside of {earliest} to {latest}")
             yield self._take(cut)
 
@@ -132,15 +158,21 @@ class WindowSplitter:
             self._pending = [np.concatenate(self._pending)]
         return self._pending[0]
 
-    def _take(self, count: int) -> Window:
+    def _take(self, cut: Cut) -> Window:
         pending = self._joined()
-        samples = pending[:count].copy()
+        samples = pending[: cut.sample].copy()
         samples.flags.writeable = False
-        window = Window(self._start_sample, samples)
-        self._pending = [pending[count:].copy()]
-        self._pending_samples -= count
-        self._start_sample += count
+        window = Window(self._start_sample, samples, self._shared_samples, cut.overlap_samples)
+        self._shared_samples = cut.overlap_samples
+        step = cut.sample - cut.overlap_samples
+        self._pending = [pending[step:].copy()]
+        self._pending_samples -= step
+        self._start_sample += step
         return window
+
+
+def _quiet_cut(samples: Waveform, earliest: int, latest: int) -> Cut:
+    return Cut(quietest_cut(samples, earliest, latest))
 
 
 def quietest_cut(samples: Waveform, earliest: int, latest: int) -> int:

@@ -7,12 +7,13 @@ A backend is used by one thread at a time; everything it is given and gives back
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lithophone.audio.voice import Probabilities
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.prompts import Task
 from lithophone.granite.words import Word
@@ -71,6 +72,12 @@ class Recognition(msgspec.Struct, frozen=True, kw_only=True):
     accepted_tokens: int = 0
 
 
+INTERRUPTED = Recognition(
+    text="", tokens=(), prompt_tokens=0, audio_tokens=0, no_speech_probability=0.0, interrupted=True
+)
+"""In place of what was not finished."""
+
+
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is loaded, for logs, `/ready` and `/v1/models`."""
 
@@ -105,4 +112,53 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give the memory back. The backend is unusable afterwards."""
+        ...
+
+
+class Batch(Protocol):
+    """Windows that are being transcribed together; they join and leave between any two steps."""
+
+    def __len__(self) -> int:
+        """Windows that are not done."""
+        ...
+
+    def admit(self, key: int, request: RecognitionRequest) -> None:
+        """Let a window join under a name of the caller's; it begins with one of the next steps."""
+        ...
+
+    def drop(self, key: int) -> None:
+        """Forget a window, if it is there; nothing is reported about it."""
+        ...
+
+    def step(self) -> list[tuple[int, Recognition]]:
+        """Move every window on a little; returns those that are done."""
+        ...
+
+
+@runtime_checkable
+class SteppingBackend(Backend, Protocol):
+    """A model that decodes step by step, so that windows need not wait for the end of others' batches."""
+
+    def start_batch(self) -> Batch:
+        """A new, empty batch; one at a time is in use."""
+        ...
+
+
+class VoiceStream(Protocol):
+    """Voice activity of one recording; used by one thread at a time."""
+
+    def push(self, samples: Samples) -> Probabilities:
+        """Probability of voice in each frame of 512 samples that `samples` completes, float32 [frames]."""
+        ...
+
+    def finish(self) -> Probabilities:
+        """Probability of the last, unfinished frame, if there is one."""
+        ...
+
+
+class VoiceDetector(Protocol):
+    """A loaded model of voice activity. It is small: it stays while the speech model comes and goes."""
+
+    def open_stream(self) -> VoiceStream:
+        """A stream at the start of a recording; streams do not disturb each other."""
         ...

@@ -1,4 +1,4 @@
-"""A backend without a model, for tests of everything above it.
+"""A backend and a voice detector without models, for tests of everything above them.
 
 Deterministic: what it hears is computed from the samples, so that a test can tell which window gave which text.
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Token
+import numpy as np
+
+from lithophone.audio.voice import VOICE_FRAME_SAMPLES, Probabilities
+from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
 from lithophone.granite.words import spread_words
 
 SAMPLE_RATE = 16_000
 STEP_SECONDS = 0.005
+QUIET_POWER = 1e-4
 
 
 def describe(request: RecognitionRequest) -> str:
@@ -21,6 +25,34 @@ def describe(request: RecognitionRequest) -> str:
     seconds = len(request.samples) / SAMPLE_RATE
     peak = float(abs(request.samples).max())
     return f"heard {seconds:.2f} seconds peak {peak:.2f}"
+
+
+class LoudnessDetector:
+    """Takes whatever is not quiet for voice."""
+
+    def open_stream(self) -> LoudnessStream:
+        """A stream at the start of a recording."""
+        return LoudnessStream()
+
+
+class LoudnessStream:
+    """See `VoiceStream`."""
+
+    def __init__(self) -> None:
+        self._pending = np.zeros(0, np.float32)
+
+    def push(self, samples: Samples) -> Probabilities:
+        """1 for a frame louder than -40 dBFS, else 0."""
+        pending = np.concatenate([self._pending, samples])
+        frames = len(pending) // VOICE_FRAME_SAMPLES
+        used = frames * VOICE_FRAME_SAMPLES
+        self._pending = pending[used:]
+        power = np.square(pending[:used]).reshape(frames, VOICE_FRAME_SAMPLES).mean(axis=1)
+        return (power > QUIET_POWER).astype(np.float32)
+
+    def finish(self) -> Probabilities:
+        """The last frame, filled up with silence."""
+        return self.push(np.zeros(-len(self._pending) % VOICE_FRAME_SAMPLES, np.float32))
 
 
 class FakeBackend:

@@ -17,7 +17,14 @@ from enum import Enum
 import msgspec
 import structlog
 
-from lithophone.backends.base import Backend, BackendInfo, Recognition, RecognitionRequest
+from lithophone.backends.base import (
+    Backend,
+    BackendInfo,
+    Recognition,
+    RecognitionRequest,
+    VoiceDetector,
+    VoiceStream,
+)
 from lithophone.engine.job import Job, JobOptions
 from lithophone.engine.messages import (
     Cancel,
@@ -84,6 +91,7 @@ class Engine:
         spec: ModelSpec,
         model_id: str,
         options: EngineOptions | None = None,
+        voice: VoiceDetector | None = None,
     ) -> None:
         self.spec = spec
         self.model_id = model_id
@@ -92,6 +100,7 @@ class Engine:
         self.failure: str | None = None
         self.info: BackendInfo | None = None
         self._open_backend = open_backend
+        self._voice = voice
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Recognition]] = {}
         self._admitted = 0
@@ -168,6 +177,10 @@ class Engine:
     def job(self, blocks: AsyncGenerator[bytes], options: JobOptions) -> Job:
         """A transcription of a PCM stream; `blocks` are s16le mono 16 kHz."""
         return Job(self, next(self._ids), blocks, options)
+
+    def open_voice(self) -> VoiceStream | None:
+        """Voice activity for a recording; none if the engine was built without a detector."""
+        return None if self._voice is None else self._voice.open_stream()
 
     async def recognise(self, job_id: int, request: RecognitionRequest) -> Recognition:
         """One window through the model.

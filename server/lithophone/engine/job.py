@@ -10,16 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from lithophone.audio.clip import Clip
-from lithophone.audio.waveform import SAMPLE_RATE
-from lithophone.audio.windows import Window, WindowSplitter, is_silent, is_too_short
-from lithophone.backends.base import Recognition, RecognitionRequest, Samples
+from lithophone.audio.voice import SPEECH_PROBABILITY, TurnOptions
+from lithophone.audio.waveform import SAMPLE_RATE, samples_in_pcm16, seconds_from_samples
+from lithophone.audio.windows import Window, is_silent, is_too_short
+from lithophone.backends.base import Recognition, RecognitionRequest, Samples, VoiceStream
+from lithophone.engine.attempts import Attempt, recognise_soundly
 from lithophone.engine.language import detect_language
-from lithophone.engine.segmentation import segments_of
+from lithophone.engine.listening import open_listener
+from lithophone.engine.segmentation import moved, segments_of
+from lithophone.engine.stitching import find_seam, keep_words
 from lithophone.engine.transcript import Segment, Transcript, Usage
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.prompts import Task
@@ -28,20 +33,34 @@ NOTHING_HEARD = Recognition(text="", tokens=(), prompt_tokens=0, audio_tokens=0,
 """What silence gives, without asking the model."""
 
 
-class _Heard(NamedTuple):
+class _Hearing(NamedTuple):
+    """A window on its way through the model."""
+
     window: Window
-    recognition: asyncio.Task[Recognition]
+    attempt: asyncio.Task[Attempt]
 
 
-_Ahead = asyncio.Queue[_Heard | Exception | None]
+class _Heard(NamedTuple):
+    """A window and what was heard in it."""
+
+    window: Window
+    attempt: Attempt
+
+
+_Ahead = asyncio.Queue[_Hearing | Exception | None]
 
 
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the request asked for. `language` is an ISO-639-1 code; `temperature` 0 is greedy."""
+    """What the request asked for.
+
+    `language` is an ISO-639-1 code; `keywords` are words likely to be said; `temperature` 0 is greedy; `turns` makes each turn of speech a window of its own.
+    """
 
     language: str | None = None
+    keywords: tuple[str, ...] = ()
     temperature: float = 0.0
     normalise_loudness: bool = False
+    turns: TurnOptions | None = None
 
 
 class Recogniser(Protocol):
@@ -52,6 +71,10 @@ class Recogniser(Protocol):
     @property
     def windows_ahead(self) -> int:
         """How many windows may be recognised or waiting while decoding goes on."""
+        ...
+
+    def open_voice(self) -> VoiceStream | None:
+        """Voice activity for a recording, if the engine can tell it."""
         ...
 
     async def recognise(self, job_id: int, request: RecognitionRequest) -> Recognition:
@@ -74,7 +97,7 @@ class Job:
         self._blocks = blocks
         self._options = options
         self._segments: list[Segment] = []
-        self._recognising: set[asyncio.Task[Recognition]] = set()
+        self._recognising: set[asyncio.Task[Attempt]] = set()
         self._samples = 0
 
     @property
@@ -104,12 +127,11 @@ class Job:
         listening = asyncio.create_task(self._listen(ahead))
         finished = False
         try:
-            while (heard := await ahead.get()) is not None:
-                if isinstance(heard, Exception):
-                    raise heard
-                for segment in self._segments_of(heard.window, await heard.recognition):
-                    self._segments.append(segment)
-                    yield segment
+            async with aclosing(_stitched(ahead)) as results:
+                async for heard in results:
+                    for segment in self._segments_of(heard):
+                        self._segments.append(segment)
+                        yield segment
             finished = True
         finally:
             if not finished:
@@ -128,42 +150,102 @@ class Job:
             await ahead.put(None)
 
     async def _windows(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[Window]:
-        splitter = WindowSplitter(max_window_seconds=self._engine.spec.max_window_seconds)
+        listener = open_listener(
+            self._engine.spec.max_window_seconds, self._engine.open_voice(), self._options.turns
+        )
         async for block in blocks:
-            for window in splitter.push(block):
+            self._samples += samples_in_pcm16(len(block))
+            for window in await asyncio.to_thread(listener.push, block):
                 yield window
-        for window in splitter.finish():
+        for window in await asyncio.to_thread(listener.finish):
             yield window
 
-    def _hear(self, window: Window) -> _Heard:
-        self._samples = window.stop_sample
+    def _hear(self, window: Window) -> _Hearing:
         task = asyncio.create_task(self._recognise(window))
         self._recognising.add(task)
         task.add_done_callback(self._recognising.discard)
-        return _Heard(window, task)
+        return _Hearing(window, task)
 
-    async def _recognise(self, window: Window) -> Recognition:
-        if is_too_short(window.samples) or is_silent(window.samples):
-            return NOTHING_HEARD
+    async def _recognise(self, window: Window) -> Attempt:
+        if not self._holds_speech(window):
+            return Attempt(_with_voice(NOTHING_HEARD, window), self._options.temperature)
         samples = window.samples
         if self._options.normalise_loudness:
             samples = await asyncio.to_thread(_normalised, samples)
         request = RecognitionRequest(
             samples=samples,
-            task=Task(language=self._options.language),
+            task=Task(language=self._options.language, keywords=self._options.keywords),
             temperature=self._options.temperature,
         )
-        return await self._engine.recognise(self._job_id, request)
+        attempt = await recognise_soundly(partial(self._engine.recognise, self._job_id), request)
+        return attempt._replace(recognition=_with_voice(attempt.recognition, window))
 
-    def _segments_of(self, window: Window, recognition: Recognition) -> list[Segment]:
+    def _holds_speech(self, window: Window) -> bool:
+        """Whether the model shall hear the window at all: on silence and noise it would make words up."""
+        if is_too_short(window.samples) or is_silent(window.samples):
+            return False
+        turns = self._options.turns
+        threshold = SPEECH_PROBABILITY if turns is None else turns.threshold
+        return window.speech_probability is None or window.speech_probability >= threshold
+
+    def _segments_of(self, heard: _Heard) -> list[Segment]:
         return segments_of(
-            recognition,
-            start_seconds=window.start_seconds,
-            end_seconds=window.stop_seconds,
+            heard.attempt.recognition,
+            start_seconds=heard.window.start_seconds,
+            end_seconds=heard.window.stop_seconds,
             first_id=len(self._segments),
             follows_text=any(segment.text for segment in self._segments),
-            temperature=self._options.temperature,
+            temperature=heard.attempt.temperature,
+            retried=heard.attempt.retried,
+            earliest_seconds=self._segments[-1].end_seconds
+            if self._segments and self._segments[-1].words
+            else 0.0,
         )
+
+
+async def _stitched(ahead: _Ahead) -> AsyncGenerator[_Heard]:
+    """Windows as they are done; one that shares its end with the next waits for it, so that no word comes twice.
+
+    Raises:
+        Exception: what came out of the queue; whatever was waiting is given first.
+    """
+    held: _Heard | None = None
+    while (hearing := await ahead.get()) is not None:
+        if isinstance(hearing, Exception):
+            if held is not None:
+                yield held
+            raise hearing
+        heard = _Heard(hearing.window, await hearing.attempt)
+        if held is not None:
+            held, heard = _stitch(held, heard)
+            yield held
+        held = heard if heard.window.shared_after_samples else None
+        if held is None:
+            yield heard
+
+
+def _stitch(first: _Heard, second: _Heard) -> tuple[_Heard, _Heard]:
+    """Both without what the other tells better."""
+    start = second.window.start_seconds
+    seam = find_seam(
+        [moved(word, first.window.start_seconds) for word in first.attempt.recognition.words],
+        [moved(word, start) for word in second.attempt.recognition.words],
+        start,
+        start + seconds_from_samples(second.window.shared_before_samples),
+    )
+    return _keep(first, 0, seam.kept), _keep(second, seam.dropped, len(second.attempt.recognition.words))
+
+
+def _keep(heard: _Heard, start: int, stop: int) -> _Heard:
+    recognition = keep_words(heard.attempt.recognition, start, stop)
+    return heard._replace(attempt=heard.attempt._replace(recognition=recognition))
+
+
+def _with_voice(recognition: Recognition, window: Window) -> Recognition:
+    """Voice activity knows better than the CTC head whether somebody speaks."""
+    if window.speech_probability is None:
+        return recognition
+    return msgspec.structs.replace(recognition, no_speech_probability=1.0 - window.speech_probability)
 
 
 def _normalised(samples: Samples) -> Samples:

@@ -28,6 +28,8 @@ def segments_of(
     first_id: int,
     follows_text: bool,
     temperature: float,
+    retried: bool = False,
+    earliest_seconds: float = 0.0,
 ) -> list[Segment]:
     """The segments of one window, at least one; their deltas joined are the window's text.
 
@@ -38,8 +40,10 @@ def segments_of(
         first_id: Id of the first segment.
         follows_text: Whether the transcript has text already, so that a space comes between.
         temperature: What the tokens were drawn at.
+        retried: Whether a first try was thrown away because it repeated itself.
+        earliest_seconds: Where the last word of the window before ends: two that overlap may disagree by a little.
     """
-    words = [moved(word, start_seconds) for word in recognition.words]
+    words = in_order([moved(word, start_seconds) for word in recognition.words], earliest_seconds)
     groups = split_segments(words) or [()]
     shares = share_tokens(recognition.tokens, groups)
     usage = usage_of(recognition)
@@ -62,6 +66,7 @@ def segments_of(
                 no_speech_probability=recognition.no_speech_probability,
                 usage=Usage(audio_tokens=audio, text_tokens=prompt, output_tokens=len(tokens)),
                 words=group,
+                retried=retried,
             )
         )
     return segments
@@ -72,6 +77,16 @@ def moved(word: Word, seconds: float) -> Word:
     return msgspec.structs.replace(
         word, start_seconds=word.start_seconds + seconds, end_seconds=word.end_seconds + seconds
     )
+
+
+def in_order(words: Sequence[Word], earliest_seconds: float) -> list[Word]:
+    """The words, none starting before the one ahead of it ends nor before `earliest_seconds`."""
+    ordered: list[Word] = []
+    for word in words:
+        start = max(word.start_seconds, earliest_seconds)
+        earliest_seconds = max(word.end_seconds, start)
+        ordered.append(msgspec.structs.replace(word, start_seconds=start, end_seconds=earliest_seconds))
+    return ordered
 
 
 def split_segments(words: Sequence[Word]) -> list[tuple[Word, ...]]:

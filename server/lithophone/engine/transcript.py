@@ -34,7 +34,9 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
     `delta` is what this segment adds to the transcript's text, separator included: the deltas joined are the text.
     `words` carry the times; joined they are `delta` but for the separator. `average_logprob` is the mean natural-log probability of the tokens; `compression_ratio` is UTF-8 bytes over their
-    zlib size, as Whisper defines it (repetition shows as a high ratio).
+    zlib size, as Whisper defines it (repetition shows as a high ratio). `no_speech_probability` is that of the window the
+    segment lies in: by voice activity where that was listened to, else by the CTC head. `retried`: a first try repeated
+    itself and was replaced.
     """
 
     id: int
@@ -49,6 +51,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     no_speech_probability: float
     usage: Usage
     words: tuple[Word, ...] = ()
+    retried: bool = False
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,15 @@ import gc
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 
+import msgspec
 import psutil
 import structlog
 
-from lithophone.backends.base import Backend, Recognition
+from lithophone.backends.base import Backend, Batch, Recognition
+from lithophone.backends.batches import start_batch
 from lithophone.engine.messages import (
     Cancel,
     Command,
@@ -37,8 +40,15 @@ from lithophone.errors import StartupError
 log = structlog.get_logger(__name__)
 
 
+class _Running(msgspec.Struct, frozen=True):
+    """A window in the batch, and when it joined (monotonic seconds)."""
+
+    work: Recognise
+    joined: float
+
+
 class Worker:
-    """Runs commands one after another; windows in batches as the scheduler picks them."""
+    """Runs a batch that windows join as the scheduler picks them and leave as they are done."""
 
     def __init__(self, open_backend: Callable[[], Backend], emit: Callable[[Event], None]) -> None:
         self._open_backend = open_backend
@@ -46,8 +56,10 @@ class Worker:
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._scheduler = Scheduler()
         self._backend: Backend | None = None
-        self._running: set[int] = set()
-        self._cancelled: set[int] = set()
+        self._batch: Batch | None = None
+        self._running: dict[int, _Running] = {}
+        self._suspects: deque[Recognise] = deque()
+        self._unload_wanted = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="lithophone-worker", daemon=True)
 
@@ -66,11 +78,14 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._take_commands(wait=len(self._scheduler) == 0)
-            if not self._stopping and len(self._scheduler) > 0:
-                self._run_batch()
+            self._take_commands(wait=not self._has_work())
+            if not self._stopping:
+                self._advance()
         self._unload()
         self._emit(Stopped())
+
+    def _has_work(self) -> bool:
+        return bool(self._running or self._suspects or len(self._scheduler) > 0)
 
     def _take_commands(self, *, wait: bool) -> None:
         """Obey everything in the inbox; with `wait`, sleep until there is something."""
@@ -84,58 +99,91 @@ class Worker:
     def _obey(self, command: Command) -> None:
         match command:
             case Load():
-                self._load()
+                if self._backend is None:
+                    self._load()
             case Unload():
-                self._unload()
+                self._unload_wanted = True
             case Recognise():
                 self._scheduler.add(command)
             case Cancel(job_id):
-                self._scheduler.cancel(job_id)
-                self._cancelled |= {job_id} & self._running
+                self._cancel(job_id)
             case Stop():
                 self._stopping = True
 
+    def _cancel(self, job_id: int) -> None:
+        self._scheduler.cancel(job_id)
+        self._suspects = deque(work for work in self._suspects if work.job_id != job_id)
+        for work_id, running in list(self._running.items()):
+            if running.work.job_id == job_id:
+                del self._running[work_id]
+                if self._batch is not None:
+                    self._batch.drop(work_id)
+
     def _interrupted(self) -> bool:
-        """Asked by the backend between decoding steps: is nobody left who wants this batch?
+        """Asked by a backend inside a long step: is nobody left who wants this batch?"""
+        self._take_commands(wait=False)
+        return self._stopping or not self._running
 
-        Only cancellations and stop are obeyed here; loading or unloading under a running batch waits for its end.
-        """
-        deferred: list[Command] = []
-        while not self._inbox.empty():
-            command = self._inbox.get_nowait()
-            if isinstance(command, Load | Unload):
-                deferred.append(command)
-            else:
-                self._obey(command)
-        for command in deferred:
-            self._inbox.put(command)
-        return self._stopping or self._running <= self._cancelled
-
-    def _run_batch(self) -> None:
+    def _advance(self) -> None:
+        """Let waiting windows join, then move the batch on by one step."""
+        if self._unload_wanted and not self._running:
+            self._unload()
+        if not self._has_work():
+            return
         backend = self._load()
         if isinstance(backend, LoadFailed):
-            for work in self._scheduler.clear():
-                self._emit(Failed(work.work_id, backend.message))
+            self._fail_waiting(backend)
             return
-        batch = self._scheduler.next_batch(backend.info.max_batch)
-        self._running = {work.job_id for work in batch}
-        self._cancelled = set()
-        started = time.monotonic()
-        try:
-            results = backend.recognise([work.request for work in batch], self._interrupted)
-        except Exception:
-            log.exception("recognition_failed", windows=len(batch))
-            for work in batch:
-                self._emit(Failed(work.work_id))
-        else:
-            self._report(batch, results, time.monotonic() - started)
-        finally:
-            self._running = set()
+        self._join_waiting(backend)
+        self._step()
 
-    def _report(self, batch: Sequence[Recognise], results: Sequence[Recognition], seconds: float) -> None:
-        for work, recognition in zip(batch, results, strict=True):
-            if work.job_id not in self._cancelled and not recognition.interrupted:
-                self._emit(Recognised(work.work_id, recognition, seconds))
+    def _fail_waiting(self, failure: LoadFailed) -> None:
+        for work in (*self._suspects, *self._scheduler.clear()):
+            self._emit(Failed(work.work_id, failure.message))
+        self._suspects.clear()
+
+    def _join_waiting(self, backend: Backend) -> None:
+        """Fill the batch; windows of a batch that broke run one by one first, and nothing joins before an unload."""
+        if self._batch is None or not self._running:
+            self._batch = start_batch(backend, self._interrupted)
+        if self._unload_wanted:
+            return
+        if self._suspects:
+            joining = [self._suspects.popleft()] if not self._running else []
+        else:
+            joining = self._scheduler.next_batch(backend.info.max_batch - len(self._running))
+        for work in joining:
+            self._running[work.work_id] = _Running(work, time.monotonic())
+            self._batch.admit(work.work_id, work.request)
+
+    def _step(self) -> None:
+        if self._batch is None or not self._running:
+            return
+        try:
+            done = self._batch.step()
+        except Exception:
+            log.exception("recognition_failed", windows=len(self._running))
+            self._on_broken_batch()
+            return
+        for work_id, recognition in done:
+            self._report(work_id, recognition)
+        if not self._running:
+            self._batch = None
+
+    def _on_broken_batch(self) -> None:
+        """A window that was alone has failed; one of several is not known, so that each is tried alone."""
+        works = [running.work for running in self._running.values()]
+        self._running.clear()
+        self._batch = None
+        if len(works) == 1:
+            self._emit(Failed(works[0].work_id))
+        else:
+            self._suspects.extend(works)
+
+    def _report(self, work_id: int, recognition: Recognition) -> None:
+        running = self._running.pop(work_id, None)
+        if running is not None and not recognition.interrupted:
+            self._emit(Recognised(work_id, recognition, time.monotonic() - running.joined))
 
     def _load(self) -> Backend | LoadFailed:
         if self._backend is not None:
@@ -162,6 +210,8 @@ class Worker:
         return failure
 
     def _unload(self) -> None:
+        self._unload_wanted = False
+        self._batch = None
         if self._backend is None:
             return
         before = _resident_bytes()

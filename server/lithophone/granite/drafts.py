@@ -12,6 +12,7 @@ model's own choice is what gets emitted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 import msgspec
@@ -129,6 +130,7 @@ class TranscriptDraft:
         self._end_token = end_token
         self._alignment = LetterAlignment(text)
         self._unaligned: list[int] = []
+        self._word = ""
         self._pending = self._tokens(text)
         self._followed = True
 
@@ -151,12 +153,32 @@ class TranscriptDraft:
         said = self._decode(self._unaligned)
         self._unaligned.clear()
         self._alignment.advance(said)
-        rest = self._text[self._alignment.position() :]
+        rest = self._text[self._resumption(said) :]
         self._pending = self._tokens(_capitalised(rest) if said.rstrip().endswith(SENTENCE_ENDS) else rest)
         self._followed = True
 
+    def _resumption(self, said: str) -> int:
+        """Where to go on: inside a word only if it was said as drafted until there, else behind the word.
+
+        A model that writes a word differently seldom ends it as the draft does; one that only capitalises it does.
+        """
+        position = self._alignment.position()
+        self._word = _last_word(self._word + said)
+        begun = _last_word(self._text[:position])
+        if begun.casefold() == self._word.casefold():
+            return position
+        return position + len(_first_word(self._text[position:])) if begun else position
+
     def _tokens(self, text: str) -> list[int]:
         return [*self._encode(text), self._end_token] if self._text.strip() else []
+
+
+def _first_word(text: str) -> str:
+    return "".join(takewhile(str.isalnum, text))
+
+
+def _last_word(text: str) -> str:
+    return _first_word(text[::-1])[::-1]
 
 
 def _capitalised(text: str) -> str:

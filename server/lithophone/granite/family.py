@@ -175,6 +175,8 @@ _SPECS = (
         created=1_795_000_000,
         owned_by="lithophone",
         demonstration=True,
+        ctc_bias_seconds=0.035,
+        max_window_seconds=8.0,
     ),
 )
 

@@ -6,24 +6,50 @@ checkpoint's tokenizer; nothing here renders control tokens. Source: the models'
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
 
+from lithophone.errors import UnsupportedParameterError
 from lithophone.granite.family import LANGUAGE_NAMES, ModelSpec, PromptStyle
 
 AUDIO_TOKEN = "<|audio|>"  # noqa: S105 - a placeholder in the prompt, no secret
 
 _PLAIN = "can you transcribe the speech into a written format?"
 _PUNCTUATED = "transcribe the {language}speech with proper punctuation and capitalization."
+_TO_TEXT = "transcribe the speech to text."
+_SPEAKERS = (
+    "Speaker attribution: Transcribe and denote who is speaking by adding [Speaker 1]: and [Speaker 2]: tags before "
+    "speaker turns."
+)
+_WORD_TIMES = (
+    "Timestamps: Transcribe the speech. After each word, add a timestamp tag showing the end time in centiseconds, "
+    "e.g. hello [T:45] world [T:82]"
+)
 
 _IDENTITY = "You are Granite, developed by IBM. You are a helpful AI assistant"
 _SYSTEM_3_3 = f"Knowledge Cutoff Date: April 2024.\nToday's Date: April 9, 2025.\n{_IDENTITY}"
 _SYSTEM_PLUS = f"Knowledge Cutoff Date: April 2024.\nToday's Date: December 19, 2024.\n{_IDENTITY}"
 
 
+class Tags(Enum):
+    """What the plus model adds to the words."""
+
+    SPEAKERS = "speakers"
+    WORD_TIMES = "word times"
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model shall do with the audio. `language` is the ISO-639-1 code of the speech, if known."""
+    """What the model shall do with the audio.
+
+    `language` is the ISO-639-1 code of the speech, if known: 4.1's punctuated transcription alone has a place for it.
+    `translate_to` is the code of the language to write instead. `keywords` are words likely to be said.
+    """
 
     language: str | None = None
+    translate_to: str | None = None
+    keywords: tuple[str, ...] = ()
+    tags: Tags | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -34,11 +60,48 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def instruction(spec: ModelSpec, task: Task) -> str:
-    """The words after the audio placeholder."""
+    """The words after the audio placeholder.
+
+    Raises:
+        UnsupportedParameterError: the model was not trained for the task; the message says what it can do.
+    """
+    if task.tags is not None:
+        return _tagged(spec, task.tags)
+    if task.keywords and not spec.keywords:
+        raise UnsupportedParameterError(f"{spec.id} takes no keywords.", param="keywords")
+    if task.translate_to is not None:
+        return _translation(spec, task, task.translate_to)
+    if task.keywords:
+        words = _TO_TEXT if spec.prompt_style is PromptStyle.V4_1 else _PLAIN
+        return words + _keywords(task)
     if spec.punctuates:
         hint = f"{LANGUAGE_NAMES[task.language]} " if task.language else ""
         return _PUNCTUATED.format(language=hint)
     return _PLAIN
+
+
+def _tagged(spec: ModelSpec, tags: Tags) -> str:
+    able, words = (spec.speakers, _SPEAKERS) if tags is Tags.SPEAKERS else (spec.word_times, _WORD_TIMES)
+    if not able:
+        raise UnsupportedParameterError(f"{spec.id} writes no tags for {tags.value}.")
+    return words
+
+
+def _translation(spec: ModelSpec, task: Task, target: str) -> str:
+    if target not in spec.translation_targets:
+        able = ", ".join(spec.translation_targets) or "nothing"
+        raise UnsupportedParameterError(f"{spec.id} does not translate into {target!r}. It can: {able}.")
+    language = LANGUAGE_NAMES[target]
+    if spec.prompt_style is PromptStyle.V3_3:
+        return f"can you translate the speech into {language}?"
+    if task.keywords:
+        return f"translate the speech to {language}." + _keywords(task)
+    style = " with proper punctuation and capitalization" if spec.punctuates else ""
+    return f"translate the speech to {language}{style}."
+
+
+def _keywords(task: Task) -> str:
+    return f" Keywords: {', '.join(task.keywords)}"
 
 
 def chat_messages(spec: ModelSpec, task: Task) -> tuple[Message, ...]:

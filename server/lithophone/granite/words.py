@@ -22,10 +22,8 @@ from lithophone.granite.alignment import ANYTHING, FrameSpan, LogProbs, align
 from lithophone.granite.labels import BLANK, FIRST_KATAKANA, KATAKANA_BASE
 
 FRAME_SECONDS: Final = 0.02
-JOINED_SECONDS: Final = 0.2  # a word whose letters end this shortly before the next word lasts until then
-TAIL_SECONDS: Final = (
-    0.08  # how long a word before a pause lasts behind its last letter; both measured on espeak
-)
+JOINED_SECONDS: Final = 0.2  # a word whose letters end this shortly before the next one lasts until then
+TAIL_SECONDS: Final = 0.11  # how long a word before a pause lasts behind its last letter
 
 SPACE: Final = 32
 SMALL_LATIN: Final = range(0xDF, 0x100)
@@ -162,22 +160,19 @@ def _labels(words: Sequence[str], units: Sequence[_Unit]) -> tuple[list[int], li
     """All labels, spaces between spelled words included, and where each unit's begin."""
     labels: list[int] = []
     firsts: list[int] = []
-    for before, unit in pairwise([None, *units]):
-        spelled = before is not None and ANYTHING not in (*before.labels, *unit.labels)
-        if before is not None and spelled and any(_is_spaced(words[i]) for i in _behind(before, unit)):
+    for before, unit in zip([None, *units], units, strict=False):
+        if before is not None and _is_space_heard(words, before, unit):
             labels.append(SPACE)
         firsts.append(len(labels))
         labels += unit.labels
     return labels, firsts
 
 
-def _behind(before: _Unit, unit: _Unit) -> range:
-    """The words behind one unit up to the first of the next."""
-    return range(before.words[-1] + 1, unit.words[0] + 1)
-
-
-def _is_spaced(word: str) -> bool:
-    return word[0].isspace()
+def _is_space_heard(words: Sequence[str], before: _Unit, unit: _Unit) -> bool:
+    """Whether the head marks a space between two units: beside `ANYTHING` that takes it in."""
+    if ANYTHING in (*before.labels, *unit.labels):
+        return False
+    return any(words[index][0].isspace() for index in range(before.words[-1] + 1, unit.words[0] + 1))
 
 
 def _sound(spans: Sequence[FrameSpan], unit: _Unit, log_probs: LogProbs, frame_seconds: float) -> Sound:

@@ -18,6 +18,9 @@ import msgspec
 from lithophone.errors import InvalidRequestError
 from lithophone.http.quoting import quote
 
+LONGEST_PADDING_MS = 30_000
+"""As long as the longest window: what is before a turn is held in memory."""
+
 _NAME = re.compile(r"(\w+)(?:\[(\w*)\])?")
 
 
@@ -55,8 +58,8 @@ class ServerVad(
     """Cut by voice activity, with these parameters."""
 
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    silence_duration_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_PADDING_MS)] | None = None
+    silence_duration_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_PADDING_MS)] | None = None
 
 
 class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):

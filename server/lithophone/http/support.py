@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from lithophone.audio.voice import TurnOptions
 from lithophone.engine.job import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
 from lithophone.granite.family import LANGUAGE_NAMES, ModelSpec
@@ -22,6 +23,10 @@ from lithophone.http.forms import (
 
 STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT)
 """The stream's events are the same for both."""
+
+DEFAULT_THRESHOLD = 0.5
+DEFAULT_PREFIX_PADDING_MS = 300
+DEFAULT_SILENCE_DURATION_MS = 200
 
 WRITTEN = (*STREAMED, ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
 
@@ -78,8 +83,14 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     Refusal(
         "keywords",
-        lambda wish: bool(wish.form.keywords),
-        "Keywords are not supported; leave the field out.",
+        lambda wish: bool(wish.form.keywords) and not wish.spec.keywords,
+        "{model} takes no keywords; leave the field out.",
+    ),
+    Refusal(
+        "keywords",
+        lambda wish: not all(_is_plain(keyword) for keyword in wish.form.keywords),
+        "A keyword is printable text without `<|`.",
+        InvalidRequestError,
     ),
     Refusal(
         "timestamp_granularities",
@@ -97,11 +108,6 @@ REFUSALS: tuple[Refusal, ...] = (
         ),
         "logprobs need response_format json.",
         InvalidRequestError,
-    ),
-    Refusal(
-        "chunking_strategy",
-        lambda wish: isinstance(wish.form.chunking_strategy, ServerVad),
-        "server_vad is not supported. Supported: auto.",
     ),
     Refusal(
         "known_speaker_names",
@@ -135,9 +141,29 @@ def job_options(form: TranscriptionForm) -> JobOptions:
     """What a supported form asks of the engine."""
     return JobOptions(
         language=next(iter(_codes(form.language, *form.languages)), None),
+        keywords=tuple(keyword.strip() for keyword in form.keywords),
         temperature=form.temperature,
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
+        turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
     )
+
+
+def _turns(vad: ServerVad) -> TurnOptions:
+    """What is not sent is as OpenAI has it."""
+    return TurnOptions(
+        threshold=DEFAULT_THRESHOLD if vad.threshold is None else vad.threshold,
+        prefix_padding_seconds=_or_default(vad.prefix_padding_ms, DEFAULT_PREFIX_PADDING_MS) / 1000,
+        silence_seconds=_or_default(vad.silence_duration_ms, DEFAULT_SILENCE_DURATION_MS) / 1000,
+    )
+
+
+def _or_default(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _is_plain(keyword: str) -> bool:
+    """Whether a keyword can stand in a prompt without passing for a control token or a new line."""
+    return keyword.strip() != "" and keyword.isprintable() and "<|" not in keyword
 
 
 def _codes(*hints: str) -> set[str]:

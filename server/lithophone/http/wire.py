@@ -74,7 +74,10 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerboseSegment(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment of `verbose_json`. `seek` is where its audio begins, in Whisper's frames of 10 ms."""
+    """A segment of `verbose_json`. `seek` is where its audio begins, in Whisper's frames of 10 ms.
+
+    `retried` is ours, and there only when true: a first try repeated itself and was replaced.
+    """
 
     id: int
     seek: int
@@ -86,6 +89,7 @@ class VerboseSegment(msgspec.Struct, frozen=True, kw_only=True):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    retried: Literal[True] | UnsetType = UNSET
 
 
 class VerboseWord(msgspec.Struct, frozen=True, kw_only=True):

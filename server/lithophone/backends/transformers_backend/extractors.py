@@ -102,5 +102,5 @@ class DeltaLogMelExtractor(SequenceFeatureExtractor):  # type: ignore[misc]
 
 def _padded(audios: Clips | Tensor, device: str) -> tuple[list[int], Tensor]:
     """Sample counts and one zero-padded float32 batch [clips, samples]."""
-    clips = [torch.as_tensor(clip, dtype=torch.float32) for clip in audios]
+    clips = [torch.from_numpy(np.array(clip, np.float32)) for clip in audios]  # a copy: windows are read-only
     return [clip.shape[-1] for clip in clips], pad_sequence(clips, batch_first=True).to(device)

@@ -26,6 +26,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from lithophone.backends.device import DevicePlan, TorchFacts, device_map_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
@@ -49,6 +50,7 @@ def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> P
     Raises:
         CheckpointError: the folder's weights are missing, damaged or of another shape.
     """
+    disable_progress_bar()  # a server's log is no terminal
     try:
         with _without_adapter(checkpoint.path) as base_folder:
             model_class: Any = MODEL_CLASSES[
@@ -143,18 +145,6 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         raise CheckpointError(f"{path} has no usable tokenizer: {reason}") from error
 
 
-def speech_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a 3.x or 4.x checkpoint, which carries the chat template.
-
-    Raises:
-        CheckpointError: no tokenizer, or one without a chat template.
-    """
-    tokenizer = load_tokenizer(path)
-    if tokenizer.chat_template is None:
-        raise CheckpointError(f"{path} has no chat template")
-    return tokenizer
-
-
 def speech_processor(path: Path, config: Any) -> Any:
     """The processor of a 3.x or 4.x checkpoint, around the torch-only extractor.
 
@@ -164,7 +154,6 @@ def speech_processor(path: Path, config: Any) -> Any:
     tokenizer = load_tokenizer(path)
     if tokenizer.chat_template is None:
         raise CheckpointError(f"{path} has no chat template")
-    tokenizer.padding_side = "left"
     extractor = StackedLogMelExtractor(config.window_size, config.downsample_rate)
     return GraniteSpeechProcessor(extractor, tokenizer, chat_template=tokenizer.chat_template)
 

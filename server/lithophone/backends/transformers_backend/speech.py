@@ -1,55 +1,53 @@
 """Backend for the models with a language model: 3.3, 4.0, 4.1, 4.1 plus and the embedded one.
 
-Owns the way from windows to text through transformers' processor and `generate`. Runs one window at a time:
-transformers' encoder has no padding mask, so a clip's text would depend on its neighbours in a batch.
+Owns the batch: windows of any lengths, from one request or many, run together, join between any two steps of the
+language model and leave when they are done. The text of one never depends on its neighbours.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Token
+from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+from lithophone.backends.batches import run_to_end
 from lithophone.backends.device import DevicePlan, TorchFacts
+from lithophone.backends.memory import budget_bytes, estimate_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
-from lithophone.backends.transformers_backend.loading import load_model, speech_processor, weight_bytes
+from lithophone.backends.transformers_backend.speech_model import HeardWindow, SpeechModel
 from lithophone.granite.features import SAMPLE_RATE
-from lithophone.granite.labels import BLANK, empty_probability
-from lithophone.granite.prompts import Task, chat_messages
 
-TOKENS_PER_SECOND = (
-    14  # about 7 for fast speech; twice that leaves room for languages that spell in small pieces
-)
-TOKENS_FLOOR = 64
 WARM_UP_SECONDS = 2.0
+MOST_WINDOWS = 16
+SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
 class SpeechBackend:
-    """A loaded Granite Speech model with its processor."""
+    """A loaded Granite Speech model.
 
-    def __init__(self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> None:
-        self._checkpoint = checkpoint
-        self._model: Any = load_model(checkpoint, plan, facts)
-        self._processor = speech_processor(checkpoint.path, self._model.config)
-        self._tokenizer = self._processor.tokenizer
-        self._logits_scaling = float(self._model.config.text_config.logits_scaling)
-        self._control_ids = frozenset(self._tokenizer.all_special_ids)
-        self._device = plan.torch_device
+    Args:
+        checkpoint: What to load.
+        plan: Where and in which dtype.
+        facts: What the machine has free, for the number of windows at a time.
+        speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool = True
+    ) -> None:
+        self._model = SpeechModel(checkpoint, plan, facts, speculate=speculate)
         self._info = BackendInfo(
             spec=checkpoint.spec,
             model_id=checkpoint.model_id,
             device=plan.kind,
             dtype=plan.dtype,
-            weight_bytes=weight_bytes(self._model),
-            max_batch=1,
+            weight_bytes=self._model.weight_bytes,
+            max_batch=_most_windows(self._model.config, plan, facts),
         )
 
     @property
@@ -57,121 +55,101 @@ class SpeechBackend:
         """What is loaded."""
         return self._info
 
-    @torch.inference_mode()
+    def start_batch(self) -> SpeechBatch:
+        """An empty batch; see `SteppingBackend`."""
+        return SpeechBatch(self._model)
+
     def recognise(
         self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
     ) -> list[Recognition]:
-        """One window after another; see `Backend`."""
-        return [self._recognise(request, interrupted) for request in requests]
+        """All windows in one batch; see `Backend`."""
+        return run_to_end(self.start_batch(), requests, interrupted)
 
     def warm_up(self) -> None:
-        """Noise through encoder, projector, prefill and a few decoding steps."""
+        """Noise through encoder, projector, prompt and decoding, and the clock on the language model."""
         noise = np.random.default_rng(0).normal(0.0, 0.05, int(WARM_UP_SECONDS * SAMPLE_RATE))
         self.recognise([RecognitionRequest(samples=noise.astype(np.float32))], lambda: False)
+        self._model.measure()
 
     def close(self) -> None:
-        """Drop model and processor and give the memory back to the system."""
-        del self._model, self._processor, self._tokenizer
+        """Drop the model and give the memory back to the system."""
+        del self._model
         release_memory()
 
-    def prompt(self, task: Task) -> str:
-        """The text around the audio, through the checkpoint's own chat template."""
-        turns = [msgspec.structs.asdict(message) for message in chat_messages(self._checkpoint.spec, task)]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
-    def _recognise(self, request: RecognitionRequest, interrupted: Callable[[], bool]) -> Recognition:
-        inputs = self._processor(
-            text=self.prompt(request.task), audio=request.samples, return_tensors="pt", device="cpu"
-        ).to(self._device)
-        budget = self._token_budget(request, inputs["input_ids"].shape[1])
-        stop = _Interruption(interrupted)
-        with _captured_output(self._model.model.encoder) as encoded:
-            output = self._model.generate(
-                **inputs,
-                generation_config=self._generation_config(request.temperature, budget),
-                stopping_criteria=StoppingCriteriaList([stop]),
-            )
-        emitted = output.sequences[0, inputs["input_ids"].shape[1] :]
-        audio_tokens = int(inputs["input_features_mask"].sum())
-        return Recognition(
-            text=self._tokenizer.decode(emitted, skip_special_tokens=True).strip(),
-            tokens=self._tokens(emitted, output.logits),
-            prompt_tokens=inputs["input_ids"].shape[1] - audio_tokens,
-            audio_tokens=audio_tokens,
-            no_speech_probability=self._no_speech_probability(encoded[0]),
-            truncated=len(emitted) >= budget and int(emitted[-1]) not in self._control_ids,
-            interrupted=stop.happened,
-        )
+class SpeechBatch:
+    """Windows under way; see `Batch`.
 
-    def _token_budget(self, request: RecognitionRequest, prompt_length: int) -> int:
-        seconds = len(request.samples) / SAMPLE_RATE
-        room = int(self._model.config.text_config.max_position_embeddings) - prompt_length
-        return min(TOKENS_FLOOR + round(seconds * TOKENS_PER_SECOND), room)
+    A window whose tokens rounding could decide (`lithophone.backends.decoding.loop`) is done once more, alone and token
+    by token, beside the others.
+    """
 
-    def _generation_config(self, temperature: float, budget: int) -> GenerationConfig:
-        """Greedy, or the exact distribution at `temperature`.
+    def __init__(self, model: SpeechModel) -> None:
+        self._model = model
+        self._together = model.start_decoding(settle_ties=True)
+        self._alone = model.start_decoding(settle_ties=False)
+        self._waiting: OrderedDict[int, RecognitionRequest] = OrderedDict()
+        self._contested: OrderedDict[int, RecognitionRequest] = OrderedDict()
+        self._under_way: dict[int, tuple[RecognitionRequest, HeardWindow]] = {}
 
-        transformers' Granite Speech gives logits that are not divided by `logits_scaling`; greedy does not mind, and
-        for sampling the temperature takes the division on.
-        """
-        own = self._model.generation_config
-        sampling = {
-            "do_sample": True,
-            "temperature": temperature * self._logits_scaling,
-            "top_k": 0,
-            "top_p": 1.0,
-        }
-        return GenerationConfig(
-            max_new_tokens=budget,
-            num_beams=1,
-            bos_token_id=own.bos_token_id,
-            eos_token_id=own.eos_token_id,
-            pad_token_id=own.pad_token_id,
-            return_dict_in_generate=True,
-            output_logits=True,
-            **(sampling if temperature > 0 else {"do_sample": False}),
-        )
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._contested) + len(self._under_way)
 
-    def _tokens(self, emitted: Tensor, logits: tuple[Tensor, ...]) -> tuple[Token, ...]:
-        """Emitted tokens but the control tokens, with log-probabilities at temperature 1."""
-        scores = [
-            float(torch.log_softmax(step[0].float() / self._logits_scaling, dim=-1)[token])
-            for step, token in zip(logits, emitted, strict=True)
-        ]
-        return tuple(
-            Token(token, self._tokenizer.decode([token]), score)
-            for token, score in zip(emitted.tolist(), scores, strict=True)
-            if token not in self._control_ids
-        )
+    def admit(self, key: int, request: RecognitionRequest) -> None:
+        """See `Batch`."""
+        self._waiting[key] = request
 
-    def _no_speech_probability(self, hidden: Tensor) -> float:
-        """By the CTC head on the last layer's hidden state (the plus model appends it behind an earlier one)."""
-        head = self._model.model.encoder.out
-        log_probs = torch.log_softmax(head(hidden[..., -head.in_features :]).float(), dim=-1)
-        return empty_probability(log_probs[0, :, BLANK].cpu().numpy())
+    def drop(self, key: int) -> None:
+        """See `Batch`."""
+        self._waiting.pop(key, None)
+        self._contested.pop(key, None)
+        if self._under_way.pop(key, None) is not None:
+            self._together.drop(key)
+            self._alone.drop(key)
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, Recognition]]:
+        """Hear some of the windows that wait, then one pass of the language model over all that were heard."""
+        self._hear_waiting()
+        self._hear_contested()
+        done: list[tuple[int, Recognition]] = []
+        for decoded in (*self._together.step(), *self._alone.step()):
+            request, window = self._under_way.pop(decoded.key)
+            if decoded.contested:
+                self._contested[decoded.key] = request
+            else:
+                done.append((decoded.key, self._model.recognition(request, window, decoded)))
+        return done
+
+    def _hear_waiting(self) -> None:
+        """As many as fit into one encoder pass, and at least one."""
+        joining: dict[int, RecognitionRequest] = {}
+        samples = 0
+        while self._waiting:
+            samples += len(next(iter(self._waiting.values())).samples)
+            if joining and samples > SAMPLES_PER_STEP:
+                break
+            key, request = self._waiting.popitem(last=False)
+            joining[key] = request
+        heard = self._model.hear(list(joining.values()))
+        for (key, request), window in zip(joining.items(), heard, strict=True):
+            self._under_way[key] = (request, window)
+            self._together.admit([self._model.sequence(key, request, window, speculate=True)])
+
+    def _hear_contested(self) -> None:
+        """One at a time: alone means alone, in the encoder too."""
+        if self._contested and len(self._alone) == 0:
+            key, request = self._contested.popitem(last=False)
+            (window,) = self._model.hear([request])
+            self._under_way[key] = (request, window)
+            self._alone.admit([self._model.sequence(key, request, window, speculate=False)])
 
 
-class _Interruption(StoppingCriteria):  # type: ignore[misc]
-    """Ends decoding when asked to, and remembers it."""
-
-    def __init__(self, interrupted: Callable[[], bool]) -> None:
-        self._interrupted = interrupted
-        self.happened = False
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - their signature
-        self.happened = self.happened or self._interrupted()
-        return torch.full((input_ids.shape[0],), self.happened, device=input_ids.device)
-
-
-@contextmanager
-def _captured_output(encoder: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """The encoder's last hidden state [batch, frames, hidden] of each pass made inside the context."""
-    captured: list[Tensor] = []
-    hook = encoder.register_forward_hook(lambda _module, _args, out: captured.append(out.last_hidden_state))
-    try:
-        yield captured
-    finally:
-        hook.remove()
+def _most_windows(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:
+    """Windows at a time: as many as half of the memory beside the model holds, at most `MOST_WINDOWS`."""
+    one = estimate_memory(config, plan.dtype)
+    spare = budget_bytes(facts, plan) - one.required_bytes
+    return max(1, min(MOST_WINDOWS, 1 + spare // 2 // (one.activations_bytes + one.kv_cache_bytes)))
 
 
 def release_memory() -> None:

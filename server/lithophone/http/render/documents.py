@@ -37,7 +37,7 @@ def transcription(transcript: Transcript, *, logprobs: bool) -> Transcription:
     )
 
 
-def verbose_transcription(transcript: Transcript, *, words: bool) -> VerboseTranscription:
+def verbose_transcription(transcript: Transcript, *, words: bool = False) -> VerboseTranscription:
     """The `verbose_json` document. Silent segments stay in it: their `no_speech_prob` says so."""
     duration = wire_seconds(transcript.duration_seconds)
     return VerboseTranscription(
@@ -100,4 +100,5 @@ def _verbose_segment(segment: Segment) -> VerboseSegment:
         avg_logprob=segment.average_logprob,
         compression_ratio=segment.compression_ratio,
         no_speech_prob=segment.no_speech_probability,
+        retried=True if segment.retried else UNSET,
     )

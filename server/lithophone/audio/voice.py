@@ -1,0 +1,199 @@
+"""Windows by voice activity: cut where nobody speaks, and know which hold no speech at all.
+
+Owns what the probabilities of voice mean: pauses, turns, and whether there is speech. Pure numpy; who computes the
+probabilities is none of its business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds
+from lithophone.audio.windows import Cut, Window, WindowSplitter, quietest_cut
+
+Probabilities = NDArray[np.float32]
+"""Probability of voice in consecutive frames of `VOICE_FRAME_SAMPLES`, float32 [frames]."""
+
+VOICE_FRAME_SAMPLES: Final = 512  # 32 ms
+SPEECH_PROBABILITY: Final = 0.5  # from here on a frame is voice
+PAUSE_PROBABILITY: Final = 0.35  # below this it is not; what lies between goes on as it was
+PAUSE_FRAMES: Final = 6  # 192 ms; a shorter gap may be within a word
+SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 100 ms
+OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """How speech is told apart from pauses where each turn shall be a window of its own; OpenAI's `server_vad`."""
+
+    threshold: float = SPEECH_PROBABILITY
+    prefix_padding_seconds: float = 0.3
+    silence_seconds: float = 0.2
+
+
+def speech_probability(probabilities: Probabilities) -> float:
+    """Probability that somebody speaks: the highest mean over a quarter of a second; 0 for no frames."""
+    if len(probabilities) == 0:
+        return 0.0
+    size = min(SPEECH_FRAMES, len(probabilities))
+    return float(np.convolve(probabilities, np.full(size, 1 / size), mode="valid").max().clip(0, 1))
+
+
+def find_pauses(probabilities: Probabilities) -> list[tuple[int, int]]:
+    """Runs of at least `PAUSE_FRAMES` frames without voice, as (start, stop) frames."""
+    quiet = np.concatenate([[False], probabilities < PAUSE_PROBABILITY, [False]])
+    edges = np.flatnonzero(quiet[1:] != quiet[:-1])
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2) if stop - start >= PAUSE_FRAMES]
+
+
+class VoiceTrack:
+    """Probabilities of a recording as far as they are still needed, by sample."""
+
+    def __init__(self, first_frame: int = 0) -> None:
+        self._probabilities: Probabilities = np.zeros(0, np.float32)
+        self._first_frame = first_frame
+
+    def push(self, probabilities: Probabilities) -> None:
+        """The next frames."""
+        self._probabilities = np.concatenate([self._probabilities, probabilities])
+
+    def between(self, start_sample: int, stop_sample: int) -> Probabilities:
+        """The frames that touch a stretch."""
+        start = start_sample // VOICE_FRAME_SAMPLES - self._first_frame
+        stop = -(-stop_sample // VOICE_FRAME_SAMPLES) - self._first_frame
+        return self._probabilities[max(start, 0) : max(stop, 0)]
+
+    def forget(self, before_sample: int) -> None:
+        """Drop the frames that end before a sample."""
+        frames = before_sample // VOICE_FRAME_SAMPLES - self._first_frame
+        if frames > 0:
+            self._probabilities = self._probabilities[frames:]
+            self._first_frame += frames
+
+
+class SpeechSplitter:
+    """Windows of up to `max_window_seconds`, cut in pauses; where nobody pauses, two windows share the cut's stretch.
+
+    Takes samples with the probabilities of the frames they complete. `first_frame` is where it starts in the recording.
+    """
+
+    def __init__(self, max_window_seconds: float, *, first_frame: int = 0) -> None:
+        self._track = VoiceTrack(first_frame)
+        self._splitter = WindowSplitter(
+            max_window_seconds,
+            choose_cut=self._choose_cut,
+            start_sample=first_frame * VOICE_FRAME_SAMPLES,
+        )
+
+    def push(self, samples: Waveform, probabilities: Probabilities) -> list[Window]:
+        """The next block; returns the windows it completes."""
+        self._track.push(probabilities)
+        return self._told(self._splitter.push(samples))
+
+    def finish(self, probabilities: Probabilities) -> list[Window]:
+        """What is left, with the probability of the last, unfinished frame."""
+        self._track.push(probabilities)
+        return self._told(self._splitter.finish())
+
+    def _told(self, windows: list[Window]) -> list[Window]:
+        told = [
+            replace(
+                window,
+                speech_probability=speech_probability(
+                    self._track.between(window.start_sample, window.stop_sample)
+                ),
+            )
+            for window in windows
+        ]
+        self._track.forget(self._splitter.start_sample)
+        return told
+
+    def _choose_cut(self, samples: Waveform, earliest: int, latest: int) -> Cut:
+        start = self._splitter.start_sample
+        probabilities = self._track.between(start + earliest, start + latest)
+        pauses = find_pauses(probabilities)
+        if not pauses:
+            overlap = min(samples_from_seconds(OVERLAP_SECONDS), earliest // 2)
+            return Cut(quietest_cut(samples, earliest, latest), overlap)
+        first = (start + earliest) // VOICE_FRAME_SAMPLES * VOICE_FRAME_SAMPLES - start
+        bounds = [
+            (
+                max(first + begin * VOICE_FRAME_SAMPLES, earliest),
+                min(first + end * VOICE_FRAME_SAMPLES, latest),
+            )
+            for begin, end in pauses
+        ]
+        return Cut(quietest_cut(samples, *max(bounds, key=_worth)))
+
+
+def _worth(pause: tuple[int, int]) -> float:
+    """A pause of a second is worth as much as one of half a second that comes five seconds later."""
+    begin, end = pause
+    return min((end - begin) / SAMPLE_RATE, 1.0) + 0.1 * end / SAMPLE_RATE
+
+
+class TurnSplitter:
+    """A window for each turn of speech, from a little before it to the silence that ends it; the rest is left out.
+
+    A turn longer than `max_window_seconds` is cut like any other long speech.
+    """
+
+    def __init__(self, max_window_seconds: float, options: TurnOptions) -> None:
+        self._max_window_seconds = max_window_seconds
+        self._threshold = options.threshold
+        self._release = max(options.threshold - (SPEECH_PROBABILITY - PAUSE_PROBABILITY), 0.01)
+        self._silence_frames = max(1, _frames(options.silence_seconds))
+        self._before: deque[tuple[Waveform, float]] = deque(
+            maxlen=_frames(options.prefix_padding_seconds) + 1
+        )
+        self._pending: Waveform = np.zeros(0, np.float32)
+        self._turn: SpeechSplitter | None = None
+        self._frames_seen = 0
+        self._quiet_frames = 0
+
+    def push(self, samples: Waveform, probabilities: Probabilities) -> list[Window]:
+        """The next block; returns the windows it completes."""
+        pending = np.concatenate([self._pending, samples])
+        windows: list[Window] = []
+        for index, probability in enumerate(probabilities.tolist()):
+            start = index * VOICE_FRAME_SAMPLES
+            windows += self._take(pending[start : start + VOICE_FRAME_SAMPLES], probability)
+        self._pending = pending[len(probabilities) * VOICE_FRAME_SAMPLES :]
+        return windows
+
+    def finish(self, probabilities: Probabilities) -> list[Window]:
+        """What is left, with the probability of the last, unfinished frame."""
+        windows = self.push(np.zeros(0, np.float32), probabilities)
+        return windows if self._turn is None else [*windows, *self._end(self._turn)]
+
+    def _take(self, frame: Waveform, probability: float) -> list[Window]:
+        self._frames_seen += 1
+        if self._turn is None:
+            self._before.append((frame, probability))
+            return [] if probability < self._threshold else self._begin()
+        windows = self._turn.push(frame, np.array([probability], np.float32))
+        self._quiet_frames = self._quiet_frames + 1 if probability < self._release else 0
+        if self._quiet_frames >= self._silence_frames:
+            windows += self._end(self._turn)
+        return windows
+
+    def _begin(self) -> list[Window]:
+        frames, probabilities = zip(*self._before, strict=True)
+        self._turn = SpeechSplitter(self._max_window_seconds, first_frame=self._frames_seen - len(frames))
+        self._before.clear()
+        self._quiet_frames = 0
+        return self._turn.push(np.concatenate(frames), np.array(probabilities, np.float32))
+
+    def _end(self, turn: SpeechSplitter) -> list[Window]:
+        self._turn = None
+        return turn.finish(np.zeros(0, np.float32))
+
+
+def _frames(seconds: float) -> int:
+    return math.ceil(seconds * SAMPLE_RATE / VOICE_FRAME_SAMPLES)

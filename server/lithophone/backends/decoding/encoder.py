@@ -1,0 +1,267 @@
+"""Granite's conformer encoder over clips of any lengths, each computed as if it were alone.
+
+Owns the packed forward pass of the encoder and its CTC head. transformers' own encoder has no padding mask, so a clip's
+hidden states there depend on its neighbours; here the frames of all clips stand one behind the other, matrices never
+multiply padding, attention sees blocks of one clip only, and the convolution sees zeros beyond each clip's end.
+
+Same weights and arithmetic as `transformers.models.granite_speech.modeling_granite_speech` (and the plus sibling),
+differently arranged: 1x1 convolutions are linear layers, BatchNorm is folded into the depthwise convolution, and the
+relative position term (Shaw et al. 2018) is one matrix product with a skewed view as the bias of fused attention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PackedClips:
+    """Where the frames of each clip are: in the packed row, in attention's blocks, and between the convolution's gaps.
+
+    Args:
+        lengths: Frames of each clip.
+        context: Frames of an attention block.
+        gap: Zeros the convolution needs beside a clip.
+        device: Where the indexes are used.
+    """
+
+    def __init__(self, lengths: Sequence[int], context: int, gap: int, device: torch.device) -> None:
+        self.lengths = tuple(lengths)
+        self.frames = sum(lengths)
+        blocks = [min(context, length - at) for length in lengths for at in range(0, length, context)]
+        self.blocks = len(blocks)
+        self.block_frames = max(blocks)
+        sizes = torch.tensor(blocks).unsqueeze(1)
+        within = torch.arange(self.block_frames).unsqueeze(0)
+        self.block_index: Tensor | None = None
+        self.block_valid: Tensor | None = None
+        if min(blocks) < self.block_frames:
+            self.block_index = (sizes.cumsum(0) - sizes + torch.minimum(within, sizes - 1)).to(device)
+            self.block_valid = (within < sizes).to(device)
+        clip = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(self.lengths))
+        self.gapped_index = (torch.arange(self.frames) + gap * (clip + 1)).to(device)
+        self.gapped_frames = self.frames + gap * (len(lengths) + 1)
+
+    def to_blocks(self, packed: Tensor) -> Tensor:
+        """[frames, features] to [blocks, block_frames, features]; short blocks repeat their last frame."""
+        if self.block_index is None:
+            return packed.view(self.blocks, self.block_frames, -1)
+        return packed[self.block_index]
+
+    def from_blocks(self, blocks: Tensor) -> Tensor:
+        """Back to [frames, features]."""
+        return blocks.flatten(0, 1) if self.block_valid is None else blocks[self.block_valid]
+
+    def split(self, packed: Tensor) -> tuple[Tensor, ...]:
+        """[frames, features] to one tensor a clip."""
+        return packed.split(list(self.lengths))
+
+
+class PackedEncoder:
+    """The encoder of a loaded Granite Speech model; shares its weights.
+
+    Args:
+        encoder: `model.model.encoder` of a 3.x, 4.x or plus model, in eval mode.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        config = encoder.config
+        self._context = int(config.context_size)
+        self._exported = frozenset(getattr(config, "cat_hidden_layers", None) or ())
+        self._middle = int(encoder.num_layers) // 2
+        self._layers = [_Layer(layer, self._context) for layer in encoder.layers]
+        self._gap = int(config.conv_kernel_size) // 2
+
+    def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Last hidden states of each clip.
+
+        Args:
+            features: For each clip [frames, 160], at least one frame.
+
+        Returns:
+            For each clip [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden].
+        """
+        weights = self._encoder.input_linear.weight
+        clips = PackedClips([len(clip) for clip in features], self._context, self._gap, weights.device)
+        packed = torch.cat([clip.to(weights.device, weights.dtype) for clip in features])
+        return list(clips.split(self._forward(packed, clips)))
+
+    def ctc_log_probs(self, hidden: Tensor) -> Tensor:
+        """Natural-log probabilities of the grapheme labels, float32 [frames, labels], of one clip's hidden states."""
+        return head_log_probs(self._encoder.out, hidden)
+
+    def _forward(self, packed: Tensor, clips: PackedClips) -> Tensor:
+        hidden = self._encoder.input_linear(packed)
+        exported = [hidden] if 0 in self._exported else []
+        for number, layer in enumerate(self._layers, start=1):
+            hidden = layer(hidden, clips)
+            if number in self._exported:
+                exported.append(hidden)
+            if number == self._middle:
+                hidden = self._fed_back(hidden)
+                if (
+                    number in self._exported
+                ):  # transformers adds in place: what it exports here has the feedback too
+                    exported[-1] = hidden
+        return torch.cat([*exported, hidden], dim=-1) if exported else hidden
+
+    def _fed_back(self, hidden: Tensor) -> Tensor:
+        """The CTC head's opinion half-way, added to what it was made of."""
+        return hidden + self._encoder.out_mid(functional.softmax(self._encoder.out(hidden), dim=-1))
+
+
+class ClipwiseEncoder:
+    """transformers' own encoder, one clip after another: for a model whose layers accelerate has spread or offloaded.
+
+    Slower than `PackedEncoder`, and exact as well: without a neighbour there is nothing to mask.
+    """
+
+    def __init__(self, encoder: Any, device: torch.device) -> None:
+        self._encoder = encoder
+        self._device = device
+
+    def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Last hidden states of each clip; see `PackedEncoder.encode`."""
+        return [
+            self._encoder(clip.to(self._device, self._encoder.dtype).unsqueeze(0)).last_hidden_state[0]
+            for clip in features
+        ]
+
+    def ctc_log_probs(self, hidden: Tensor) -> Tensor:
+        """Of the grapheme labels; see `PackedEncoder.ctc_log_probs`."""
+        return head_log_probs(self._encoder.out, hidden)
+
+
+def head_log_probs(head: Any, hidden: Tensor) -> Tensor:
+    """Natural-log probabilities of a CTC head's labels, float32 [frames, labels].
+
+    The head reads the last layer, which the plus model keeps behind the earlier ones.
+    """
+    return torch.log_softmax(head(hidden[..., -head.in_features :]).float(), dim=-1)
+
+
+class _Layer:
+    """One conformer block (Gulati et al. 2020) over packed frames."""
+
+    def __init__(self, layer: Any, context: int) -> None:
+        self._first, self._second, self._norm = layer.ff1, layer.ff2, layer.post_norm
+        self._attention = _Attention(layer.attn, context)
+        self._convolution = _Convolution(layer.conv)
+
+    def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+        hidden = 0.5 * self._first(hidden) + hidden
+        hidden = self._attention(hidden, clips) + hidden
+        hidden = self._convolution(hidden, clips) + hidden
+        hidden = 0.5 * self._second(hidden) + hidden
+        return self._norm(hidden)
+
+
+class _Attention:
+    """Self-attention inside blocks, with relative positions as a bias."""
+
+    def __init__(self, attention: Any, context: int) -> None:
+        self._module = attention
+        self._heads = int(attention.num_heads)
+        self._scale = float(attention.scale)
+        self._context = context
+
+    def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+        normed = self._module.pre_norm(hidden)
+        queries = self._by_head(clips.to_blocks(self._module.to_q(normed)))
+        keys, values = (
+            self._by_head(part) for part in clips.to_blocks(self._module.to_kv(normed)).chunk(2, dim=-1)
+        )
+        bias = self._position_bias(queries)
+        if clips.block_valid is not None:
+            bias = bias.masked_fill(~clips.block_valid[:, None, None, :], float("-inf"))
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=bias, scale=self._scale
+        )
+        return self._module.to_out(clips.from_blocks(attended.transpose(1, 2).flatten(2)))
+
+    def _by_head(self, blocks: Tensor) -> Tensor:
+        return blocks.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+
+    def _position_bias(self, queries: Tensor) -> Tensor:
+        """[blocks, heads, n, n]: query i times the embedding of its distance i - j to key j, scaled.
+
+        One product with the embeddings of all 2n - 1 distances, from n - 1 down to 1 - n; row i of the answer starts
+        n - 1 - i places in, which a view with a shorter row stride does without a copy.
+        """
+        n = queries.shape[-2]
+        middle = self._module.max_pos_emb
+        table = self._module.rel_pos_emb.weight[middle - n + 1 : middle + n].flip(0)
+        product = torch.matmul(queries * self._scale, table.t()).contiguous()
+        blocks, heads = queries.shape[:2]
+        row = 2 * n - 1
+        return product.as_strided(
+            (blocks, heads, n, n), (heads * n * row, n * row, row - 1, 1), product.storage_offset() + n - 1
+        )
+
+
+class _Convolution:
+    """Gated depthwise convolution; BatchNorm is folded into its weights."""
+
+    def __init__(self, module: Any) -> None:
+        self._norm = module.norm
+        self._up = _as_linear(module.up_conv)
+        self._down = _as_linear(module.down_conv)
+        self._weight, self._bias = _folded(module.depth_conv.conv, module.batch_norm)
+        self._left = self._weight.shape[-1] // 2
+
+    def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+        gated = functional.glu(functional.linear(self._norm(hidden), *self._up), dim=-1)
+        gapped = gated.new_zeros(clips.gapped_frames, gated.shape[-1])
+        gapped[clips.gapped_index] = gated
+        filtered = functional.conv1d(
+            gapped.t().unsqueeze(0), self._weight, self._bias, groups=len(self._weight)
+        )
+        # without padding, what is centred on gapped frame i comes out at i - left
+        picked = filtered[0].t()[clips.gapped_index - self._left]
+        return functional.linear(functional.silu(picked), *self._down)
+
+
+def _as_linear(convolution: nn.Conv1d) -> tuple[Tensor, Tensor | None]:
+    """Weight [out, in] and bias of a convolution with kernel 1."""
+    return convolution.weight.squeeze(-1), convolution.bias
+
+
+def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of convolution and BatchNorm in one, computed in float32.
+
+    Raises:
+        ValueError: the norm keeps no running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("BatchNorm without running statistics cannot be folded")
+    scale = norm.weight.float() / torch.sqrt(norm.running_var.float() + norm.eps)
+    weight = convolution.weight.float() * scale.view(-1, 1, 1)
+    bias = norm.bias.float() - norm.running_mean.float() * scale
+    return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
+
+
+def blocks_of(frames: int, size: int) -> int:
+    """Started blocks of `size` in so many frames."""
+    return math.ceil(frames / size)
+
+
+def project(projector: Any, hidden: Sequence[Tensor]) -> list[Tensor]:
+    """Audio embeddings of each clip [queries, text hidden] from its hidden states [frames, hidden].
+
+    The projector (`GraniteSpeechEncoderProjector`) looks at windows of 15 frames one by one, so clips only need to be
+    filled up with zeros to whole windows to go through it together.
+    """
+    window = int(projector.window_size)
+    counts = [blocks_of(len(clip), window) for clip in hidden]
+    filled = [
+        functional.pad(clip, (0, 0, 0, count * window - len(clip)))
+        for clip, count in zip(hidden, counts, strict=True)
+    ]
+    queries = projector(torch.cat(filled).unsqueeze(0))[0]
+    return list(queries.split([count * int(projector.num_queries) for count in counts]))

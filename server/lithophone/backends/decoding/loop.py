@@ -1,0 +1,290 @@
+"""Decoding many transcripts at once, with drafts verified many tokens at a time.
+
+Owns the loop: which sequences take part in the next pass of the language model, which tokens each brings, what is
+emitted, and who leaves. Sequences may join between any two steps and leave when they end. Knows no audio and no text.
+
+Greedy decoding says what the model says token by token, whatever is drafted: a drafted token is kept only where it is
+the model's first choice given everything before it. In float32 this is made exact. A pass over many tokens and a pass
+over one add in different orders and differ in the last bits; where the two best logits are closer than
+`CONTESTED_MARGIN` such bits could decide. A sequence that meets such a place in company or with drafts is given up as
+`contested`, for the caller to decode again alone and token by token, which is what "plain greedy decoding" means here.
+In half precision the margin would contest every other sequence, so there the loop keeps what it got; batching and
+drafts can then change a token whose two best choices are within rounding of each other, as any batched server does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import torch
+from torch import Tensor
+
+from lithophone.backends.decoding.cache import KeyValueCache
+from lithophone.backends.decoding.language_model import LanguageModel, Span
+from lithophone.backends.decoding.speculation import Offer, PassCost, Speculator, draft_lengths
+
+CONTESTED_MARGIN = 1e-4
+"""Of the largest logit. The largest difference measured between passes of different shapes is about 1e-6 of it."""
+
+PROMPT_TOKENS_PER_PASS = 4096
+"""Prompts that begin in the same pass; bounds its memory and how long it holds up those that are under way."""
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A sequence to decode.
+
+    Attributes:
+        key: The caller's name for it.
+        embeddings: Of the whole prompt, audio included, [positions, hidden].
+        max_tokens: The most tokens to emit.
+        temperature: 0 is greedy; above, tokens are drawn from the distribution at this temperature, without drafts.
+        speculator: Guesses at the transcript; None decodes token by token.
+    """
+
+    key: int
+    embeddings: Tensor
+    max_tokens: int
+    temperature: float = 0.0
+    speculator: Speculator | None = None
+
+
+class Decoded(msgspec.Struct, frozen=True, kw_only=True):
+    """A sequence that has ended.
+
+    Attributes:
+        key: The caller's name for it.
+        tokens: What was emitted, the end token included if it was.
+        log_probs: Natural-log probability of each at temperature 1.
+        passes: Passes of the language model it took part in.
+        drafted: Draft tokens that were verified.
+        accepted: Draft tokens that were emitted.
+        truncated: `max_tokens` ended it.
+        contested: Rounding could have decided a token: not to be used, see the module.
+    """
+
+    key: int
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    passes: int
+    drafted: int
+    accepted: int
+    truncated: bool = False
+    contested: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Sequence:
+    """A sequence under way; its position in the batch is its row of the cache."""
+
+    prompt: Prompt
+    cached: int = 0
+    draft: list[int] = field(default_factory=list[int])
+    tokens: list[int] = field(default_factory=list[int])
+    log_probs: list[float] = field(default_factory=list[float])
+    passes: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    ended: bool = False
+    contested: bool = False
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens the next pass must take in, drafts aside."""
+        return 1 if self.tokens else len(self.prompt.embeddings)
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be emitted."""
+        return self.prompt.max_tokens - len(self.tokens)
+
+    def offer(self) -> Offer:
+        """Propose a draft; one token less than there is room for, since a pass emits one more than it accepts."""
+        speculator = self.prompt.speculator
+        if speculator is None or self.prompt.temperature > 0:
+            return Offer(0, 0.0)
+        self.draft = list(speculator.propose()[: self.room - 1])
+        return Offer(len(self.draft), speculator.rate)
+
+    def decoded(self) -> Decoded:
+        return Decoded(
+            key=self.prompt.key,
+            tokens=tuple(self.tokens),
+            log_probs=tuple(self.log_probs),
+            passes=self.passes,
+            drafted=self.drafted,
+            accepted=self.accepted,
+            truncated=not self.ended and self.room <= 0,
+            contested=self.contested,
+        )
+
+
+class _Verdicts(msgspec.Struct, frozen=True):
+    """What the model says behind each token of a pass that matters, in order.
+
+    Attributes:
+        choices: The token that is emitted there.
+        log_probs: Its natural-log probability at temperature 1.
+        close: The second-best logit is too close to the best.
+    """
+
+    choices: list[int]
+    log_probs: list[float]
+    close: list[bool]
+
+
+class DecodingBatch:
+    """Sequences that are decoded together.
+
+    Args:
+        model: The language model.
+        end_tokens: Tokens that end a sequence.
+        cost: Of a pass, for the choice of draft lengths.
+        settle_ties: Mark float32 sequences as contested where rounding could decide (see the module). Off for decoding
+            alone and token by token, which is the reference itself.
+    """
+
+    def __init__(
+        self, model: LanguageModel, end_tokens: frozenset[int], cost: PassCost, *, settle_ties: bool = True
+    ) -> None:
+        self._model = model
+        self._end_tokens = end_tokens
+        self._cost = cost
+        self._settle_ties = settle_ties and model.dtype == torch.float32
+        self._cache = KeyValueCache(model.layers)
+        self._running: list[_Sequence] = []
+        self._waiting: list[_Sequence] = []
+        self.passes = 0
+
+    def __len__(self) -> int:
+        """Sequences that have not ended."""
+        return len(self._running) + len(self._waiting)
+
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        """Let sequences join; they begin with the next step."""
+        self._waiting += [_Sequence(prompt) for prompt in prompts]
+
+    def drop(self, key: int) -> None:
+        """Forget a sequence; nothing is reported about it."""
+        self._waiting = [sequence for sequence in self._waiting if sequence.prompt.key != key]
+        self._remove([sequence for sequence in self._running if sequence.prompt.key == key])
+
+    def step(self) -> list[Decoded]:
+        """One pass of the language model: at least one token for every sequence in it; returns those that ended."""
+        self._begin_waiting()
+        if not self._running:
+            return []
+        self._choose_drafts()
+        verdicts = self._pass()
+        start = 0
+        for sequence in self._running:
+            count = 1 + len(sequence.draft)
+            self._settle(sequence, _part(verdicts, start, start + count))
+            start += count
+        ended = [s for s in self._running if s.ended or s.contested or s.room <= 0]
+        self._remove(ended)
+        return [sequence.decoded() for sequence in ended]
+
+    def unfinished(self) -> list[Decoded]:
+        """What the sequences that have not ended have said so far."""
+        return [sequence.decoded() for sequence in (*self._running, *self._waiting)]
+
+    def _begin_waiting(self) -> None:
+        """Move waiting sequences into the pass, at least one and as many as it takes at once."""
+        positions = 0
+        while self._waiting:
+            positions += self._waiting[0].new_tokens
+            if positions > PROMPT_TOKENS_PER_PASS and positions > self._waiting[0].new_tokens:
+                return
+            self._running.append(self._waiting.pop(0))
+
+    def _choose_drafts(self) -> None:
+        offers = [sequence.offer() for sequence in self._running]
+        base = sum(sequence.new_tokens for sequence in self._running)
+        for sequence, length in zip(self._running, draft_lengths(offers, base, self._cost), strict=True):
+            del sequence.draft[length:]
+
+    def _pass(self) -> _Verdicts:
+        """Run the model over what is new and ask for its choices behind the last known token and every drafted one."""
+        self.passes += 1
+        spans = [Span(s.new_tokens + len(s.draft), s.cached) for s in self._running]
+        self._cache.reserve(len(spans), max(span.cached + span.new for span in spans))
+        hidden = self._model.run(self._embeddings(), spans, self._cache)
+        ends = torch.tensor([span.new for span in spans]).cumsum(0).tolist()
+        asked = [
+            index
+            for sequence, end in zip(self._running, ends, strict=True)
+            for index in range(end - len(sequence.draft) - 1, end)
+        ]
+        return self._verdicts(self._model.logits(hidden[torch.tensor(asked, device=hidden.device)]))
+
+    def _embeddings(self) -> Tensor:
+        """[tokens, hidden] of the whole pass; text is looked up at once."""
+        known = [[*s.tokens[-1:], *s.draft] for s in self._running]
+        text = self._model.embed([token for tokens in known for token in tokens])
+        parts: list[Tensor] = []
+        start = 0
+        for sequence, tokens in zip(self._running, known, strict=True):
+            if not sequence.tokens:
+                parts.append(sequence.prompt.embeddings)
+            parts.append(text[start : start + len(tokens)])
+            start += len(tokens)
+        return torch.cat(parts)
+
+    def _verdicts(self, logits: Tensor) -> _Verdicts:
+        best = logits.topk(2, dim=-1)
+        choices = self._drawn(logits, best.indices[:, 0])
+        chosen = logits.gather(-1, choices.unsqueeze(-1)).squeeze(-1)
+        log_probs = chosen - logits.logsumexp(dim=-1)
+        close = best.values[:, 0] - best.values[:, 1] < CONTESTED_MARGIN * logits.abs().amax(dim=-1)
+        return _Verdicts(choices.tolist(), log_probs.tolist(), close.tolist())
+
+    def _drawn(self, logits: Tensor, greedy: Tensor) -> Tensor:
+        """The greedy choices, those of sequences with a temperature replaced by draws."""
+        temperatures = torch.tensor(
+            [s.prompt.temperature for s in self._running for _ in range(1 + len(s.draft))]
+        )
+        warm = temperatures.nonzero().squeeze(-1).to(logits.device)
+        if len(warm) == 0:
+            return greedy
+        scaled = logits[warm] / temperatures.to(logits.device)[warm].unsqueeze(-1)
+        drawn = torch.multinomial(torch.softmax(scaled, dim=-1), 1).squeeze(-1)
+        return greedy.index_copy(0, warm, drawn)
+
+    def _settle(self, sequence: _Sequence, verdicts: _Verdicts) -> None:
+        """Emit the drafted tokens the model agrees with, and its own token behind them."""
+        accepted = 0
+        while (
+            accepted < len(sequence.draft)
+            and verdicts.choices[accepted] == sequence.draft[accepted]
+            and sequence.draft[accepted] not in self._end_tokens
+        ):
+            accepted += 1
+        emitted = verdicts.choices[: accepted + 1]
+        agreed = accepted + (accepted < len(sequence.draft) and emitted[-1] == sequence.draft[accepted])
+        sequence.cached += sequence.new_tokens + accepted
+        sequence.passes += 1
+        sequence.drafted += len(sequence.draft)
+        sequence.accepted += agreed
+        sequence.tokens += emitted
+        sequence.log_probs += verdicts.log_probs[: accepted + 1]
+        sequence.ended = emitted[-1] in self._end_tokens
+        greedy = sequence.prompt.temperature == 0
+        sequence.contested = self._settle_ties and greedy and any(verdicts.close[: accepted + 1])
+        if sequence.prompt.speculator is not None:
+            sequence.prompt.speculator.observe(emitted, len(sequence.draft), agreed)
+        sequence.draft = []
+
+    def _remove(self, gone: Sequence[_Sequence]) -> None:
+        """Close the ranks: the last row moves into each row that falls free."""
+        for sequence in gone:
+            row = self._running.index(sequence)
+            last = self._running.pop()
+            if last is not sequence:
+                self._cache.move(len(self._running), row, last.cached)
+                self._running[row] = last
+
+
+def _part(verdicts: _Verdicts, start: int, end: int) -> _Verdicts:
+    return _Verdicts(verdicts.choices[start:end], verdicts.log_probs[start:end], verdicts.close[start:end])

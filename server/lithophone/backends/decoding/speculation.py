@@ -1,0 +1,147 @@
+"""How much to draft: decided from how well drafts did and what a longer pass costs.
+
+Pure: no torch, no model, no clock. Owns the cost curve of a language-model pass, the running estimate of acceptance,
+and the choice of draft lengths. All of it changes speed alone, never a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from lithophone.granite.drafts import Draft
+
+FORGETTING = 0.97  # of past verdicts with each new one: about the last 30 tokens count
+PRIOR_VERDICTS = 4.0  # how many verdicts the expectation at the start is worth
+LEAST_EXPECTED = (
+    0.5  # at the start of a transcript: its own audio may suit the CTC head better than the last one's
+)
+TRANSCRIPT_EXPECTED = 0.9
+REPETITION_EXPECTED = 0.4
+
+
+class PassCost(msgspec.Struct, frozen=True):
+    """Time of a pass over so many tokens, relative to a pass over one; straight lines between the points and on.
+
+    The default is a 2B model's on a CPU with fast matrix units, where a pass is bound by reading the weights.
+    """
+
+    tokens: tuple[int, ...] = (1, 8, 32)
+    times: tuple[float, ...] = (1.0, 1.05, 1.7)
+
+    def __call__(self, tokens: int) -> float:
+        """Cost of a pass over `tokens`."""
+        if tokens > self.tokens[-1]:
+            return self.times[-1] + (tokens - self.tokens[-1]) * self._last_slope()
+        return float(np.interp(tokens, self.tokens, self.times))
+
+    def _last_slope(self) -> float:
+        return (self.times[-1] - self.times[-2]) / (self.tokens[-1] - self.tokens[-2])
+
+    @classmethod
+    def measured(cls, tokens: Sequence[int], seconds: Sequence[float]) -> PassCost:
+        """From timings; noise that makes a longer pass look cheaper is ironed out."""
+        rising = np.maximum.accumulate(np.asarray(seconds) / seconds[0])
+        return cls(tuple(tokens), tuple(float(time) for time in rising))
+
+
+class Acceptance:
+    """Running estimate of the chance that the model agrees with the next drafted token."""
+
+    def __init__(self, expected: float) -> None:
+        self._hits = PRIOR_VERDICTS * expected
+        self._verdicts = PRIOR_VERDICTS
+
+    @property
+    def rate(self) -> float:
+        """The estimate, strictly between 0 and 1."""
+        return self._hits / self._verdicts
+
+    def observe(self, drafted: int, accepted: int) -> None:
+        """Learn from one verification: what follows the first refusal was never judged."""
+        verdicts = min(accepted + 1, drafted)
+        keep = FORGETTING**verdicts
+        self._hits = self._hits * keep + accepted
+        self._verdicts = self._verdicts * keep + verdicts
+
+
+class Source:
+    """A draft and how well it does.
+
+    Args:
+        draft: Where guesses come from.
+        expected: How often it is right, before it has been tried.
+        overall: Learns from this draft too, for those that come after it.
+    """
+
+    def __init__(self, draft: Draft, expected: float, overall: Acceptance | None = None) -> None:
+        self.draft = draft
+        self.acceptance = Acceptance(expected)
+        self._overall = overall
+
+    def judge(self, drafted: int, accepted: int) -> None:
+        """Learn from one verification."""
+        self.acceptance.observe(drafted, accepted)
+        if self._overall is not None:
+            self._overall.observe(drafted, accepted)
+
+
+class Speculator:
+    """The sources of drafts for one transcript."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._chosen: Source | None = None
+
+    def propose(self) -> Sequence[int]:
+        """The guess of the best source that has one."""
+        offers = [(source, tokens) for source in self._sources if (tokens := source.draft.propose())]
+        if not offers:
+            self._chosen = None
+            return ()
+        self._chosen, proposed = max(offers, key=lambda offer: offer[0].acceptance.rate)
+        return proposed
+
+    @property
+    def rate(self) -> float:
+        """Estimated acceptance of what was proposed last."""
+        return self._chosen.acceptance.rate if self._chosen else 0.0
+
+    def observe(self, emitted: Sequence[int], drafted: int, accepted: int) -> None:
+        """Hear what became of the first `drafted` tokens of the proposal, and all that was said."""
+        if self._chosen is not None and drafted > 0:
+            self._chosen.judge(drafted, accepted)
+        for source in self._sources:
+            source.draft.observe(emitted)
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What one row would have verified: how many tokens, and the chance of each."""
+
+    available: int
+    rate: float
+
+
+def draft_lengths(offers: Sequence[Offer], base_tokens: int, cost: PassCost) -> list[int]:
+    """How many drafted tokens each row takes into the next pass.
+
+    A token at depth k is reached and accepted with probability rate**k; it is worth taking while what it is expected to
+    save (its share of a plain pass over all rows) exceeds what it adds to this pass.
+
+    Args:
+        offers: One for each row of the batch.
+        base_tokens: Tokens the pass has without any draft: one a row, or a whole prompt.
+        cost: Of a pass.
+    """
+    rows = max(len(offers), 1)
+    worth = cost(rows) / rows
+    total = base_tokens
+    lengths: list[int] = []
+    for offer in offers:
+        length, chance = 0, offer.rate
+        while length < offer.available and chance * worth > cost(total + 1) - cost(total):
+            length, chance, total = length + 1, chance * offer.rate, total + 1
+        lengths.append(length)
+    return lengths

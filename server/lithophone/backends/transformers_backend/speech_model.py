@@ -1,0 +1,220 @@
+"""A loaded Granite Speech model with a language model, in the parts that transcription is made of.
+
+Owns the way from a window to a prompt with a draft (features, encoder, CTC head, projector, chat template) and from
+emitted tokens to a result. Knows nothing of batches: the loop over them is `lithophone.backends.decoding.loop`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lithophone.backends.base import Recognition, RecognitionRequest, Token
+from lithophone.backends.decoding.encoder import ClipwiseEncoder, PackedEncoder, project
+from lithophone.backends.decoding.language_model import LanguageModel
+from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
+from lithophone.backends.decoding.measuring import measure_pass_cost
+from lithophone.backends.decoding.speculation import (
+    LEAST_EXPECTED,
+    REPETITION_EXPECTED,
+    TRANSCRIPT_EXPECTED,
+    Acceptance,
+    PassCost,
+    Source,
+    Speculator,
+)
+from lithophone.backends.device import DevicePlan, TorchFacts
+from lithophone.backends.transformers_backend.checkpoint import Checkpoint
+from lithophone.backends.transformers_backend.loading import load_model, speech_processor, weight_bytes
+from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle
+from lithophone.granite.features import SAMPLE_RATE
+from lithophone.granite.labels import BLANK, empty_probability, greedy_text
+from lithophone.granite.prompts import Task, chat_messages
+from lithophone.granite.words import align_words
+
+TOKENS_PER_SECOND = 14  # twice that of fast English: some languages spell in small pieces
+TOKENS_FLOOR = 64
+
+
+class HeardWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the acoustic half of the model makes of a window.
+
+    Attributes:
+        ctc_log_probs: Natural-log probabilities of the grapheme labels by the CTC head, float32 [frames, labels], 20 ms
+            a frame.
+        embeddings: The audio tokens of the prompt, [audio tokens, hidden of the language model].
+        before: The prompt's text tokens before the audio.
+        after: Those behind it.
+    """
+
+    ctc_log_probs: NDArray[np.float32]
+    embeddings: Tensor
+    before: list[int]
+    after: list[int]
+
+
+class SpeechModel:
+    """Weights, tokenizer and the running estimates that drafts are sized by.
+
+    Args:
+        checkpoint: What to load.
+        plan: Where and in which dtype.
+        facts: What the machine has free.
+        speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool
+    ) -> None:
+        self._spec = checkpoint.spec
+        self._speculate = speculate
+        self._model: Any = load_model(checkpoint, plan, facts)
+        self._processor: Any = speech_processor(checkpoint.path, self._model.config)
+        self._tokenizer: Any = self._processor.tokenizer
+        self._device = torch.device(plan.torch_device)
+        encoder = self._model.model.encoder
+        spread = plan.device_map is not None
+        self._encoder = ClipwiseEncoder(encoder, self._device) if spread else PackedEncoder(encoder)
+        self._language_model = LanguageModel(self._model, self._device)
+        self._control_ids = frozenset(self._tokenizer.all_special_ids)
+        self._end_tokens = _end_tokens(self._model.generation_config)
+        self._pass_cost = PassCost()
+        self._transcripts = Acceptance(TRANSCRIPT_EXPECTED)
+        self._style = TranscriptStyle()
+
+    @property
+    def config(self) -> Any:
+        """The checkpoint's configuration."""
+        return self._model.config
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the weights."""
+        return weight_bytes(self._model)
+
+    def measure(self) -> None:
+        """Put the clock on the language model, so that drafts are as long as they are worth on this machine."""
+        self._pass_cost = measure_pass_cost(self._language_model)
+
+    def start_decoding(self, *, settle_ties: bool) -> DecodingBatch:
+        """An empty decoding batch; see there."""
+        return DecodingBatch(self._language_model, self._end_tokens, self._pass_cost, settle_ties=settle_ties)
+
+    def prompt(self, task: Task) -> str:
+        """The text around the audio, through the checkpoint's own chat template."""
+        turns = [msgspec.structs.asdict(message) for message in chat_messages(self._spec, task)]
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    def hear(self, requests: Sequence[RecognitionRequest]) -> list[HeardWindow]:
+        """Processor, then encoder, CTC head and projector over all windows in one pass."""
+        if not requests:
+            return []
+        inputs = [self._process(request) for request in requests]
+        hidden = self._encoder.encode([features for features, _, _ in inputs])
+        embeddings = project(self._model.model.projector, hidden)
+        return [
+            HeardWindow(
+                ctc_log_probs=self._encoder.ctc_log_probs(states).cpu().numpy(),
+                embeddings=audio,
+                before=before,
+                after=after,
+            )
+            for states, audio, (_, before, after) in zip(hidden, embeddings, inputs, strict=True)
+        ]
+
+    def _process(self, request: RecognitionRequest) -> tuple[Tensor, list[int], list[int]]:
+        """Through transformers' processor: features [frames, 160] and the prompt's tokens around the audio's places."""
+        inputs = self._processor(
+            text=self.prompt(request.task),
+            audio=request.samples,
+            return_tensors="pt",
+            device=str(self._device),
+        )
+        tokens: list[int] = inputs["input_ids"][0].tolist()
+        audio = int(self._model.config.audio_token_id)
+        first, places = tokens.index(audio), tokens.count(audio)
+        return inputs["input_features"][0], tokens[:first], tokens[first + places :]
+
+    def sequence(
+        self, key: int, request: RecognitionRequest, window: HeardWindow, *, speculate: bool
+    ) -> Prompt:
+        """What the decoding loop needs of a window: prompt, limits and, with `speculate`, drafts."""
+        text = self._language_model.embed([*window.before, *window.after])
+        audio = window.embeddings.to(text.device, text.dtype)
+        places = len(window.before)
+        embeddings = torch.cat([text[:places], audio, text[places:]])
+        return Prompt(
+            key=key,
+            embeddings=embeddings,
+            max_tokens=self._token_budget(request, len(embeddings)),
+            temperature=request.temperature,
+            speculator=self._speculator(window) if speculate and self._speculate else None,
+        )
+
+    def recognition(
+        self,
+        request: RecognitionRequest,
+        window: HeardWindow,
+        decoded: Decoded,
+    ) -> Recognition:
+        """The result of a window from what was said in it."""
+        text = self._decode(decoded.tokens)
+        if text.strip():
+            self._style = TranscriptStyle.of(text)
+        return Recognition(
+            text=text.strip(),
+            tokens=self._tokens(decoded),
+            prompt_tokens=len(window.before) + len(window.after),
+            audio_tokens=len(window.embeddings),
+            no_speech_probability=empty_probability(window.ctc_log_probs[:, BLANK]),
+            truncated=decoded.truncated,
+            passes=decoded.passes,
+            drafted_tokens=decoded.drafted,
+            accepted_tokens=decoded.accepted,
+            words=align_words(
+                text.strip(),
+                window.ctc_log_probs,
+                duration_seconds=len(request.samples) / SAMPLE_RATE,
+                bias_seconds=self._spec.ctc_bias_seconds,
+            ),
+        )
+
+    def _speculator(self, window: HeardWindow) -> Speculator:
+        text = greedy_text(window.ctc_log_probs.argmax(axis=-1).tolist())
+        draft = TranscriptDraft(self._style.apply(text), self._encode, self._decode, min(self._end_tokens))
+        expected = max(LEAST_EXPECTED, self._transcripts.rate)
+        return Speculator(
+            [Source(draft, expected, self._transcripts), Source(RepetitionDraft(), REPETITION_EXPECTED)]
+        )
+
+    def _encode(self, text: str) -> list[int]:
+        """Text to tokens; the tokenizer beneath transformers' wrapper is five times as fast on short texts."""
+        return self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def _token_budget(self, request: RecognitionRequest, prompt_length: int) -> int:
+        seconds = len(request.samples) / SAMPLE_RATE
+        room = self._language_model.max_positions - prompt_length
+        return min(TOKENS_FLOOR + round(seconds * TOKENS_PER_SECOND), room)
+
+    def _tokens(self, decoded: Decoded) -> tuple[Token, ...]:
+        """Emitted tokens but the control tokens, with log-probabilities at temperature 1."""
+        return tuple(
+            Token(token, self._tokenizer.decode([token]), log_prob)
+            for token, log_prob in zip(decoded.tokens, decoded.log_probs, strict=True)
+            if token not in self._control_ids
+        )
+
+
+def _end_tokens(generation_config: Any) -> frozenset[int]:
+    """The end-of-text tokens of a checkpoint, which names one or several."""
+    end = generation_config.eos_token_id
+    return frozenset(end if isinstance(end, list) else [end])

@@ -1,0 +1,60 @@
+"""From blocks of PCM to the windows a model shall hear.
+
+Owns which splitter a recording goes through: by voice activity where there is a detector, by energy alone where not.
+Its methods compute: call them off the event loop.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lithophone.audio.voice import SpeechSplitter, TurnOptions, TurnSplitter
+from lithophone.audio.waveform import waveform_from_pcm16
+from lithophone.audio.windows import Window, WindowSplitter
+from lithophone.backends.base import VoiceStream
+
+
+class Listener(Protocol):
+    """Takes a recording block by block."""
+
+    def push(self, block: bytes) -> list[Window]:
+        """The next s16le samples; returns the windows they complete."""
+        ...
+
+    def finish(self) -> list[Window]:
+        """The windows of what is left."""
+        ...
+
+
+class VoiceListener:
+    """Windows by voice activity; `turns` asks for one for each turn of speech."""
+
+    def __init__(self, max_window_seconds: float, voice: VoiceStream, turns: TurnOptions | None) -> None:
+        self._voice = voice
+        self._splitter = (
+            SpeechSplitter(max_window_seconds) if turns is None else TurnSplitter(max_window_seconds, turns)
+        )
+
+    def push(self, block: bytes) -> list[Window]:
+        """See `Listener`."""
+        samples = waveform_from_pcm16(block)
+        return self._splitter.push(samples, self._voice.push(samples))
+
+    def finish(self) -> list[Window]:
+        """See `Listener`."""
+        return self._splitter.finish(self._voice.finish())
+
+
+def open_listener(
+    max_window_seconds: float, voice: VoiceStream | None, turns: TurnOptions | None
+) -> Listener:
+    """A listener at the start of a recording.
+
+    Raises:
+        ValueError: turns are asked for, but there is nothing to tell them by.
+    """
+    if voice is not None:
+        return VoiceListener(max_window_seconds, voice, turns)
+    if turns is not None:
+        raise ValueError("turns of speech need a voice detector")
+    return WindowSplitter(max_window_seconds)

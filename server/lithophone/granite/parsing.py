@@ -1,0 +1,85 @@
+"""What the plus model writes beside the words: `[T:N]` times and `[Speaker N]:` tags.
+
+Owns reading them back. Pure. Source: the card of granite-speech-4.1-2b-plus: N is the word's end in centiseconds and
+wraps each ten seconds, `_` stands for silence, and words may stand without spaces between their tags.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate, pairwise
+from typing import Final
+
+import msgspec
+
+WRAP_CENTISECONDS: Final = 1000
+LEAST_JUMP_CENTISECONDS: Final = 100  # a smaller step back is a slip, not a new round
+SILENCE: Final = "_"
+
+_TIME = re.compile(r"\[T:(\d+)\]")
+_SPEAKER = re.compile(r"\[Speaker (\d+)\]:", re.IGNORECASE)
+
+
+class TaggedWord(msgspec.Struct, frozen=True, kw_only=True):
+    """A word with the times its tags give: from the tag before it to its own. Seconds from the audio's start."""
+
+    text: str
+    start_seconds: float
+    end_seconds: float
+
+
+class SpeakerTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """What one speaker says at a time. `speaker` is the tag's number, `None` for words before the first tag."""
+
+    speaker: int | None
+    text: str
+
+
+def parse_word_times(text: str) -> list[TaggedWord]:
+    """The words of a tagged transcript. Words that share a tag share its stretch by length; untagged ones get no time."""
+    words: list[TaggedWord] = []
+    clock = 0
+    pieces = _TIME.split(text)
+    for said, tag in zip(pieces[0::2], [*pieces[1::2], None], strict=True):
+        end = clock if tag is None else unwrap(int(tag), clock)
+        words += _share([word for word in said.split() if word != SILENCE], clock / 100, end / 100)
+        clock = end
+    return words
+
+
+def unwrap(tag: int, clock: int) -> int:
+    """The time of a tag that wraps each ten seconds, in centiseconds: never before `clock`, the time of the one before."""
+    rounds, within = divmod(clock, WRAP_CENTISECONDS)
+    if within - tag >= LEAST_JUMP_CENTISECONDS:
+        rounds += 1
+    return max(rounds * WRAP_CENTISECONDS + tag, clock)
+
+
+def _share(words: list[str], start_seconds: float, end_seconds: float) -> list[TaggedWord]:
+    total = sum(map(len, words))
+    seconds = end_seconds - start_seconds
+    bounds = (
+        [start_seconds + seconds * part / total for part in accumulate(map(len, words), initial=0)]
+        if total
+        else []
+    )
+    bounds[-1:] = [end_seconds] if bounds else []
+    return [
+        TaggedWord(text=word, start_seconds=start, end_seconds=end)
+        for word, (start, end) in zip(words, pairwise(bounds), strict=True)
+    ]
+
+
+def parse_speakers(text: str) -> list[SpeakerTurn]:
+    """The turns of a transcript with speaker tags; turns of one speaker in a row are one, empty ones none."""
+    pieces = _SPEAKER.split(text)
+    numbers = [None, *map(int, pieces[1::2])]
+    turns: list[SpeakerTurn] = []
+    for speaker, said in zip(numbers, pieces[0::2], strict=True):
+        words = " ".join(said.split())
+        if not words:
+            continue
+        if turns and turns[-1].speaker == speaker:
+            words = f"{turns.pop().text} {words}"
+        turns.append(SpeakerTurn(speaker=speaker, text=words))
+    return turns

@@ -1,0 +1,269 @@
+"""What is said does not depend on drafts, neighbours or the order in which sequences come and go."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import cpu_offload
+from torch import Tensor
+from transformers import GraniteSpeechForConditionalGeneration
+
+from lithophone.backends.decoding import loop
+from lithophone.backends.decoding.language_model import LanguageModel
+from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
+from lithophone.backends.decoding.measuring import measure_pass_cost
+from lithophone.backends.decoding.speculation import PassCost, Source, Speculator
+
+MOST = 24
+CHEAP = PassCost((1, 8, 32), (1.0, 1.0, 1.0))  # every draft is taken whole
+LENGTHS = (3, 40, 17, 130, 8)
+
+
+class Scripted:
+    """A draft of fixed tokens, of which what was said is crossed off by count."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = list(tokens)
+
+    def propose(self) -> Sequence[int]:
+        return self._tokens
+
+    def observe(self, emitted: Sequence[int]) -> None:
+        del self._tokens[: len(emitted)]
+
+
+class Same:
+    """A draft that never learns."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = tokens
+
+    def propose(self) -> Sequence[int]:
+        return self._tokens
+
+    def observe(self, emitted: Sequence[int]) -> None:
+        pass
+
+
+def loaded(folder: Path) -> Any:
+    model: Any = GraniteSpeechForConditionalGeneration
+    return model.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="module")
+def model(shape: Callable[[str], Path]) -> LanguageModel:
+    return LanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Tensor]:
+    torch.manual_seed(7)
+    return [torch.randn(length, 64) * 0.02 for length in LENGTHS]
+
+
+@pytest.fixture(scope="module")
+def plain(model: LanguageModel, prompts: list[Tensor]) -> list[Decoded]:
+    """Each alone and token by token."""
+    return [run(model, [Prompt(key=0, embeddings=prompt, max_tokens=MOST)])[0] for prompt in prompts]
+
+
+@pytest.fixture(scope="module")
+def end(plain: list[Decoded]) -> int:
+    """A token that some of the sequences say early: the one after which they shall end."""
+    return plain[1].tokens[MOST // 2]
+
+
+def run(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    ends: frozenset[int] = frozenset(),
+    cost: PassCost = CHEAP,
+) -> list[Decoded]:
+    batch = DecodingBatch(model, ends, cost)
+    batch.admit(prompts)
+    found: dict[int, Decoded] = {}
+    while len(batch):
+        found |= {decoded.key: decoded for decoded in batch.step()}
+    return [found[prompt.key] for prompt in prompts]
+
+
+def drafted(prompt: Tensor, draft: Any, key: int = 0) -> Prompt:
+    speculator = None if draft is None else Speculator([Source(draft, 0.9)])
+    return Prompt(key=key, embeddings=prompt, max_tokens=MOST, speculator=speculator)
+
+
+DRAFTS: dict[str, Callable[[list[int]], Any]] = {
+    "none": lambda _: None,
+    "empty": lambda _: Scripted([]),
+    "right": Scripted,
+    "right and far too long": lambda said: Scripted([*said, *said, *said]),
+    "cut short": lambda said: Scripted(said[:3]),
+    "wrong everywhere": lambda said: Scripted([(token + 1) % 300 for token in said]),
+    "wrong in every third place": lambda said: Scripted([t + (i % 3 == 2) for i, t in enumerate(said)]),
+    "late by one": lambda said: Scripted([said[0], *said]),
+    "garbage, always": lambda _: Same([5, 99, 17, 5, 5]),
+    "the end, always": lambda said: Same([said[-1]]),
+}
+
+
+@pytest.mark.parametrize("name", DRAFTS)
+def test_no_draft_changes_what_is_said(
+    name: str, model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    for prompt, expected in zip(prompts, plain, strict=True):
+        said = run(model, [drafted(prompt, DRAFTS[name](list(expected.tokens)))])[0]
+        assert said.tokens == expected.tokens
+        assert said.log_probs == pytest.approx(expected.log_probs, abs=1e-4)
+        assert said.truncated
+        assert said.accepted <= said.drafted
+
+
+def test_no_neighbour_changes_what_is_said_whatever_is_drafted(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    crowd = [
+        (expected, drafted(prompt, make(list(expected.tokens)), key=number))
+        for number, ((prompt, expected), make) in enumerate(
+            itertools.product(zip(prompts, plain, strict=True), DRAFTS.values())
+        )
+    ]
+    for start in range(0, len(crowd), 16):
+        part = crowd[start : start + 16]
+        said = run(model, [prompt for _, prompt in part])
+        assert [s.tokens for s in said] == [expected.tokens for expected, _ in part]
+
+
+def test_a_right_draft_takes_one_pass(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    said = run(model, [drafted(prompts[1], Scripted(plain[1].tokens))])[0]
+    assert (said.passes, said.drafted, said.accepted) == (1, MOST - 1, MOST - 1)
+    assert plain[1].passes == MOST
+
+
+@pytest.mark.parametrize("name", DRAFTS)
+def test_a_sequence_ends_where_the_end_is_said(
+    name: str, end: int, model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    for prompt, whole in zip(prompts, plain, strict=True):
+        expected = whole.tokens[: whole.tokens.index(end) + 1] if end in whole.tokens else whole.tokens
+        draft = DRAFTS[name](list(expected))
+        said = run(model, [drafted(prompt, draft)], frozenset({end}))[0]
+        assert said.tokens == expected
+        assert said.truncated == (end not in expected)
+
+
+def test_sequences_join_and_leave_between_any_two_steps(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    batch = DecodingBatch(model, frozenset(), CHEAP)
+    waiting = [
+        drafted(prompt, Scripted(expected.tokens[: 5 * number]), key=number)
+        for number, (prompt, expected) in enumerate(zip(prompts * 3, plain * 3, strict=True))
+    ]
+    found: dict[int, Decoded] = {}
+    while waiting or len(batch):
+        batch.admit(waiting[:2])
+        del waiting[:2]
+        found |= {decoded.key: decoded for decoded in batch.step()}
+    assert [found[key].tokens for key in range(15)] == [expected.tokens for expected in plain * 3]
+
+
+def test_a_sequence_that_is_dropped_is_gone_and_the_others_go_on(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    batch = DecodingBatch(model, frozenset(), CHEAP)
+    batch.admit([drafted(prompt, None, key=number) for number, prompt in enumerate(prompts)])
+    batch.step()
+    batch.drop(0)
+    batch.drop(3)
+    found: dict[int, Decoded] = {}
+    while len(batch):
+        found |= {decoded.key: decoded for decoded in batch.step()}
+    assert {key: decoded.tokens for key, decoded in found.items()} == {n: plain[n].tokens for n in (1, 2, 4)}
+
+
+def test_what_was_said_until_now_can_be_asked_for(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    batch = DecodingBatch(model, frozenset(), CHEAP)
+    batch.admit([drafted(prompts[0], None)])
+    batch.step()
+    batch.step()
+    assert batch.unfinished()[0].tokens == plain[0].tokens[:2]
+
+
+def test_prompts_that_do_not_fit_into_one_pass_wait_for_the_next(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "PROMPT_TOKENS_PER_PASS", 50)
+    said = run(model, [drafted(prompt, None, key=number) for number, prompt in enumerate(prompts)])
+    assert [decoded.tokens for decoded in said] == [expected.tokens for expected in plain]
+
+
+def test_where_rounding_could_decide_a_sequence_is_given_up(
+    model: LanguageModel, prompts: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CONTESTED_MARGIN", 10.0)
+    assert run(model, [drafted(prompts[0], None)])[0].contested
+    batch = DecodingBatch(model, frozenset(), CHEAP, settle_ties=False)
+    batch.admit([drafted(prompts[0], None)])
+    assert batch.step() == []
+
+
+def test_a_cold_draw_is_the_greedy_choice_and_a_warm_one_is_not_always(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    torch.manual_seed(3)
+    mixed = [
+        Prompt(key=0, embeddings=prompts[0], max_tokens=MOST, temperature=1e-3),
+        drafted(prompts[1], Scripted(plain[1].tokens), key=1),
+        *(Prompt(key=key, embeddings=prompts[0], max_tokens=2, temperature=2.0) for key in range(2, 12)),
+    ]
+    said = run(model, mixed)
+    assert said[0].tokens == plain[0].tokens
+    assert said[1].tokens == plain[1].tokens
+    assert len({decoded.tokens for decoded in said[2:]}) > 1
+
+
+def test_draws_follow_the_distribution(model: LanguageModel, prompts: list[Tensor]) -> None:
+    """First tokens at temperature 1 against the model's own probabilities: a chi-square far beyond chance would fail."""
+    torch.manual_seed(11)
+    draws = 400
+    said = run(
+        model,
+        [Prompt(key=key, embeddings=prompts[0], max_tokens=1, temperature=1.0) for key in range(draws)],
+    )
+    probabilities = {decoded.tokens[0]: float(torch.tensor(decoded.log_probs[0]).exp()) for decoded in said}
+    counts = {token: sum(decoded.tokens[0] == token for decoded in said) for token in probabilities}
+    top = sorted(probabilities, key=lambda token: -probabilities[token])[:5]
+    for token in top:
+        expected = draws * probabilities[token]
+        assert abs(counts[token] - expected) < 5 * max(expected, 1) ** 0.5
+
+
+def test_layers_that_are_offloaded_say_the_same(
+    shape: Callable[[str], Path], prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    whole = loaded(shape("granite-speech-4.1-2b"))
+    cpu_offload(whole, execution_device=torch.device("cpu"))
+    offloaded = LanguageModel(whole, torch.device("cpu"))
+    said = run(
+        offloaded,
+        [
+            drafted(prompt, Scripted(e.tokens), key=n)
+            for n, (prompt, e) in enumerate(zip(prompts, plain, strict=True))
+        ],
+    )
+    assert [decoded.tokens for decoded in said] == [expected.tokens for expected in plain]
+
+
+def test_the_clock_gives_a_rising_cost(model: LanguageModel) -> None:
+    cost = measure_pass_cost(model)
+    assert cost(1) == 1.0
+    assert cost(1) <= cost(8) <= cost(32) <= cost(500)
