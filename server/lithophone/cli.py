@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from lithophone.app import serve  # noqa: PLC0415 - torch takes seconds to import
+    from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
+
+    refuse_what_cannot_fit(settings)
+    from lithophone.app import serve  # noqa: PLC0415 - and transformers some more
 
     return serve(settings)
 

@@ -20,23 +20,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import torch
-from torch import nn
-from transformers import (
-    AutoConfig,
-    GraniteSpeech5ForCTC,
-    GraniteSpeechForConditionalGeneration,
-    GraniteSpeechPlusForConditionalGeneration,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
 
 from lithophone.backends.device import DTYPE_BYTES, DevicePlan, DtypeName, TorchFacts
 from lithophone.errors import CheckpointError, DoesNotFitError
 from lithophone.granite.family import FAMILY, Architecture, ModelSpec
+
+if TYPE_CHECKING:  # they take seconds to import, and a model that is too large is refused without them
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 WINDOW_SECONDS = 30.0
 FRAMES_PER_SECOND = 50  # encoder frames of 20 ms
@@ -51,12 +44,6 @@ WORKSPACE_BYTES = 256 << 20
 
 SERVING_ALLOWANCE_BYTES = 768 << 20
 """Upper bound of everything but weights for one 30 s window of any family member in any dtype (a test keeps it so)."""
-
-_CLASSES: Mapping[str, type[PreTrainedModel]] = {
-    Architecture.SPEECH.value: GraniteSpeechForConditionalGeneration,
-    Architecture.SPEECH_PLUS.value: GraniteSpeechPlusForConditionalGeneration,
-    Architecture.CTC.value: GraniteSpeech5ForCTC,
-}
 
 
 class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +96,8 @@ def load_config(checkpoint: str | Path) -> PreTrainedConfig:
     Raises:
         CheckpointError: there is none, or it is not a Granite Speech configuration.
     """
+    from transformers import AutoConfig  # noqa: PLC0415 - see the top
+
     auto: Any = AutoConfig  # only partly typed
     try:
         config: PreTrainedConfig = auto.from_pretrained(checkpoint, trust_remote_code=False)
@@ -124,6 +113,8 @@ def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     Raises:
         CheckpointError: not a Granite Speech configuration.
     """
+    import torch  # noqa: PLC0415 - see the top
+
     with torch.device("meta"):
         return _model_class(config)(config)
 
@@ -281,15 +272,30 @@ def _fitting_dtypes(spec: ModelSpec, free: int) -> list[DtypeName]:
 
 
 def _as_config(config: PreTrainedConfig | str | Path) -> PreTrainedConfig:
-    return config if isinstance(config, PreTrainedConfig) else load_config(config)
+    return load_config(config) if isinstance(config, str | Path) else config
 
 
 def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    model_class = _CLASSES.get(config.model_type)
+    classes = _classes()
+    model_class = classes.get(config.model_type)
     if model_class is None:
-        known = ", ".join(_CLASSES)
+        known = ", ".join(classes)
         raise CheckpointError(f"model_type {config.model_type!r} is not Granite Speech (which is {known})")
     return model_class
+
+
+def _classes() -> Mapping[str, type[PreTrainedModel]]:
+    from transformers import (  # noqa: PLC0415 - see the top
+        GraniteSpeech5ForCTC,
+        GraniteSpeechForConditionalGeneration,
+        GraniteSpeechPlusForConditionalGeneration,
+    )
+
+    return {
+        Architecture.SPEECH.value: GraniteSpeechForConditionalGeneration,
+        Architecture.SPEECH_PLUS.value: GraniteSpeechPlusForConditionalGeneration,
+        Architecture.CTC.value: GraniteSpeech5ForCTC,
+    }
 
 
 def _weight_bytes(model: PreTrainedModel, item_bytes: int) -> int:
@@ -304,7 +310,7 @@ def _has_adapter(config: Any) -> bool:
 
 def _adapter_shape(checkpoint: PreTrainedConfig | str | Path) -> tuple[int, Sequence[str]]:
     """Rank and targets from the folder's `adapter_config.json`, else those IBM published for 3.3."""
-    if not isinstance(checkpoint, PreTrainedConfig):
+    if isinstance(checkpoint, str | Path):
         path = Path(checkpoint) / "adapter_config.json"
         if path.is_file():
             written = json.loads(path.read_text(encoding="utf-8"))
@@ -314,6 +320,8 @@ def _adapter_shape(checkpoint: PreTrainedConfig | str | Path) -> tuple[int, Sequ
 
 def _adapter_parameters(model: Any, rank: int, targets: Sequence[str]) -> int:
     """LoRA adds [rank, in] and [out, rank] to each target (arXiv 2106.09685)."""
+    from torch import nn  # noqa: PLC0415 - see the top
+
     adapted = [
         module
         for name, module in model.named_modules()
