@@ -52,7 +52,7 @@ def test_only_the_app_and_the_command_line_read_settings() -> None:
         for path in sources()
         if any(module.startswith("lithophone.settings") for module in imported_modules(path))
     ]
-    assert sorted(readers) == ["app.py", "cli.py", "preflight.py"]
+    assert sorted(readers) == ["app.py", "cli.py"]
 
 
 def test_errors_import_nothing_of_lithophone() -> None:

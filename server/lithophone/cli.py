@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings) -> int:
     from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
 
-    refuse_what_cannot_fit(settings)
+    refuse_what_cannot_fit(settings.model, settings.device, settings.dtype, cpu_offload=settings.cpu_offload)
     from lithophone.app import serve  # noqa: PLC0415 - and transformers some more
 
     return serve(settings)
