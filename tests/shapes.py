@@ -31,7 +31,7 @@ CONTROL_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|start_of_role|>assistant<|end_of_role|>{% endif %}"
 )
 USER_TEMPLATE = (
-    "{% for m in messages %}{% if m['role'] == 'user' %}USER: {{ m['content'] }}\n {% endif %}{% endfor %}"
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ 'USER: ' + m['content'] + '\n ' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 CORPUS = [
@@ -230,6 +230,8 @@ def write_ctc(folder: Path) -> Path:
 
 SHAPES: dict[str, Callable[[Path], Path]] = {
     "granite-speech-3.3-2b": write_speech_3_3,
+    "granite-speech-3.3-8b": write_speech_3_3,
+    "granite-4.0-1b-speech": write_speech_4,
     "granite-speech-4.1-2b": write_speech_4,
     "granite-speech-4.1-2b-plus": write_plus,
     "granite-speech-5.0-470m-turboctc": write_ctc,

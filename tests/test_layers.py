@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "server" / "lithophone"
 LAYERS = ("audio", "granite", "backends", "engine", "http")  # from the ground up
 ANYWHERE = {"errors"}
-TORCH_ROOMS = ("backends/", "granite/features.py", "doctor.py")
+BESIDE = {"bench": {"bench", "backends", "granite", "audio"}}  # commands of their own, with what they measure
+TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "doctor.py")
 TORCH = {"torch", "transformers", "accelerate", "peft", "safetensors"}
 WIRE = {"litestar", "uvicorn", "multipart"}
 
@@ -44,6 +45,8 @@ def test_a_module_imports_only_downward(path: Path) -> None:
             target = module.split(".")[1]
             below = {*LAYERS[: LAYERS.index(layer) + 1], *ANYWHERE}
             assert target in below or target == "__version__", f"{where} imports {module}"
+        if root == "lithophone" and "." in module and layer in BESIDE:
+            assert module.split(".")[1] in BESIDE[layer] | ANYWHERE, f"{where} imports {module}"
 
 
 def test_only_the_app_and_the_command_line_read_settings() -> None:

@@ -173,7 +173,7 @@ class AsyncLithophone:
         )
 
     async def translate(self, file: AudioFile, **options: Unpack[TranslationOptions]) -> Translation:
-        """What is said in `file`, in English."""
+        """What is said in `file`, in English or in the language `to_language` names."""
         return decode_json(await self._fetch(translation_call(file, options)), Translation)
 
     async def models(self) -> tuple[Model, ...]:

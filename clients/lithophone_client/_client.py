@@ -164,7 +164,7 @@ class Lithophone:
         )
 
     def translate(self, file: AudioFile, **options: Unpack[TranslationOptions]) -> Translation:
-        """What is said in `file`, in English."""
+        """What is said in `file`, in English or in the language `to_language` names."""
         return decode_json(self._fetch(translation_call(file, options)), Translation)
 
     def models(self) -> tuple[Model, ...]:

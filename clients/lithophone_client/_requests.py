@@ -30,12 +30,12 @@ ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized
 SubtitleFormat = Literal["srt", "vtt"]
 
 
-class TranslationOptions(TypedDict, total=False):
-    """Keyword arguments of `translate`.
+class RecordingOptions(TypedDict, total=False):
+    """Keyword arguments of every method that takes a file.
 
     Attributes:
         model: an id from `models()`, or an alias; `whisper-1` unless told.
-        prompt: free text that goes before the audio.
+        prompt: names and terms likely to be said: a list, or a text they are taken from.
         temperature: 0 to 1; 0 is greedy.
     """
 
@@ -44,7 +44,17 @@ class TranslationOptions(TypedDict, total=False):
     temperature: float | None
 
 
-class TranscriptionOptions(TranslationOptions, total=False):
+class TranslationOptions(RecordingOptions, total=False):
+    """Keyword arguments of `translate`.
+
+    Attributes:
+        to_language: the language to write, as an ISO-639-1 code; English unless told. Lithophone alone knows it.
+    """
+
+    to_language: str | None
+
+
+class TranscriptionOptions(RecordingOptions, total=False):
     """Keyword arguments of every method that transcribes.
 
     Attributes:
@@ -125,7 +135,7 @@ def transcription_call(
 
 
 def translation_call(file: AudioFile, options: Mapping[str, object]) -> Call:
-    """A translation of `file` into English; raises as `transcription_call` does."""
+    """A translation of `file`; raises as `transcription_call` does."""
     return _audio_call(TRANSLATIONS_PATH, file, options, TranslationOptions, response_format="json")
 
 

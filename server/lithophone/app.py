@@ -25,7 +25,8 @@ from lithophone.backends.opening import backend_opener
 from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.engine.engine import Engine, EngineOptions, EngineState
-from lithophone.granite.family import DEMONSTRATION_NOTE, ModelSpec
+from lithophone.errors import ConfigurationError
+from lithophone.granite.family import FAMILY, ModelSpec, demonstration_note
 from lithophone.http.app import create_app
 from lithophone.http.options import HttpOptions
 from lithophone.settings import Settings
@@ -40,9 +41,16 @@ def build_engine(settings: Settings) -> Engine:
         StartupError: the model or device cannot be had.
     """
     reference = read_reference(settings.model)
+    _refuse_native_times(settings, reference.spec)
     facts = read_torch_facts()
     plan = plan_device(
-        facts, settings.device, settings.dtype, cpu_offload=settings.cpu_offload, environ=os.environ
+        facts,
+        settings.device,
+        settings.dtype,
+        cpu_offload=settings.cpu_offload,
+        quantization=settings.quantization,
+        compiled=settings.compile,
+        environ=os.environ,
     )
     if settings.cpu_threads:
         plan = msgspec.structs.replace(plan, cpu_threads=settings.cpu_threads)
@@ -55,6 +63,14 @@ def build_engine(settings: Settings) -> Engine:
         settings,
         voice=SileroDetector(),
     )
+
+
+def _refuse_native_times(settings: Settings, spec: ModelSpec) -> None:
+    if settings.word_times == "native" and not spec.word_times:
+        able = ", ".join(member.id for member in FAMILY.values() if member.word_times)
+        raise ConfigurationError(
+            f"{spec.id} writes no word times of its own (--word-times native); {able} does"
+        )
 
 
 def engine_for(
@@ -80,6 +96,7 @@ def build_app(engine: Engine, settings: Settings) -> Litestar:
         max_audio_seconds=settings.max_audio_seconds,
         decode_stall_seconds=settings.decode_stall_seconds,
         upload_idle_seconds=settings.upload_idle_seconds,
+        native_word_times=settings.word_times == "native",
     )
     return create_app(engine, options)
 
@@ -165,6 +182,6 @@ def welcome(engine: Engine, url: str) -> str:
         "Try it:",
         f"  curl {url}/v1/audio/transcriptions -F model=whisper-1 -F file=@examples/speech/demo.flac",
     ]
-    if engine.spec.demonstration:
-        lines.append(DEMONSTRATION_NOTE)
+    if note := demonstration_note(engine.spec):
+        lines.append(note)
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from lithophone import __version__
 from lithophone.backends.rocm import read_startup_environment
+from lithophone.bench.options import add_bench_flags, read_bench_flags
 from lithophone.errors import StartupError
 from lithophone.logs import configure_logging
 from lithophone.settings import Settings, add_flags, read_settings
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(read_startup_environment(os.environ))  # torch reads them when it is imported
         if options.command == "doctor":
             return _doctor(settings, as_json=options.json)
+        if options.command == "bench":
+            return _bench(settings, options)
         return _serve(settings)
     except StartupError as error:
         print(f"lithophone: {error.message}", file=sys.stderr)
@@ -50,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_flags(doctor, ("device", "dtype"))
     doctor.add_argument("--json", action="store_true", help="print the report as JSON")
+    bench = commands.add_parser(
+        "bench",
+        help="measure how fast a model is here",
+        description="Measure a model on this machine, beside transformers' own generate in the same run.",
+    )
+    add_flags(bench, ("model", "device", "dtype", "quantization", "compile", "cpu_threads"))
+    add_bench_flags(bench)
     return parser
 
 
@@ -66,3 +76,21 @@ def _doctor(settings: Settings, *, as_json: bool) -> int:
     from lithophone import doctor  # noqa: PLC0415 - torch takes seconds to import
 
     return doctor.run(device=settings.device, dtype=settings.dtype, as_json=as_json)
+
+
+def _bench(settings: Settings, flags: argparse.Namespace) -> int:
+    options = read_bench_flags(
+        flags,
+        model=settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        quantization=settings.quantization,
+        compiled=settings.compile,
+        cpu_threads=settings.cpu_threads,
+    )
+    from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
+
+    refuse_what_cannot_fit(settings.model, settings.device, settings.dtype, cpu_offload=False)
+    from lithophone.bench.run import run  # noqa: PLC0415 - and transformers some more
+
+    return run(options, as_json=flags.json)

@@ -36,9 +36,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dtype: Annotated[
         Literal["auto", "float32", "float16", "bfloat16"], _doc("number format of weights and arithmetic")
     ] = "auto"
+    quantization: Annotated[
+        Literal["none", "int8"],
+        _doc("int8 keeps the language model's linear layers in 8 bits: less memory, slightly more errors"),
+    ] = "none"
+    compile: Annotated[
+        bool, _doc("compile the model's layers at start, which takes minutes; meant for GPUs")
+    ] = False
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
+    word_times: Annotated[
+        Literal["aligned", "native"],
+        _doc("where word times come from: alignment with the audio, or the model's own tags (4.1-2b-plus)"),
+    ] = "aligned"
     host: Annotated[str, _doc("address to listen on; 0.0.0.0 opens the server to the network")] = "127.0.0.1"
     port: Annotated[int, _doc("port to listen on; 0 takes a free one", ge=0, le=65_535)] = 8000
     api_keys: Annotated[

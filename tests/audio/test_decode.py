@@ -214,16 +214,15 @@ def test_a_wav_of_unknown_length_is_not_too_long(tmp_path: Path) -> None:
     assert len(decode_path(path, DecodeLimits(max_audio_seconds=10))) == len(RECORDING)
 
 
-def test_blocks_are_of_one_size_but_the_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_blocks_are_of_one_size_but_the_last(tmp_path: Path, suffix: str) -> None:
     async def block_sizes(file: StoredFile) -> list[int]:
         async with decode_audio(file) as stream:
             return [len(block) async for block in stream]
 
-    path = tmp_path / "a.wav"
-    path.write_bytes(wav_bytes(speech_like(5.0)))
-    with path.open("rb") as file:
+    with render(wav_bytes(speech_like(20.0)), tmp_path / f"a{suffix}").open("rb") as file:
         sizes = asyncio.run(block_sizes(file))
-    assert sizes == [BLOCK_BYTES, BLOCK_BYTES, 160_000 - 2 * BLOCK_BYTES]
+    assert sizes == [BLOCK_BYTES, BLOCK_BYTES, 640_000 - 2 * BLOCK_BYTES]
 
 
 @pytest.mark.parametrize("upload", HOSTILE_UPLOADS, ids=lambda upload: upload.name)
@@ -347,6 +346,7 @@ def test_a_flood_of_messages_does_not_block(tmp_path: Path) -> None:
 
 
 def long_wav(folder: Path) -> Path:
+    """So plain that only an ffmpeg that is asked for by name decodes it."""
     path = folder / "long.wav"
     path.write_bytes(wav_bytes(np.zeros(120 * SAMPLE_RATE, dtype=np.float32)))
     return path
@@ -355,7 +355,7 @@ def long_wav(folder: Path) -> Path:
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.001, 0.02, 0.2])
 def test_cancelling_ends_the_process(tmp_path: Path, delay_seconds: float) -> None:
     async def hold(file: StoredFile) -> None:
-        async with decode_audio(file) as stream:
+        async with decode_audio(file, ffmpeg_path=bundled_ffmpeg()) as stream:
             await anext(stream)
             await asyncio.sleep(60)
 
@@ -373,7 +373,7 @@ def test_cancelling_ends_the_process(tmp_path: Path, delay_seconds: float) -> No
 
 def test_leaving_early_ends_the_process(tmp_path: Path) -> None:
     async def read_one_block(file: StoredFile) -> int:
-        async with decode_audio(file) as stream:
+        async with decode_audio(file, ffmpeg_path=bundled_ffmpeg()) as stream:
             await anext(stream)
         assert psutil.Process().children() == []
         return stream.decoded_samples
@@ -384,7 +384,7 @@ def test_leaving_early_ends_the_process(tmp_path: Path) -> None:
 
 def test_ffmpeg_waits_for_a_slow_consumer(tmp_path: Path) -> None:
     async def position_after_a_pause(file: StoredFile) -> int:
-        async with decode_audio(file) as stream:
+        async with decode_audio(file, ffmpeg_path=bundled_ffmpeg()) as stream:
             await anext(stream)
             await asyncio.sleep(0.3)
             return os.lseek(file.fileno(), 0, os.SEEK_CUR)
@@ -395,7 +395,8 @@ def test_ffmpeg_waits_for_a_slow_consumer(tmp_path: Path) -> None:
 
 def test_the_time_the_consumer_takes_is_not_counted(tmp_path: Path) -> None:
     async def dawdle(file: StoredFile) -> int:
-        async with decode_audio(file, limits=DecodeLimits(decode_seconds=1.5, stall_seconds=1.5)) as stream:
+        limits = DecodeLimits(decode_seconds=1.5, stall_seconds=1.5)
+        async with decode_audio(file, limits=limits, ffmpeg_path=bundled_ffmpeg()) as stream:
             async for _ in stream:
                 await asyncio.sleep(0.8)
         return stream.decoded_samples

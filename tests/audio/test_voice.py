@@ -98,6 +98,26 @@ def test_where_nobody_pauses_both_windows_hear_the_cut() -> None:
     samples, voice = track(40.0, (0, 40))
     first, second = split(SpeechSplitter(30.0), samples, voice)
     assert first.stop_seconds - second.start_seconds == pytest.approx(2.0)
+    assert first.stop_seconds > 18
+
+
+def test_a_window_ends_in_the_first_pause_that_may_lie_between_sentences() -> None:
+    samples, voice = track(60.0, (0, 5), (5.9, 12), (12.3, 20), (20.7, 26), (26.9, 60))
+    first, second, *_ = split(SpeechSplitter(30.0), samples, voice)
+    assert 20.0 < first.stop_seconds < 20.7
+    assert second.start_seconds == first.stop_seconds
+
+
+def test_without_such_a_pause_the_longest_is_taken() -> None:
+    samples, voice = track(60.0, (0, 12), (12.2, 15), (15.4, 26), (26.2, 60))
+    first, *_ = split(SpeechSplitter(30.0), samples, voice)
+    assert 15.0 < first.stop_seconds < 15.4
+
+
+def test_the_cut_leaves_a_long_pause_to_the_window_before_it() -> None:
+    samples, voice = track(60.0, (0, 12), (17, 60))
+    first, *_ = split(SpeechSplitter(30.0), samples, voice)
+    assert 16.5 < first.stop_seconds < 17.0
 
 
 def test_turns_keep_their_padding_and_end_with_their_silence() -> None:

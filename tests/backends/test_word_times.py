@@ -26,7 +26,7 @@ def test_the_ctc_models_words_are_its_text_in_order(shape: Callable[[str], Path]
     bounds = [bound for word in heard.words for bound in (word.start_seconds, word.end_seconds)]
     assert bounds == sorted(bounds)
     assert 0 <= bounds[0] < bounds[-1] <= 4.0
-    assert all(0 < word.probability <= 1 for word in heard.words)
+    assert all(word.probability is not None and 0 < word.probability <= 1 for word in heard.words)
 
 
 def test_word_boundaries_are_where_the_synthesiser_put_them(plan: DevicePlan) -> None:

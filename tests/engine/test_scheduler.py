@@ -27,6 +27,10 @@ def drained(scheduler: Scheduler, max_batch: int) -> list[list[Recognise]]:
     return batches
 
 
+def next_jobs(scheduler: Scheduler) -> list[int]:
+    return [work.job_id for work in scheduler.next_batch(1)]
+
+
 @given(jobs, st.integers(1, 8))
 def test_every_window_runs_once_and_in_order_within_its_job(job_ids: list[int], max_batch: int) -> None:
     batches = drained(queued(job_ids), max_batch)
@@ -59,3 +63,21 @@ def test_clearing_hands_back_what_was_dropped() -> None:
     scheduler = queued([1, 2, 1])
     assert sorted(work.work_id for work in scheduler.clear()) == [0, 1, 2]
     assert len(scheduler) == 0
+
+
+def test_a_job_that_was_just_served_stands_behind_one_that_came_later() -> None:
+    scheduler = queued([1])
+    assert next_jobs(scheduler) == [1]
+    scheduler.add(Recognise(10, 1, REQUEST))
+    scheduler.add(Recognise(11, 1, REQUEST))
+    scheduler.add(Recognise(12, 2, REQUEST))
+    assert [next_jobs(scheduler) for _ in range(3)] == [[2], [1], [1]]
+
+
+def test_a_long_file_is_not_starved_by_ever_new_short_ones() -> None:
+    scheduler = queued([1, 1, 1])
+    order: list[int] = []
+    for number in range(9):
+        scheduler.add(Recognise(100 + number, 10 + number, REQUEST))
+        order += next_jobs(scheduler)
+    assert order.count(1) == 3

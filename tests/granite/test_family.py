@@ -8,11 +8,13 @@ from lithophone.granite.family import (
     Architecture,
     CheckpointTraits,
     ModelSpec,
+    demonstration_note,
     find_spec,
     identify,
 )
 
 PUBLISHED = [spec for spec in FAMILY.values() if not spec.demonstration]
+EMBEDDED = [spec for spec in FAMILY.values() if spec.demonstration]
 
 
 def test_the_registry_cannot_be_changed() -> None:
@@ -76,6 +78,16 @@ def test_another_kind_of_model_is_refused_by_name() -> None:
         identify("whisper-1", CheckpointTraits(model_type="whisper"))
 
 
-def test_the_embedded_model_says_it_is_a_demonstration() -> None:
-    assert FAMILY[DEMONSTRATION_ID].demonstration
-    assert FAMILY[DEMONSTRATION_ID].hub_id is None
+@pytest.mark.parametrize("spec", EMBEDDED, ids=lambda spec: spec.id)
+def test_an_embedded_model_says_what_it_is_and_what_to_use_instead(spec: ModelSpec) -> None:
+    note = demonstration_note(spec)
+    assert note is not None
+    assert note.startswith(f"{spec.id} is a demonstration model")
+    assert f"--model {spec.stands_for} " in note
+    assert FAMILY[str(spec.stands_for)].architecture is spec.architecture
+    assert spec.hub_id is None
+
+
+def test_only_embedded_models_carry_a_note() -> None:
+    assert DEMONSTRATION_ID in {spec.id for spec in EMBEDDED}
+    assert [demonstration_note(spec) for spec in PUBLISHED] == [None] * len(PUBLISHED)

@@ -42,7 +42,7 @@ def check_order(words: tuple[Word, ...] | list[Word], duration_seconds: float) -
     bounds = [bound for word in words for bound in (word.start_seconds, word.end_seconds)]
     assert bounds == sorted(bounds)
     assert all(0 <= bound <= duration_seconds for bound in bounds)
-    assert all(0 <= word.probability <= 1 for word in words)
+    assert all(word.probability is not None and 0 <= word.probability <= 1 for word in words)
 
 
 @given(TEXTS)
@@ -74,6 +74,7 @@ def test_a_word_lasts_until_the_next_or_until_shortly_behind_its_letters() -> No
     assert two.start_seconds == pytest.approx(0.04)
     assert two.end_seconds == words.start_seconds == pytest.approx(0.20)
     assert words.end_seconds == pytest.approx(0.38 + TAIL_SECONDS)
+    assert two.probability is not None
     assert two.probability > 0.9
 
 

@@ -27,9 +27,9 @@ from lithophone.backends.fake import FakeBackend, describe
 from lithophone.engine.engine import Engine, EngineOptions, EngineState
 from lithophone.errors import UndecodableAudioError
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
+from lithophone.http.answering import AudioSource
 from lithophone.http.app import create_app
 from lithophone.http.options import HttpOptions
-from lithophone.http.transcriptions import AudioSource
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000
@@ -139,6 +139,11 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
     assert set(body["error"]) == {"message", "type", "param", "code"}
     assert body["error"]["message"]
     return body["error"]
+
+
+def post_audio(live: Live, path: str, audio: bytes = SHORT, /, **fields: Any) -> httpx.Response:
+    """POST a recording to a route beside `transcribe`'s."""
+    return live.client.post(path, files={"file": ("speech.wav", audio)}, data={"model": "whisper-1"} | fields)
 
 
 @contextmanager

@@ -7,7 +7,13 @@ from lithophone.engine.transcript import Segment, Transcript, Usage, average_log
 
 
 def segment(
-    number: int, start_seconds: float, end_seconds: float, text: str, *, first: bool = False
+    number: int,
+    start_seconds: float,
+    end_seconds: float,
+    text: str,
+    *,
+    first: bool = False,
+    speaker: int | None = None,
 ) -> Segment:
     words = text.split()
     tokens = tuple(
@@ -26,14 +32,15 @@ def segment(
         compression_ratio=compression_ratio(text),
         no_speech_probability=0.0625 if text else 1.0,
         usage=Usage(audio_tokens=40, text_tokens=8, output_tokens=len(tokens)),
+        speaker=speaker,
     )
 
 
 SEGMENTS = (
-    segment(0, 0.0, 1.9996, "he said: “<i>five & six</i> --> seven”", first=True),
+    segment(0, 0.0, 1.9996, "he said: “<i>five & six</i> --> seven”", first=True, speaker=2),
     segment(1, 1.9996, 4.35, ""),
-    segment(2, 4.35, 3725.5, "naïve 日本語 🙂 tea\u2028for two"),
-    segment(3, 3725.5, 3725.5, "and so on."),
+    segment(2, 4.35, 3725.5, "naïve 日本語 🙂 tea\u2028for two", speaker=1),
+    segment(3, 3725.5, 3725.5, "and so on.", speaker=2),
 )
 
 TRANSCRIPT = Transcript(

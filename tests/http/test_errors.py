@@ -40,7 +40,7 @@ def test_the_wire_knows_no_422_and_no_403() -> None:
     assert {kind.status for kind in tree()} == {400, 401, 404, 405, 413, 415, 429, 499, 500, 503}
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/audio/translations", "/v1/audio/speech", "/schema/x"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/audio/speech", "/schema/x"])
 def test_an_unknown_path_is_a_404_in_the_error_shape(server: Live, path: str) -> None:
     assert path in error_of(server.client.get(path), 404)["message"]
 

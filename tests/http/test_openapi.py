@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from lithophone import __version__
-from lithophone.http.forms import TranscriptionForm
-from lithophone.http.openapi import FORM_FIELDS
+from lithophone.http.forms import TranscriptionForm, TranslationForm
+from lithophone.http.openapi import FORM_FIELDS, TRANSLATION_FIELDS
 from tests.golden import Golden
 from tests.http.conftest import Live
 
@@ -40,8 +40,9 @@ def test_every_failure_is_described_in_the_error_shape(description: dict[str, An
 
 
 def test_the_described_form_is_the_parsed_one() -> None:
-    fields = {field.name for field in msgspec.structs.fields(TranscriptionForm)}
-    assert {name.removesuffix("[]") for name in FORM_FIELDS} == fields | {"file"}
+    for form, described in ((TranscriptionForm, FORM_FIELDS), (TranslationForm, TRANSLATION_FIELDS)):
+        fields = {field.name for field in msgspec.structs.fields(form)}
+        assert {name.removesuffix("[]") for name in described} == fields | {"file"}
     lists = {name for name in FORM_FIELDS if name.endswith("[]")}
     assert all(FORM_FIELDS[name].items is not None for name in lists)
 

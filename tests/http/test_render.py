@@ -12,9 +12,9 @@ from lithophone.engine.transcript import Transcript, Usage
 from lithophone.errors import InternalError
 from lithophone.granite.family import LANGUAGE_NAMES
 from lithophone.http.errors import envelope
-from lithophone.http.forms import parse_transcription_form
-from lithophone.http.render import Rendered, render_transcript
-from lithophone.http.render.documents import verbose_transcription
+from lithophone.http.forms import ResponseFormat, parse_transcription_form
+from lithophone.http.render import Rendered, render_transcript, render_translation
+from lithophone.http.render.documents import SpeakerLabels, verbose_transcription
 from lithophone.http.render.events import DONE, delta_event, done_event, error_event
 from lithophone.http.render.subtitles import render_srt, render_vtt
 from lithophone.http.render.times import clock, milliseconds, wire_seconds
@@ -40,11 +40,35 @@ def rendered(**fields: str) -> Rendered:
         ("transcript.txt", {"response_format": "text"}),
         ("transcript.srt", {"response_format": "srt"}),
         ("transcript.vtt", {"response_format": "vtt"}),
+        ("transcript.diarized.json", {"response_format": "diarized_json"}),
     ],
 )
 def test_every_format_is_as_it_was(golden: Golden, name: str, fields: dict[str, str]) -> None:
     body = rendered(**fields).body
     golden(name, msgspec.json.format(body, indent=1) + b"\n" if name.endswith(".json") else body)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_"), [("translation.json", "json"), ("translation.verbose.json", "verbose_json")]
+)
+def test_every_format_of_a_translation_is_as_it_was(golden: Golden, name: str, format_: str) -> None:
+    body = render_translation(TRANSCRIPT, ResponseFormat(format_)).body
+    golden(name, msgspec.json.format(body, indent=1) + b"\n")
+
+
+@given(st.lists(st.integers(1, 800), min_size=1))
+def test_speakers_are_lettered_by_their_first_appearance(speakers: list[int]) -> None:
+    labels = SpeakerLabels()
+    given_labels = [labels.label(speaker) for speaker in speakers]
+    assert len(set(given_labels)) == len(set(speakers))
+    assert given_labels[0] == "A"
+    ordered = list(dict.fromkeys(given_labels))
+    assert ordered == sorted(ordered, key=lambda label: (len(label), label))
+
+
+def test_the_twenty_seventh_speaker_has_two_letters() -> None:
+    labels = SpeakerLabels()
+    assert [labels.label(number) for number in range(28)][-3:] == ["Z", "AA", "AB"]
 
 
 @pytest.mark.parametrize("logprobs", [False, True])

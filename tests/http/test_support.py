@@ -6,28 +6,35 @@ from lithophone.audio.voice import TurnOptions
 from lithophone.engine.job import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
 from lithophone.granite.family import FAMILY, ModelSpec
-from lithophone.http.forms import parse_transcription_form
+from lithophone.granite.prompts import Tags
+from lithophone.http.forms import ResponseFormat, TranslationForm, parse_form, parse_transcription_form
 from lithophone.http.render import render_transcript
-from lithophone.http.support import REFUSALS, WRITTEN, job_options, require_supported
+from lithophone.http.support import (
+    REFUSALS,
+    job_options,
+    require_supported,
+    require_translatable,
+    translation_options,
+    warnings_for,
+)
 from tests.http.samples import TRANSCRIPT
 
 SPEC = FAMILY["granite-speech-3.3-2b"]
 
 REFUSED = {
-    ("response_format", "diarized_json"): "srt",
+    ("response_format", "diarized_json"): "granite-speech-4.1-2b-plus",
     ("language", "xx"): "fr (French)",
     ("languages[]", "ja"): "fr (French)",
-    ("prompt", "the talk is about granite"): "leave the field out",
-    ("keywords[]", "granite"): "leave the field out",
-    ("known_speaker_names[]", "Ada"): "leave the field out",
-    ("known_speaker_references[]", "data:audio/wav;base64,"): "leave the field out",
+    ("keywords[]", "granite"): "granite-4.0-1b-speech",
+    ("known_speaker_names[]", "Ada"): "Leave the field out",
+    ("known_speaker_references[]", "data:audio/wav;base64,"): "Leave the field out",
 }
 
 
 def options_of(*pairs: tuple[str, str], spec: ModelSpec = SPEC) -> JobOptions:
     form = parse_transcription_form([("model", "whisper-1"), *pairs])
     require_supported(form, spec)
-    return job_options(form)
+    return job_options(form, spec)
 
 
 @pytest.mark.parametrize(("pair", "hint"), REFUSED.items(), ids=lambda value: str(value[0]))
@@ -71,7 +78,7 @@ def test_only_json_and_text_are_streamed(format_: str) -> None:
     assert caught.value.param == "stream"
 
 
-@pytest.mark.parametrize("format_", WRITTEN)
+@pytest.mark.parametrize("format_", ResponseFormat)
 def test_every_supported_format_is_written(format_: str) -> None:
     form = parse_transcription_form([("model", "whisper-1"), ("response_format", format_)])
     assert render_transcript(TRANSCRIPT, form).body
@@ -95,3 +102,65 @@ def test_what_is_honoured_reaches_the_engine() -> None:
     assert options_of(("chunking_strategy", asked)).turns == TurnOptions(
         threshold=0.0, prefix_padding_seconds=0.0, silence_seconds=1.5
     )
+
+
+PLUS = FAMILY["granite-speech-4.1-2b-plus"]
+V4_1 = FAMILY["granite-speech-4.1-2b"]
+
+
+def test_speakers_and_native_times_are_tasks_of_the_plus_model() -> None:
+    assert options_of(("response_format", "diarized_json"), spec=PLUS).task.tags is Tags.SPEAKERS
+    for format_, tags in (("srt", Tags.WORD_TIMES), ("verbose_json", Tags.WORD_TIMES), ("json", None)):
+        form = parse_transcription_form([("model", "whisper-1"), ("response_format", format_)])
+        assert job_options(form, PLUS, native_word_times=True).task.tags is tags
+        assert job_options(form, PLUS).task.tags is None
+
+
+def test_a_prompt_gives_its_terms_to_a_model_that_takes_them() -> None:
+    prompted = options_of(("prompt", "We met Ada Lovelace."), ("keywords", "gneiss"), spec=V4_1)
+    assert prompted.keywords == ("gneiss", "Ada Lovelace")
+
+
+def warned(*pairs: tuple[str, str], spec: ModelSpec) -> str:
+    form = parse_transcription_form([("model", "whisper-1"), *pairs])
+    return " ".join(warnings_for(form, spec))
+
+
+def test_what_a_prompt_or_language_cannot_do_is_said() -> None:
+    assert "granite-speech-3.3-2b takes no hints" in warned(("prompt", "Ada"), spec=SPEC)
+    assert "no names or terms" in warned(("prompt", "and so they went."), spec=V4_1)
+    assert warned(("prompt", "We met Ada."), spec=V4_1) == ""
+    assert warned(("language", "de"), spec=V4_1) == ""
+    assert "only labels" in warned(("language", "de"), ("keywords", "gneiss"), spec=V4_1)
+    assert "only labels" in warned(("language", "de"), spec=SPEC)
+    assert warned(("language", "en"), spec=FAMILY["granite-speech-tiny"]) == ""
+
+
+def translated(*pairs: tuple[str, str], spec: ModelSpec) -> JobOptions:
+    form = parse_form(TranslationForm, [("model", "whisper-1"), *pairs])
+    require_translatable(form, spec)
+    return translation_options(form, spec)
+
+
+def test_a_translation_is_into_english_unless_told_otherwise() -> None:
+    assert translated(spec=SPEC).task.translate_to == "en"
+    assert translated(("to_language", "JA"), spec=SPEC).task.translate_to == "ja"
+    assert translated(("prompt", "Ada, Babbage"), spec=V4_1).task.keywords == ("Ada", "Babbage")
+
+
+@pytest.mark.parametrize(
+    ("pair", "model", "param", "hint"),
+    [
+        (("temperature", "0"), "granite-speech-tiny", "model", "granite-speech-3.3-2b"),
+        (("temperature", "0"), "granite-speech-4.1-2b-plus", "model", "granite-speech-4.1-2b"),
+        (("to_language", "it"), "granite-speech-3.3-2b", "to_language", "de (German)"),
+        (("response_format", "diarized_json"), "granite-speech-3.3-2b", "response_format", "verbose_json"),
+    ],
+)
+def test_a_translation_that_cannot_be_had_is_refused(
+    pair: tuple[str, str], model: str, param: str, hint: str
+) -> None:
+    with pytest.raises(UnsupportedParameterError) as caught:
+        translated(pair, spec=FAMILY[model])
+    assert caught.value.param == param
+    assert hint in caught.value.message

@@ -12,7 +12,7 @@ from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.errors import OverloadedError, UnsupportedMediaError
 from lithophone.granite.family import FAMILY
-from lithophone.http.transcriptions import decoded_blocks
+from lithophone.http.answering import decoded_blocks
 from tests.http.conftest import THREE_WINDOWS, Live, error_of, serving, wav
 
 
@@ -95,8 +95,8 @@ def test_broken_audio_has_a_status_before_any_header(server: Live, stream: str) 
 
 
 def test_the_order_is_model_then_support(server: Live) -> None:
-    assert error_of(server.transcribe(model="nope", prompt="x"), 404)["code"] == "model_not_found"
-    assert error_of(server.transcribe(prompt="x"), 400)["param"] == "prompt"
+    assert error_of(server.transcribe(model="nope", keywords="x"), 404)["code"] == "model_not_found"
+    assert error_of(server.transcribe(keywords="x"), 400)["param"] == "keywords"
 
 
 def test_a_full_queue_answers_429_before_the_body_is_read() -> None:

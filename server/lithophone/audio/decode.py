@@ -1,6 +1,7 @@
 """Files in, 16 kHz mono PCM out, through one ffmpeg process per file that can reach nothing but that file.
 
-Owns the ffmpeg call, its limits and what its failures mean. Knows nothing of requests, windows or models.
+Owns the ffmpeg call, its limits and what its failures mean. Knows nothing of requests, windows or models. Plain WAV
+files at 16 kHz need no process (`lithophone.audio.wav`).
 
 The process gets the open file as a descriptor (ffmpeg's `fd:` protocol, the only one it may use), the demuxer that
 `sniff` chose (the only one it may use), a list of audio decoders, an empty environment and resource limits. So a playlist
@@ -23,30 +24,18 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple
 
 import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs]
-import msgspec
 
 from lithophone.audio.sniff import HEAD_BYTES, Container, id3_tag_bytes, sniff_container
-from lithophone.audio.waveform import (
-    SAMPLE_BYTES,
-    SAMPLE_RATE,
-    samples_in_pcm16,
-    seconds_from_samples,
-)
-from lithophone.errors import (
-    AudioTooLongError,
-    ConfigurationError,
-    NoAudioStreamError,
-    ServiceError,
-    UndecodableAudioError,
-)
+from lithophone.audio.stream import BLOCK_BYTES, DecodeLimits, PcmStream, StoredFile
+from lithophone.audio.wav import WavReader, WavStream
+from lithophone.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE
+from lithophone.errors import ConfigurationError, NoAudioStreamError, ServiceError, UndecodableAudioError
 
-BLOCK_BYTES: Final = 65_536  # 2.048 s of PCM16
 REPORT_LINE_BYTES: Final = 4_096  # a line of ffmpeg's report beyond this is metadata, of no interest
 MAX_TAGS: Final = 8  # ID3v2 tags in a row
-STATED_TOLERANCE_SECONDS: Final = 1.0  # containers round, and count encoder padding
 MAX_ALLOCATION_BYTES: Final = 256 * 2**20  # one block within ffmpeg; the index of a day of audio fits
 
 DECODERS: Final = (
@@ -59,74 +48,25 @@ DECODERS: Final = (
 MIX_AND_RESAMPLE: Final = f"aresample=osr={SAMPLE_RATE}:ochl=mono:osf=s16:resampler=soxr"
 
 
-class StoredFile(Protocol):
-    """An open binary file; `tempfile.SpooledTemporaryFile` and what `open(path, "rb")` returns are such."""
-
-    def flush(self) -> None:
-        """Writes what is buffered."""
-
-    def fileno(self) -> int:
-        """The descriptor; a `SpooledTemporaryFile` moves itself to disk for it."""
-        ...
-
-
-class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one file may cost."""
-
-    max_audio_seconds: float = 7_200.0
-    decode_seconds: float = 900.0  # spent waiting for ffmpeg; the time the consumer takes does not count
-    stall_seconds: float = 30.0  # of that, without a new block
-    memory_bytes: int = 2 * 2**30  # address space of the process, where the system can limit it
-
-
-class PcmStream:
-    """PCM16 blocks of one file, in order; iterate once, with `async for`.
-
-    Attributes:
-        container: what the file is.
-        decoded_samples: samples handed out so far; after the last block, the length of the audio.
-    """
+class FfmpegStream(PcmStream):
+    """What an ffmpeg process writes, and what it reports meanwhile."""
 
     def __init__(self, process: Process, container: Container, limits: DecodeLimits) -> None:
-        self.container = container
-        self.decoded_samples = 0
+        super().__init__(container, limits)
         self._process = process
-        self._limits = limits
         self._seconds_left = limits.decode_seconds
-        self._received_bytes = 0
-        self._next_block = b""
         self._report = StreamReport()
         self._report_task = asyncio.create_task(self._read_report())
 
     @property
     def stated_seconds(self) -> float | None:
-        """How long the container says it is, if it does; `decoded_samples` is the truth."""
+        """See `PcmStream`."""
         return self._report.stated_seconds
 
-    @property
-    def decoded_seconds(self) -> float:
-        """How much audio was handed out so far."""
-        return seconds_from_samples(self.decoded_samples)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next block: `BLOCK_BYTES` of signed 16-bit little-endian mono samples, the last one shorter.
-
-        Raises:
-            AudioTooLongError: more audio than `max_audio_seconds`.
-            UndecodableAudioError: ffmpeg died or made no progress.
-        """
-        block, self._next_block = self._next_block or await self._receive(), b""
-        if not block:
-            raise StopAsyncIteration
-        self.decoded_samples += samples_in_pcm16(len(block))
-        return block
-
     async def open(self) -> None:
-        """Waits for the first block, so that a file that cannot be decoded at all fails here."""
-        self._next_block = await self._receive()
+        """See `PcmStream`."""
+        _limit_resources(self._process.pid, self._limits)
+        await super().open()
 
     async def close(self) -> None:
         """Kills ffmpeg if it still runs, and reaps it."""
@@ -146,10 +86,6 @@ class PcmStream:
         except TimeoutError:
             raise UndecodableAudioError("Decoding the file took too long.", param="file") from None
         self._seconds_left -= time.monotonic() - started
-        self._received_bytes += len(block)
-        failure = self._length_failure() or (None if block else self._end_failure())
-        if failure is not None:
-            raise failure
         return block
 
     async def _exit(self) -> None:
@@ -158,24 +94,14 @@ class PcmStream:
         )  # awaiting the task itself would pass a cancellation on to it
         await self._process.wait()
 
-    def _length_failure(self) -> ServiceError | None:
-        allowed = self._limits.max_audio_seconds
-        received_seconds = seconds_from_samples(samples_in_pcm16(self._received_bytes))
-        if received_seconds <= allowed and not self._states_too_long():
-            return None
-        return AudioTooLongError(f"The audio is longer than the {allowed:g} seconds allowed.", param="file")
-
-    def _end_failure(self) -> ServiceError | None:
-        """What is wrong with a file whose output has ended; a truncated one keeps what came before the break."""
+    def _require_sound(self, block: bytes) -> None:
+        """A truncated file keeps what came before the break."""
+        if block:
+            return
         if self._received_bytes == 0:
-            return self._report.failure()
+            raise self._report.failure()
         if self._process.returncode is not None and self._process.returncode < 0:
-            return UndecodableAudioError("The audio could not be decoded to its end.", param="file")
-        return None
-
-    def _states_too_long(self) -> bool:
-        allowed = self._limits.max_audio_seconds + STATED_TOLERANCE_SECONDS
-        return self._report.stated_seconds is not None and self._report.stated_seconds > allowed
+            raise UndecodableAudioError("The audio could not be decoded to its end.", param="file")
 
     async def _read_report(self) -> None:
         """Follows ffmpeg's report to its end, which keeps the pipe from filling up."""
@@ -264,14 +190,14 @@ async def decode_audio(
                 ...
         length = stream.decoded_samples
 
-    The file may hold any of `sniff.Container`, told by its bytes. ffmpeg runs no further ahead than a few blocks, so
-    memory stays flat at any length. Leaving the context, by any way, kills the process and reaps it.
+    The file may hold any of `sniff.Container`, told by its bytes. A decoder runs no further ahead than a few blocks, so
+    memory stays flat at any length. Leaving the context, by any way, kills the process, if there is one, and reaps it.
 
     Args:
         file: a regular file, open for reading, all of it written. It must stay open and nobody else may read or write it
             until the context is left; its position is moved. A `SpooledTemporaryFile` is rolled over to disk.
         limits: length, time and memory.
-        ffmpeg_path: another ffmpeg binary than the bundled one.
+        ffmpeg_path: another ffmpeg binary than the bundled one; it then decodes everything.
 
     Raises:
         UnsupportedMediaError: on entry; not audio or video (415).
@@ -283,12 +209,8 @@ async def decode_audio(
         ValueError: on entry; not a regular file.
     """
     limits = limits or DecodeLimits()
-    descriptor, container = await asyncio.to_thread(_inspect, file)
-    ffmpeg_path = ffmpeg_path or await asyncio.to_thread(bundled_ffmpeg)  # the first call tries the binary
-    process = await _start(ffmpeg_path, descriptor, container)
-    stream = PcmStream(process, container, limits)
+    stream = await _stream(file, limits, ffmpeg_path)
     try:
-        _limit_resources(process.pid, limits)
         await stream.open()
         yield stream
     finally:
@@ -297,12 +219,18 @@ async def decode_audio(
 
 async def sniff_file(file: StoredFile) -> Container:
     """The container of a file, without decoding it; the same demands and errors as `decode_audio`."""
-    _, container = await asyncio.to_thread(_inspect, file)
-    return container
+    return (await asyncio.to_thread(_inspect, file)).container
 
 
-def _inspect(file: StoredFile) -> tuple[int, Container]:
-    """The descriptor, rewound, and what the file is."""
+class _Inspected(NamedTuple):
+    """The descriptor of a file, rewound, what the file is, and its reader if ffmpeg is not needed for it."""
+
+    descriptor: int
+    container: Container
+    reader: WavReader | None
+
+
+def _inspect(file: StoredFile) -> _Inspected:
     file.flush()
     descriptor = file.fileno()
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -316,7 +244,17 @@ def _inspect(file: StoredFile) -> tuple[int, Container]:
         offset += tag_bytes
         head = os.pread(descriptor, HEAD_BYTES, offset)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor, sniff_container(head, after_tags=offset > 0)
+    container = sniff_container(head, after_tags=offset > 0)
+    reader = WavReader.of(descriptor) if container is Container.WAV else None
+    return _Inspected(descriptor, container, reader)
+
+
+async def _stream(file: StoredFile, limits: DecodeLimits, ffmpeg_path: str | None) -> PcmStream:
+    descriptor, container, reader = await asyncio.to_thread(_inspect, file)
+    if reader is not None and ffmpeg_path is None:
+        return WavStream(reader, limits)
+    ffmpeg_path = ffmpeg_path or await asyncio.to_thread(bundled_ffmpeg)  # the first call tries the binary
+    return FfmpegStream(await _start(ffmpeg_path, descriptor, container), container, limits)
 
 
 def _arguments(descriptor: int, container: Container) -> list[str]:

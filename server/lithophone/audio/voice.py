@@ -25,6 +25,9 @@ SPEECH_PROBABILITY: Final = 0.5  # from here on a frame is voice
 PAUSE_PROBABILITY: Final = 0.35  # below this it is not; what lies between goes on as it was
 PAUSE_FRAMES: Final = 6  # 192 ms; a shorter gap may be within a word
 SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 100 ms
+PAUSE_SEARCH_SHARE: Final = 3 / 4  # the cut falls into a pause within this last part of a full window
+SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
+LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: silence harms a start most
 OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
 
 
@@ -80,6 +83,9 @@ class VoiceTrack:
 class SpeechSplitter:
     """Windows of up to `max_window_seconds`, cut in pauses; where nobody pauses, two windows share the cut's stretch.
 
+    A full window ends in the first pause behind its first quarter that may lie between sentences, or else in the longest
+    there is: most windows then hold whole sentences, and few of them.
+
     Takes samples with the probabilities of the frames they complete. `first_frame` is where it starts in the recording.
     """
 
@@ -88,6 +94,7 @@ class SpeechSplitter:
         self._splitter = WindowSplitter(
             max_window_seconds,
             choose_cut=self._choose_cut,
+            search_share=PAUSE_SEARCH_SHARE,
             start_sample=first_frame * VOICE_FRAME_SAMPLES,
         )
 
@@ -119,8 +126,7 @@ class SpeechSplitter:
         probabilities = self._track.between(start + earliest, start + latest)
         pauses = find_pauses(probabilities)
         if not pauses:
-            overlap = min(samples_from_seconds(OVERLAP_SECONDS), earliest // 2)
-            return Cut(quietest_cut(samples, earliest, latest), overlap)
+            return _cut_through_speech(samples, earliest, latest)
         first = (start + earliest) // VOICE_FRAME_SAMPLES * VOICE_FRAME_SAMPLES - start
         bounds = [
             (
@@ -129,13 +135,29 @@ class SpeechSplitter:
             )
             for begin, end in pauses
         ]
-        return Cut(quietest_cut(samples, *max(bounds, key=_worth)))
+        return _cut_in_pause(samples, *_best_pause(bounds))
 
 
-def _worth(pause: tuple[int, int]) -> float:
-    """A pause of a second is worth as much as one of half a second that comes five seconds later."""
+def _best_pause(pauses: list[tuple[int, int]]) -> tuple[int, int]:
+    """The first that may lie between sentences, else the longest."""
+    sentence_pause = samples_from_seconds(SENTENCE_PAUSE_SECONDS)
+    longest = max(pauses, key=_length)
+    return next((pause for pause in pauses if _length(pause) >= sentence_pause), longest)
+
+
+def _length(pause: tuple[int, int]) -> int:
     begin, end = pause
-    return min((end - begin) / SAMPLE_RATE, 1.0) + 0.1 * end / SAMPLE_RATE
+    return end - begin
+
+
+def _cut_in_pause(samples: Waveform, begin: int, end: int) -> Cut:
+    return Cut(quietest_cut(samples, max(begin, end - samples_from_seconds(LEAD_IN_SECONDS)), end))
+
+
+def _cut_through_speech(samples: Waveform, earliest: int, latest: int) -> Cut:
+    """Late in the window, and with a stretch that the next one hears again."""
+    cut = quietest_cut(samples, max(earliest, latest - (latest - earliest) // 2), latest)
+    return Cut(cut, min(samples_from_seconds(OVERLAP_SECONDS), cut // 2))
 
 
 class TurnSplitter:

@@ -90,9 +90,9 @@ class Window:
 class WindowSplitter:
     """Splits audio that arrives in blocks into windows that tile it: nothing lost, and twice only what a cut shares.
 
-    Audio up to `max_window_seconds` stays one window. Longer audio is cut within the last third of each full window, and
-    every window, the last one too, lasts at least a thirtieth of it. Holds one full window, that thirtieth and one
-    block at most.
+    Audio up to `max_window_seconds` stays one window. Longer audio is cut within the last `search_share` of each full
+    window, and every window, the last one too, lasts at least a thirtieth of it. Holds one full window, that thirtieth
+    and one block at most.
 
     Raises:
         ValueError: `max_window_seconds` is under 3.
@@ -103,12 +103,13 @@ class WindowSplitter:
         max_window_seconds: float = MAX_WINDOW_SECONDS,
         *,
         choose_cut: CutChooser | None = None,
+        search_share: float = SEARCH_SHARE,
         start_sample: int = 0,
     ) -> None:
         if max_window_seconds < MIN_MAX_WINDOW_SECONDS:
             raise ValueError(f"windows of {max_window_seconds} s are too short")
         self._max_samples = samples_from_seconds(max_window_seconds)
-        self._search_samples = samples_from_seconds(max_window_seconds * SEARCH_SHARE)
+        self._search_samples = samples_from_seconds(max_window_seconds * search_share)
         self._rest_samples = samples_from_seconds(max_window_seconds * MIN_REST_SHARE)
         self._choose_cut = choose_cut or _quiet_cut
         self._pending: list[Waveform] = []
@@ -186,11 +187,11 @@ def quietest_cut(samples: Waveform, earliest: int, latest: int) -> int:
         latest: last sample the cut may fall on, at most `len(samples)`.
 
     Returns:
-        The cut: the window ends before this sample. `latest` where the stretch is too short to hold a pause.
+        The cut: the window ends before this sample. The middle of a stretch too short to choose in.
     """
     frames = (latest - earliest) // FRAME_SAMPLES
     if frames < PAUSE_FRAMES:
-        return latest
+        return (earliest + latest) // 2
     first = latest - frames * FRAME_SAMPLES
     level_db = _pause_level_db(samples[first:latest].reshape(frames, FRAME_SAMPLES))
     age_seconds = np.arange(len(level_db) - 1, -1, -1) * (FRAME_SAMPLES / SAMPLE_RATE)

@@ -25,12 +25,15 @@ Samples = NDArray[np.float32]
 class RecognitionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One window of audio and what to do with it.
 
-    `temperature` 0 is greedy decoding; above, tokens are sampled from the distribution at that temperature.
+    `temperature` 0 is greedy decoding; above, tokens are sampled from the distribution at that temperature. The first
+    `context_samples` were heard before, and their words are the task's `prefix_text`: the result is what follows, its
+    times counted from there.
     """
 
     samples: Samples
     task: Task = Task()
     temperature: float = 0.0
+    context_samples: int = 0
 
 
 class Token(msgspec.Struct, frozen=True):

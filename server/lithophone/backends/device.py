@@ -23,6 +23,7 @@ DeviceRequest: TypeAlias = Literal["auto", "cpu", "cuda", "rocm"]
 DtypeRequest: TypeAlias = Literal["auto", "float32", "float16", "bfloat16"]
 DeviceKind: TypeAlias = Literal["cpu", "cuda", "rocm"]
 DtypeName: TypeAlias = Literal["float32", "float16", "bfloat16"]
+Quantization: TypeAlias = Literal["none", "int8"]
 
 DTYPE_BYTES: Mapping[DtypeName, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATIVE_BFLOAT16_FEATURES = frozenset({"amx_bf16", "avx512_bf16", "bf16", "sve_bf16"})  # x86, x86, ARM, ARM
@@ -117,6 +118,8 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         device_map: "auto" where accelerate has to place the layers (several GPUs, or CPU offload).
         cpu_offload: Layers that do not fit on the GPU may stay in system memory.
         cpu_threads: Threads for torch's CPU kernels.
+        quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
+        compiled: The model's layers go through torch.compile.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
         reasons: Why this device and dtype, for the log at start.
         environment: Variables that are missing and would help.
@@ -130,6 +133,8 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     device_map: Literal["auto"] | None = None
     cpu_offload: bool = False
     cpu_threads: int = 1
+    quantization: Quantization = "none"
+    compiled: bool = False
     convolution_library: bool = True
     reasons: tuple[str, ...] = ()
     environment: tuple[rocm.EnvironmentVariable, ...] = ()
@@ -147,6 +152,8 @@ def plan_device(
     dtype: DtypeRequest = "auto",
     *,
     cpu_offload: bool = False,
+    quantization: Quantization = "none",
+    compiled: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> DevicePlan:
     """Decide where to run.
@@ -156,10 +163,12 @@ def plan_device(
         device: "auto" takes a GPU if this torch can use one.
         dtype: "auto" takes bfloat16 where the hardware computes it natively, else float16 on a GPU, float32 on a CPU.
         cpu_offload: Let layers that do not fit on the GPU stay in system memory.
+        quantization: "int8" halves the language model's linear layers or better.
+        compiled: Put the model's layers through torch.compile.
         environ: Environment variables, to advise only what is missing.
 
     Raises:
-        ConfigurationError: a word that is no device or dtype, or CPU offload without a GPU.
+        ConfigurationError: a word that is no device or dtype, or options that do not go together.
         DeviceUnavailableError: this torch cannot serve the device; says which wheel to install or what to check.
     """
     _check_choice("device", device, get_args(DeviceRequest))
@@ -170,8 +179,28 @@ def plan_device(
             raise ConfigurationError(
                 "CPU offload needs a GPU to offload from, and the model would run on the CPU"
             )
-        return _cpu_plan(facts, dtype, device_reason)
-    return _gpu_plan(facts, kind, dtype, device_reason, cpu_offload=cpu_offload, environ=environ or {})
+        plan = _cpu_plan(facts, dtype, device_reason)
+    else:
+        plan = _gpu_plan(facts, kind, dtype, device_reason, cpu_offload=cpu_offload, environ=environ or {})
+    return _transformed(plan, quantization, compiled=compiled)
+
+
+def _transformed(plan: DevicePlan, quantization: Quantization, *, compiled: bool) -> DevicePlan:
+    """The plan with layers that are quantised or compiled after loading.
+
+    Raises:
+        ConfigurationError: they cannot be.
+    """
+    _check_choice("quantization", quantization, get_args(Quantization))
+    asked = ["--quantization int8"] * (quantization == "int8") + ["--compile"] * compiled
+    if len(asked) > 1:
+        raise ConfigurationError(f"{' and '.join(asked)} do not go together: choose one")
+    if asked and plan.device_map is not None:
+        raise ConfigurationError(
+            f"{asked[0]} needs the whole model on one device, without --cpu-offload and several GPUs"
+        )
+    reasons = (*plan.reasons, *(f"{option}, as asked" for option in asked))
+    return msgspec.structs.replace(plan, quantization=quantization, compiled=compiled, reasons=reasons)
 
 
 def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from lithophone.audio.voice import VOICE_FRAME_SAMPLES, Probabilities
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
+from lithophone.granite.parsing import spoken_words
+from lithophone.granite.prompts import Tags
 from lithophone.granite.words import spread_words
 
 SAMPLE_RATE = 16_000
@@ -56,7 +59,10 @@ class LoudnessStream:
 
 
 class FakeBackend:
-    """Answers `hear(request)` for every window, after `delay_seconds`, word by word. Records what it was asked."""
+    """Answers `hear(request)` for every window, after `delay_seconds`, word by word. Records what it was asked.
+
+    Where speakers are asked for, `[Speaker N]:` tags in the answer are read as the model's are.
+    """
 
     def __init__(
         self,
@@ -106,6 +112,15 @@ class FakeBackend:
 
     def _result(self, request: RecognitionRequest, stopped: bool) -> Recognition:
         text = self._hear(request)
+        seconds = (len(request.samples) - request.context_samples) / SAMPLE_RATE
+        words = spread_words(text, 0.0, seconds)
+        if request.task.tags is Tags.SPEAKERS:
+            answer = spoken_words(text)
+            text = answer.text
+            words = tuple(
+                msgspec.structs.replace(word, speaker=speaker)
+                for word, speaker in zip(spread_words(text, 0.0, seconds), answer.speakers, strict=True)
+            )
         pieces = [word if index == 0 else f" {word}" for index, word in enumerate(text.split())]
         tokens = tuple(Token(index + 1, piece, -0.25) for index, piece in enumerate(pieces))
         return Recognition(
@@ -114,6 +129,6 @@ class FakeBackend:
             prompt_tokens=8,
             audio_tokens=len(request.samples) // 1600,
             no_speech_probability=0.0 if text else 1.0,
-            words=spread_words(text, 0.0, len(request.samples) / SAMPLE_RATE),
+            words=words,
             interrupted=stopped,
         )

@@ -36,7 +36,7 @@ def backend_opener(
         check_fits(reference.model_id, estimate_memory(fetch_config(reference), plan.dtype), facts, plan)
         checkpoint = fetch(reference)
         if checkpoint.spec.architecture is Architecture.CTC:
-            return CtcBackend(checkpoint, plan, facts)
+            return CtcBackend.load(checkpoint, plan, facts)
         return SpeechBackend(checkpoint, plan, facts)
 
     return open_backend

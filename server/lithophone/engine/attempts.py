@@ -16,6 +16,7 @@ from lithophone.backends.base import Recognition, RecognitionRequest
 from lithophone.engine.repetition import is_looping
 from lithophone.engine.segmentation import moved
 from lithophone.engine.transcript import compression_ratio
+from lithophone.granite.prompts import Tags
 
 RETRY_TEMPERATURE: Final = 0.4
 LEAST_HALVED_SECONDS: Final = 4.0  # a shorter window is not cut again
@@ -39,11 +40,17 @@ async def recognise_soundly(recognise: Recognise, request: RecognitionRequest) -
     first = Attempt(await recognise(request), request.temperature)
     if not is_looping(first.recognition.text):
         return first
-    if len(request.samples) < samples_from_seconds(LEAST_HALVED_SECONDS):
+    if not _can_be_halved(request):
         again = await _sampled(recognise, request)
     else:
         again = await _halved(recognise, request)
     return min((first, again), key=_repetitiveness)._replace(retried=True)
+
+
+def _can_be_halved(request: RecognitionRequest) -> bool:
+    """Not where it is short, nor where the second half would count its speakers anew."""
+    long_enough = len(request.samples) >= samples_from_seconds(LEAST_HALVED_SECONDS)
+    return long_enough and request.task.tags is not Tags.SPEAKERS
 
 
 async def _halved(recognise: Recognise, request: RecognitionRequest) -> Attempt:

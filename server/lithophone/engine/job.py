@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from lithophone.audio.clip import Clip
 from lithophone.audio.voice import SPEECH_PROBABILITY, TurnOptions
@@ -21,13 +22,14 @@ from lithophone.audio.waveform import SAMPLE_RATE, samples_in_pcm16, seconds_fro
 from lithophone.audio.windows import Window, is_silent, is_too_short
 from lithophone.backends.base import Recognition, RecognitionRequest, Samples, VoiceStream
 from lithophone.engine.attempts import Attempt, recognise_soundly
+from lithophone.engine.conversation import Conversation
 from lithophone.engine.language import detect_language
 from lithophone.engine.listening import open_listener
 from lithophone.engine.segmentation import moved, segments_of
 from lithophone.engine.stitching import find_seam, keep_words
 from lithophone.engine.transcript import Segment, Transcript, Usage
 from lithophone.granite.family import ModelSpec
-from lithophone.granite.prompts import Task
+from lithophone.granite.prompts import Tags, Task
 
 NOTHING_HEARD = Recognition(text="", tokens=(), prompt_tokens=0, audio_tokens=0, no_speech_probability=1.0)
 """What silence gives, without asking the model."""
@@ -53,7 +55,9 @@ _Ahead = asyncio.Queue[_Hearing | Exception | None]
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the request asked for.
 
-    `language` is an ISO-639-1 code; `keywords` are words likely to be said; `temperature` 0 is greedy; `turns` makes each turn of speech a window of its own.
+    `language` is an ISO-639-1 code; `translate_to` another, of the language to write; `keywords` are words likely to be
+    said; `temperature` 0 is greedy; `turns` makes each turn of speech a window of its own; `speakers` are told apart;
+    `native_times` takes the times of words from the model's own tags.
     """
 
     language: str | None = None
@@ -61,6 +65,20 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float = 0.0
     normalise_loudness: bool = False
     turns: TurnOptions | None = None
+    translate_to: str | None = None
+    speakers: bool = False
+    native_times: bool = False
+
+    @property
+    def task(self) -> Task:
+        """What the model shall do with each window."""
+        times = Tags.WORD_TIMES if self.native_times else None
+        return Task(
+            language=self.language,
+            translate_to=self.translate_to,
+            keywords=self.keywords,
+            tags=Tags.SPEAKERS if self.speakers else times,
+        )
 
 
 class Recogniser(Protocol):
@@ -99,6 +117,8 @@ class Job:
         self._segments: list[Segment] = []
         self._recognising: set[asyncio.Task[Attempt]] = set()
         self._samples = 0
+        self._conversation = Conversation() if options.speakers else None
+        self._in_order = asyncio.Lock()
 
     @property
     def duration_seconds(self) -> float:
@@ -111,7 +131,9 @@ class Job:
         candidates = self._engine.spec.speech_languages
         return Transcript(
             text=text,
-            language=self._options.language or detect_language(text, candidates),
+            language=self._options.translate_to
+            or self._options.language
+            or detect_language(text, candidates),
             duration_seconds=self.duration_seconds,
             segments=tuple(self._segments),
             usage=sum((segment.usage for segment in self._segments), Usage()),
@@ -139,11 +161,14 @@ class Job:
             await _end([listening, *self._recognising])
 
     async def _listen(self, ahead: _Ahead) -> None:
-        """Decode and cut; every window is on its way to the model as soon as it is cut."""
+        """Decode and cut; every window is on its way to the model as soon as it is cut, once the first words are out."""
         try:
             async with aclosing(self._blocks) as blocks:
+                spoken = False
                 async for window in self._windows(blocks):
-                    await ahead.put(self._hear(window))
+                    hearing = self._hear(window)
+                    await ahead.put(hearing)
+                    spoken = spoken or await _is_heard(hearing)
         except Exception as error:  # noqa: BLE001 - handed to the consumer, which raises it in its place
             await ahead.put(error)
         else:
@@ -169,16 +194,31 @@ class Job:
     async def _recognise(self, window: Window) -> Attempt:
         if not self._holds_speech(window):
             return Attempt(_with_voice(NOTHING_HEARD, window), self._options.temperature)
-        samples = window.samples
+        if self._conversation is None:
+            attempt = await self._attempt(window, self._options.task)
+        else:
+            async with self._in_order:
+                attempt = await self._converse(window, self._conversation)
+        return attempt._replace(recognition=_with_voice(attempt.recognition, window))
+
+    async def _attempt(self, window: Window, task: Task, context: Samples | None = None) -> Attempt:
+        samples = window.samples if context is None else np.concatenate((context, window.samples))
         if self._options.normalise_loudness:
             samples = await asyncio.to_thread(_normalised, samples)
         request = RecognitionRequest(
             samples=samples,
-            task=Task(language=self._options.language, keywords=self._options.keywords),
+            task=task,
             temperature=self._options.temperature,
+            context_samples=0 if context is None else len(context),
         )
-        attempt = await recognise_soundly(partial(self._engine.recognise, self._job_id), request)
-        return attempt._replace(recognition=_with_voice(attempt.recognition, window))
+        return await recognise_soundly(partial(self._engine.recognise, self._job_id), request)
+
+    async def _converse(self, window: Window, conversation: Conversation) -> Attempt:
+        """A window behind what was said of late; the one before has to be known for it."""
+        context = conversation.before(window)
+        task = msgspec.structs.replace(self._options.task, prefix_text=context.text)
+        attempt = await self._attempt(window, task, context.samples)
+        return attempt._replace(recognition=conversation.add(window, attempt.recognition))
 
     def _holds_speech(self, window: Window) -> bool:
         """Whether the model shall hear the window at all: on silence and noise it would make words up."""
@@ -201,6 +241,18 @@ class Job:
             if self._segments and self._segments[-1].words
             else 0.0,
         )
+
+
+async def _is_heard(hearing: _Hearing) -> bool:
+    """Wait for a window, and tell whether it has words: in the model's batch the next ones would hold up the first words.
+
+    One that shares its end with the next needs that one too, and is not waited for.
+    """
+    if hearing.window.shared_after_samples:
+        return True
+    await asyncio.wait((hearing.attempt,))
+    attempt = hearing.attempt
+    return not attempt.cancelled() and attempt.exception() is None and bool(attempt.result().recognition.text)
 
 
 async def _stitched(ahead: _Ahead) -> AsyncGenerator[_Heard]:

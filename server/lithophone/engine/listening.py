@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import structlog
+
 from lithophone.audio.voice import SpeechSplitter, TurnOptions, TurnSplitter
-from lithophone.audio.waveform import waveform_from_pcm16
+from lithophone.audio.waveform import seconds_from_samples, waveform_from_pcm16
 from lithophone.audio.windows import Window, WindowSplitter
 from lithophone.backends.base import VoiceStream
+
+log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
@@ -38,11 +42,24 @@ class VoiceListener:
     def push(self, block: bytes) -> list[Window]:
         """See `Listener`."""
         samples = waveform_from_pcm16(block)
-        return self._splitter.push(samples, self._voice.push(samples))
+        return _logged(self._splitter.push(samples, self._voice.push(samples)))
 
     def finish(self) -> list[Window]:
         """See `Listener`."""
-        return self._splitter.finish(self._voice.finish())
+        return _logged(self._splitter.finish(self._voice.finish()))
+
+
+def _logged(windows: list[Window]) -> list[Window]:
+    """Where the cuts fell, for whoever asks for that much detail."""
+    for window in windows:
+        log.debug(
+            "window",
+            start_seconds=round(window.start_seconds, 3),
+            stop_seconds=round(window.stop_seconds, 3),
+            shared_before_seconds=round(seconds_from_samples(window.shared_before_samples), 3),
+            speech_probability=round(window.speech_probability or 0.0, 3),
+        )
+    return windows
 
 
 def open_listener(

@@ -1,6 +1,6 @@
 """From what was heard in a window to the segments of a transcript.
 
-Owns the choice of the breaks, behind a sentence and at a pause, and which tokens go to which side. Pure.
+Owns the choice of the breaks, behind a sentence, at a pause and where the speaker changes, and which tokens go to which side. Pure.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def segments_of(
                 usage=Usage(audio_tokens=audio, text_tokens=prompt, output_tokens=len(tokens)),
                 words=group,
                 retried=retried,
+                speaker=group[0].speaker if group else None,
             )
         )
     return segments
@@ -105,6 +106,8 @@ def ends_sentence(text: str) -> bool:
 
 def _breaks(word: Word, following: Word) -> bool:
     """A full stop before a small letter is an abbreviation's."""
+    if word.speaker != following.speaker:
+        return True
     if following.start_seconds - word.end_seconds >= PAUSE_SECONDS:
         return True
     return ends_sentence(word.text) and not following.text.lstrip()[:1].islower()

@@ -36,7 +36,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     `words` carry the times; joined they are `delta` but for the separator. `average_logprob` is the mean natural-log probability of the tokens; `compression_ratio` is UTF-8 bytes over their
     zlib size, as Whisper defines it (repetition shows as a high ratio). `no_speech_probability` is that of the window the
     segment lies in: by voice activity where that was listened to, else by the CTC head. `retried`: a first try repeated
-    itself and was replaced.
+    itself and was replaced. `speaker` is the number of who said it, where speakers were told apart.
     """
 
     id: int
@@ -52,6 +52,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     words: tuple[Word, ...] = ()
     retried: bool = False
+    speaker: int | None = None
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,8 +52,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `parameters` counts the LoRA adapter too. `max_window_seconds` is the longest stretch of audio the model hears at
     once. `ctc_bias_seconds` is how late the CTC head fires behind the start of a word: measured on the demonstration
-    model; for the others what a trial on another small model of the family saw. `translations` are pairs of
-    ISO-639-1 codes (source, target).
+    models; for the others what a trial on another small model of the family saw. `translations` are pairs of
+    ISO-639-1 codes (source, target). `embedded` is the folder of a demonstration model inside the package, and
+    `stands_for` the published model it is shaped like.
     """
 
     id: str
@@ -72,7 +73,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     speakers: bool = False
     word_times: bool = False
     translations: frozenset[tuple[str, str]] = frozenset()
-    demonstration: bool = False
+    embedded: str | None = None
+    stands_for: str | None = None
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether it comes with the package, to try the server with."""
+        return self.embedded is not None
 
     @property
     def translation_targets(self) -> tuple[str, ...]:
@@ -94,10 +101,6 @@ _TRANSLATIONS_3_3 = _to_and_from_english(_FIVE, (*_FIVE, "ja", "zh"))
 _TRANSLATIONS_4 = _to_and_from_english(_SIX, (*_SIX, "it", "zh"))
 
 DEMONSTRATION_ID = "granite-speech-tiny"
-DEMONSTRATION_NOTE = (
-    "granite-speech-tiny is a demonstration model: it knows about 650 English words. "
-    "For real use start the server with --model granite-speech-3.3-2b (about 6 GB to download)."
-)
 
 _SPECS = (
     ModelSpec(
@@ -174,8 +177,22 @@ _SPECS = (
         speech_languages=("en",),
         created=1_795_000_000,
         owned_by="lithophone",
-        demonstration=True,
-        ctc_bias_seconds=0.035,
+        embedded="tiny",
+        stands_for="granite-speech-3.3-2b",
+        ctc_bias_seconds=0.031,
+        max_window_seconds=8.0,
+    ),
+    ModelSpec(
+        id="granite-speech-tiny-ctc",
+        hub_id=None,
+        architecture=Architecture.CTC,
+        prompt_style=PromptStyle.NONE,
+        parameters=2_790_000,
+        speech_languages=("en",),
+        created=1_795_000_000,
+        owned_by="lithophone",
+        embedded="tiny-ctc",
+        stands_for="granite-speech-5.0-470m-turboctc",
         max_window_seconds=8.0,
     ),
 )
@@ -195,6 +212,17 @@ def find_spec(name: str) -> ModelSpec | None:
     """The member called `name`: its id or its hub id, whatever the case."""
     wanted = name.lower().removesuffix("/")
     return next((spec for spec in _SPECS if wanted in {spec.id, (spec.hub_id or "").lower()}), None)
+
+
+def demonstration_note(spec: ModelSpec) -> str | None:
+    """What a user of a demonstration model must know; None for a published model."""
+    if spec.stands_for is None:
+        return None
+    gigabytes = 2 * FAMILY[spec.stands_for].parameters / 1e9  # published in 16 bits
+    return (
+        f"{spec.id} is a demonstration model: it knows about 650 English words. "
+        f"For real use start the server with --model {spec.stands_for} (about {gigabytes:.1f} GB to download)."
+    )
 
 
 def identify(name: str, traits: CheckpointTraits) -> ModelSpec:

@@ -1,16 +1,19 @@
 """What the plus model writes beside the words: `[T:N]` times and `[Speaker N]:` tags.
 
-Owns reading them back. Pure. Source: the card of granite-speech-4.1-2b-plus: N is the word's end in centiseconds and
+Owns reading them back, and writing speaker tags for a text to continue. Pure. Source: the card of granite-speech-4.1-2b-plus: N is the word's end in centiseconds and
 wraps each ten seconds, `_` stands for silence, and words may stand without spaces between their tags.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import accumulate, pairwise
+from collections.abc import Iterable
+from itertools import accumulate, groupby, pairwise
 from typing import Final
 
 import msgspec
+
+from lithophone.granite.words import Word, split_words
 
 WRAP_CENTISECONDS: Final = 1000
 LEAST_JUMP_CENTISECONDS: Final = 100  # a smaller step back is a slip, not a new round
@@ -26,6 +29,13 @@ class TaggedWord(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     start_seconds: float
     end_seconds: float
+
+
+class SpokenWords(msgspec.Struct, frozen=True):
+    """A transcript without its speaker tags, and the number of the speaker of each of its words."""
+
+    text: str
+    speakers: tuple[int | None, ...]
 
 
 class SpeakerTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +55,11 @@ def parse_word_times(text: str) -> list[TaggedWord]:
         words += _share([word for word in said.split() if word != SILENCE], clock / 100, end / 100)
         clock = end
     return words
+
+
+def has_word_times(text: str) -> bool:
+    """Whether the model wrote any time at all."""
+    return _TIME.search(text) is not None
 
 
 def unwrap(tag: int, clock: int) -> int:
@@ -83,3 +98,34 @@ def parse_speakers(text: str) -> list[SpeakerTurn]:
             words = f"{turns.pop().text} {words}"
         turns.append(SpeakerTurn(speaker=speaker, text=words))
     return turns
+
+
+def spoken_words(text: str) -> SpokenWords:
+    """A transcript with speaker tags as plain text with a speaker for each word."""
+    turns = parse_speakers(text)
+    return SpokenWords(
+        " ".join(turn.text for turn in turns),
+        tuple(turn.speaker for turn in turns for _ in split_words(turn.text)),
+    )
+
+
+def tag_speakers(words: Iterable[Word]) -> str:
+    """The words with a tag before each turn, as the model itself would write them."""
+    turns: list[str] = []
+    for speaker, said in groupby(words, key=lambda word: word.speaker):
+        text = "".join(word.text for word in said).strip()
+        turns.append(text if speaker is None else f"[Speaker {speaker}]: {text}")
+    return " ".join(turns)
+
+
+def timed_words(text: str, duration_seconds: float) -> tuple[Word, ...]:
+    """The words of a transcript with time tags, within the length of the audio; joined they are its plain text."""
+    tagged = parse_word_times(text)
+    return tuple(
+        Word(
+            text=word.text if place == 0 else f" {word.text}",
+            start_seconds=min(word.start_seconds, duration_seconds),
+            end_seconds=min(word.end_seconds, duration_seconds),
+        )
+        for place, word in enumerate(tagged)
+    )

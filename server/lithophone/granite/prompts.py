@@ -43,13 +43,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What the model shall do with the audio.
 
     `language` is the ISO-639-1 code of the speech, if known: 4.1's punctuated transcription alone has a place for it.
-    `translate_to` is the code of the language to write instead. `keywords` are words likely to be said.
+    `translate_to` is the code of the language to write instead. `keywords` are words likely to be said. `prefix_text` is
+    what was said at the beginning of the audio, tags included: the plus model then writes what follows it.
     """
 
     language: str | None = None
     translate_to: str | None = None
     keywords: tuple[str, ...] = ()
     tags: Tags | None = None
+    prefix_text: str = ""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -59,12 +61,19 @@ class Message(msgspec.Struct, frozen=True):
     content: str
 
 
+def hears_language_hint(spec: ModelSpec, task: Task) -> bool:
+    """Whether the prompt of the task has a place for the language of the speech."""
+    return spec.punctuates and task.tags is None and task.translate_to is None and not task.keywords
+
+
 def instruction(spec: ModelSpec, task: Task) -> str:
     """The words after the audio placeholder.
 
     Raises:
         UnsupportedParameterError: the model was not trained for the task; the message says what it can do.
     """
+    if task.prefix_text and spec.prompt_style is not PromptStyle.PLUS:
+        raise UnsupportedParameterError(f"{spec.id} cannot continue a text.")
     if task.tags is not None:
         return _tagged(spec, task.tags)
     if task.keywords and not spec.keywords:
@@ -74,7 +83,7 @@ def instruction(spec: ModelSpec, task: Task) -> str:
     if task.keywords:
         words = _TO_TEXT if spec.prompt_style is PromptStyle.V4_1 else _PLAIN
         return words + _keywords(task)
-    if spec.punctuates:
+    if hears_language_hint(spec, task):
         hint = f"{LANGUAGE_NAMES[task.language]} " if task.language else ""
         return _PUNCTUATED.format(language=hint)
     return _PLAIN

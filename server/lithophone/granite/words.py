@@ -47,13 +47,15 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 
     `text` carries the white space before it, so that the words of a text joined are the text. `probability` is the
     geometric mean of what the CTC head gives the word's letters; 1 for a word without any, 0 where the text did not
-    fit the audio and the times are shared out by length.
+    fit the audio and the times are shared out by length, `None` where the model told the times itself. `speaker` is the
+    number the model gave who said it, where it was asked.
     """
 
     text: str
     start_seconds: float
     end_seconds: float
-    probability: float
+    probability: float | None = None
+    speaker: int | None = None
 
     @property
     def middle_seconds(self) -> float:
@@ -246,6 +248,21 @@ def spread_words(text: str, start_seconds: float, end_seconds: float) -> tuple[W
         Word(text=word, start_seconds=sound.start_seconds, end_seconds=sound.stop_seconds, probability=0.0)
         for word, sound in zip(words, sounds, strict=True)
     )
+
+
+def spread_over_speech(text: str, log_probs: LogProbs, *, duration_seconds: float) -> tuple[Word, ...]:
+    """The words of a text that was not said, as a translation: shared out from the first letter heard to the last.
+
+    Args:
+        text: The text.
+        log_probs: float32 [frames, labels] of the grapheme head over the audio.
+        duration_seconds: Length of the audio.
+    """
+    voiced = np.flatnonzero(log_probs.argmax(axis=1) != BLANK)
+    if not len(voiced):
+        return spread_words(text, 0.0, duration_seconds)
+    start, stop = int(voiced[0]) * FRAME_SECONDS, (int(voiced[-1]) + 1) * FRAME_SECONDS
+    return spread_words(text, min(start, duration_seconds), min(stop + TAIL_SECONDS, duration_seconds))
 
 
 def group_tokens(

@@ -12,6 +12,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 
 from lithophone.engine.engine import Engine
+from lithophone.http.answering import AudioSource, Service, decoded_blocks
 from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.errors import answer_failure
@@ -20,7 +21,8 @@ from lithophone.http.models import list_models, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
 from lithophone.http.probes import health, ready, welcome
-from lithophone.http.transcriptions import AudioSource, create_transcription, decoded_blocks
+from lithophone.http.transcriptions import create_transcription
+from lithophone.http.translations import create_translation
 
 
 def create_app(
@@ -35,9 +37,10 @@ def create_app(
     """
     options = options or HttpOptions()
     catalogue = Catalogue(engine.model_id, engine.spec)
+    service = Service(engine, options, catalogue, audio_source)
     v1 = Router(
         "/v1",
-        route_handlers=[create_transcription, list_models, retrieve_model],
+        route_handlers=[create_transcription, create_translation, list_models, retrieve_model],
         guards=[api_key_guard(options.api_keys)],
         security=[{BEARER: []}],
         tags=["OpenAI"],
@@ -55,9 +58,8 @@ def create_app(
         [v1, health, ready, welcome],
         dependencies={
             "engine": Provide(lambda: engine, sync_to_thread=False),
-            "options": Provide(lambda: options, sync_to_thread=False),
             "catalogue": Provide(lambda: catalogue, sync_to_thread=False),
-            "audio_source": Provide(lambda: audio_source, sync_to_thread=False),
+            "service": Provide(lambda: service, sync_to_thread=False),
         },
         exception_handlers={Exception: answer_failure},
         lifespan=[engine_runs],

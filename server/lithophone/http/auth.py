@@ -6,7 +6,7 @@ Owns the check of the bearer token. It runs before the body is read; keys are ne
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -14,17 +14,17 @@ from litestar.handlers.base import BaseRouteHandler
 
 from lithophone.errors import AuthenticationError
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
 def api_key_guard(api_keys: Sequence[str]) -> Guard:
     """A Litestar guard that lets through who shows one of `api_keys`; without keys, everybody.
 
-    The guard raises `AuthenticationError`.
+    The guard raises `AuthenticationError`. It is a coroutine because Litestar runs a plain function in a thread.
     """
     known = [key.encode() for key in api_keys]
 
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if known and not _matches(bearer_token(connection.headers.get("authorization")), known):
             raise AuthenticationError("Incorrect API key.")
 

@@ -7,7 +7,7 @@ first: an app that offers the list finds a real name on top, and one that looks 
 from __future__ import annotations
 
 from lithophone.errors import ModelNotFoundError
-from lithophone.granite.family import DEMONSTRATION_NOTE, ModelSpec
+from lithophone.granite.family import ModelSpec, demonstration_note
 from lithophone.http.quoting import quote
 from lithophone.http.wire import Model, ModelDetails, ModelList
 
@@ -59,7 +59,7 @@ class Catalogue:
                 aliases=self.aliases,
                 languages=self._spec.speech_languages,
                 parameters=self._spec.parameters,
-                note=DEMONSTRATION_NOTE if self._spec.demonstration else None,
+                note=demonstration_note(self._spec),
             ),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -21,20 +21,25 @@ class EventStream(Response[bytes]):
     never closes one that was not started.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], resources: AsyncExitStack) -> None:
-        super().__init__(b"", media_type="text/event-stream", headers=HEADERS)
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], resources: AsyncExitStack, headers: Mapping[str, str]
+    ) -> None:
+        self._all_headers = {**HEADERS, **headers}
+        super().__init__(b"", media_type="text/event-stream", headers=self._all_headers)
         self._events = events
         self._resources = resources
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         """What Litestar calls to send the response; all it could add is known here already."""
-        return _OwningStream(self._events, self._resources)
+        return _OwningStream(self._events, self._resources, self._all_headers)
 
 
 class _OwningStream(ASGIStreamingResponse):
-    def __init__(self, events: AsyncGenerator[bytes, None], resources: AsyncExitStack) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], resources: AsyncExitStack, headers: Mapping[str, str]
+    ) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the base leaves the iterator's items open
-            iterator=events, media_type="text/event-stream", headers=HEADERS
+            iterator=events, media_type="text/event-stream", headers=dict(headers)
         )
         self._events = events
         self._resources = resources

@@ -1,4 +1,4 @@
-"""The fields of a transcription request, from the pairs of a form.
+"""The fields of a transcription or translation request, from the pairs of a form.
 
 Owns names, types and ranges: what the API knows, whether or not this server honours it (`support` says that). Pure.
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import EnumMeta, StrEnum
-from typing import Annotated, Any, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -80,34 +81,55 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
     known_speaker_references: tuple[str, ...] = ()
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is tuple
+class TranslationForm(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` is ours; OpenAI's is English."""
+
+    model: str
+    prompt: str = ""
+    response_format: ResponseFormat = ResponseFormat.JSON
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    to_language: str = "en"
 
 
-_FIELDS: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(TranscriptionForm)}
-_LISTS = frozenset(name for name, annotation in _FIELDS.items() if _is_list(annotation))
+Form = TypeVar("Form", TranscriptionForm, TranslationForm)
 _OBJECTS = frozenset({"chunking_strategy"})
 
 
 def parse_transcription_form(pairs: Iterable[tuple[str, str]]) -> TranscriptionForm:
+    """The form that `pairs` of part name and text make; see `parse_form`."""
+    return parse_form(TranscriptionForm, pairs)
+
+
+def parse_form(kind: type[Form], pairs: Iterable[tuple[str, str]]) -> Form:
     """The form that `pairs` of part name and text make.
 
     Raises:
         InvalidRequestError: a name is unknown, a single value came twice, a value is missing or has no meaning;
             `param` is the name.
     """
-    raw = _gather((name, value) for name, value in pairs if value)
+    fields = _fields_of(kind)
+    raw = _gather(((name, value) for name, value in pairs if value), fields)
     if "model" not in raw:
         raise InvalidRequestError("The model is missing.", param="model")
-    return TranscriptionForm(**{name: _convert(name, value) for name, value in raw.items()})
+    return kind(**{name: _convert(name, value, fields[name]) for name, value in raw.items()})
 
 
-def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """Name and type of each field; msgspec compiles the annotations anew at every call."""
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple
+
+
+def _gather(pairs: Iterable[tuple[str, str]], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Lists and objects put together; a single value stays a string."""
     raw: dict[str, Any] = {}
     for sent_name, value in pairs:
-        name, key = _split(sent_name)
-        if name in _LISTS:
+        name, key = _split(sent_name, fields)
+        if _is_list(fields[name]):
             raw.setdefault(name, []).append(value)
         elif key is not None:
             _add_member(raw.setdefault(name, {}), key, value, sent_name)
@@ -118,7 +140,7 @@ def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return raw
 
 
-def _split(sent_name: str) -> tuple[str, str | None]:
+def _split(sent_name: str, fields: Mapping[str, Any]) -> tuple[str, str | None]:
     """`name` and the key in its brackets, where the field is an object; `None` where there is none."""
     match = _NAME.fullmatch(sent_name)
     name, key = match.groups() if match else (sent_name, None)
@@ -126,10 +148,10 @@ def _split(sent_name: str) -> tuple[str, str | None]:
         raise InvalidRequestError(
             "`file` came as text. Send it with a file name (curl: -F file=@recording.wav).", param="file"
         )
-    fits = key is None or (name in _LISTS and (not key or key.isdecimal())) or (name in _OBJECTS and key)
-    if name not in _FIELDS or not fits:
+    in_list = _is_list(fields.get(name)) and (not key or key.isdecimal())
+    if name not in fields or not (key is None or in_list or (name in _OBJECTS and key)):
         raise InvalidRequestError(
-            f"Unknown field {quote(sent_name)}. Known are: file, {', '.join(_FIELDS)}.", param=sent_name
+            f"Unknown field {quote(sent_name)}. Known are: file, {', '.join(fields)}.", param=sent_name
         )
     return name, key
 
@@ -150,17 +172,16 @@ def _document(name: str, value: str) -> Any:
         raise InvalidRequestError(f"`{name}` is not valid JSON.", param=name) from None
 
 
-def _convert(name: str, value: Any) -> Any:
+def _convert(name: str, value: Any, annotation: Any) -> Any:
     try:
-        return msgspec.convert(value, _FIELDS[name], strict=False)
+        return msgspec.convert(value, annotation, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(
-            f"`{name}` has no valid value. {_expectation(name, error)}", param=name
+            f"`{name}` has no valid value. {_expectation(annotation, error)}", param=name
         ) from None
 
 
-def _expectation(name: str, error: msgspec.ValidationError) -> str:
-    annotation = _FIELDS[name]
+def _expectation(annotation: Any, error: msgspec.ValidationError) -> str:
     choices = get_args(annotation)[0] if _is_list(annotation) else annotation
     if isinstance(choices, EnumMeta):
         return f"Possible are: {', '.join(str(choice) for choice in choices)}."

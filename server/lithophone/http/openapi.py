@@ -29,7 +29,14 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from lithophone import __version__
 from lithophone.http.forms import Granularity, Include, ResponseFormat
-from lithophone.http.wire import ErrorEnvelope, Transcription, VerboseTranscription
+from lithophone.http.wire import (
+    DiarizedTranscription,
+    ErrorEnvelope,
+    Transcription,
+    Translation,
+    VerboseTranscription,
+    VerboseTranslation,
+)
 
 BEARER = "bearer"
 
@@ -55,19 +62,30 @@ ERROR_RESPONSES = {
 
 TRANSCRIPTION_RESPONSES = {
     200: ResponseSpec(
-        Transcription | VerboseTranscription,
+        Transcription | VerboseTranscription | DiarizedTranscription,
         description="The transcript in the `response_format` asked for",
         generate_examples=False,
     )
 }
 
-_OTHER_FORMATS = {
-    "text/plain": "`response_format=text`: the transcript and one newline",
+TRANSLATION_RESPONSES = {
+    200: ResponseSpec(
+        Translation | VerboseTranslation,
+        description="The translation in the `response_format` asked for",
+        generate_examples=False,
+    )
+}
+
+_TEXT_FORMATS = {
+    "text/plain": "`response_format=text`: the text and one newline",
     "application/x-subrip": "`response_format=srt`",
     "text/vtt": "`response_format=vtt`",
+}
+
+_STREAM_FORMATS = {
     "text/event-stream": (
-        "`stream=true`: events `transcript.text.delta` and `transcript.text.done`, each one line of JSON, then `[DONE]`; "
-        "after a failure, an `error` event with the error object instead"
+        "`stream=true`: events `transcript.text.delta`, with `diarized_json` `transcript.text.segment`, and "
+        "`transcript.text.done`, each one line of JSON, then `[DONE]`; after a failure, an `error` event with the error object instead"
     ),
 }
 
@@ -99,6 +117,11 @@ _SERVER_VAD = Schema(
     required=["type"],
 )
 
+_PROMPT = (
+    "Names and terms likely to be said: a list, or a text they are taken from. A model that takes no keywords cannot use "
+    "it, and says so in the header `x-lithophone-warning`"
+)
+
 FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
     {
         "file": Schema(
@@ -109,10 +132,12 @@ FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
         "model": _text("An id from `/v1/models`; OpenAI's names are aliases"),
         "language": _text("ISO-639-1 code of what is spoken"),
         "languages[]": _list("As `language`; one at most"),
-        "prompt": _text("Not supported"),
-        "keywords[]": _list("Not supported"),
+        "prompt": _text(_PROMPT),
+        "keywords[]": _list("Words likely to be said, for a model that takes them"),
         "response_format": _text(
-            "`diarized_json` is not supported", ResponseFormat, ResponseFormat.JSON.value
+            "`diarized_json` needs a model that tells speakers apart",
+            ResponseFormat,
+            ResponseFormat.JSON.value,
         ),
         "temperature": Schema(
             type=OpenAPIType.NUMBER,
@@ -121,14 +146,16 @@ FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
             default=0,
             description="0 is greedy, above it samples",
         ),
-        "timestamp_granularities[]": _list("With `verbose_json`; `word` is not supported", Granularity),
+        "timestamp_granularities[]": _list("With `verbose_json`", Granularity),
         "include[]": _list("`logprobs` with `json`, whole or streamed", Include),
         "stream": Schema(
-            type=OpenAPIType.BOOLEAN, default=False, description="Server-sent events; with `json` or `text`"
+            type=OpenAPIType.BOOLEAN,
+            default=False,
+            description="Server-sent events; with `json`, `text` or `diarized_json`",
         ),
         "chunking_strategy": Schema(
             one_of=[Schema(type=OpenAPIType.STRING, const="auto"), _SERVER_VAD],
-            description="`auto` normalises the loudness first; `server_vad` is not supported",
+            description="`auto` normalises the loudness first; `server_vad` makes each turn of speech a window of its own",
         ),
         "known_speaker_names[]": _list("Not supported"),
         "known_speaker_references[]": _list("Not supported"),
@@ -136,24 +163,53 @@ FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
 )
 
 
+TRANSLATION_FIELDS: Mapping[str, Schema] = MappingProxyType(
+    {
+        "file": FORM_FIELDS["file"],
+        "model": FORM_FIELDS["model"],
+        "prompt": FORM_FIELDS["prompt"],
+        "response_format": Schema(
+            type=OpenAPIType.STRING,
+            enum=[written.value for written in ResponseFormat if written is not ResponseFormat.DIARIZED_JSON],
+            default=ResponseFormat.JSON.value,
+        ),
+        "temperature": FORM_FIELDS["temperature"],
+        "to_language": _text("ISO-639-1 code of the language to write; not in OpenAI's API", default="en"),
+    }
+)
+
+
+def _describe(operation: Operation, fields: Mapping[str, Schema], formats: Mapping[str, str]) -> None:
+    """Add the form, which the handler reads itself, and the formats beside JSON."""
+    form = Schema(
+        type=OpenAPIType.OBJECT,
+        properties=dict(fields),
+        required=["file", "model"],
+        additional_properties=False,
+    )
+    operation.request_body = RequestBody(
+        content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
+    )
+    success = (operation.responses or {}).get("200")
+    if isinstance(success, OpenAPIResponse) and success.content is not None:
+        for media_type, description in formats.items():
+            success.content[media_type] = OpenAPIMediaType(schema=_text(description))
+
+
 @dataclass
 class TranscriptionOperation(Operation):
-    """The operation with its form, which the handler reads itself, and the formats beside JSON."""
+    """`POST /v1/audio/transcriptions`."""
 
     def __post_init__(self) -> None:
-        form = Schema(
-            type=OpenAPIType.OBJECT,
-            properties=dict(FORM_FIELDS),
-            required=["file", "model"],
-            additional_properties=False,
-        )
-        self.request_body = RequestBody(
-            content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
-        )
-        success = (self.responses or {}).get("200")
-        if isinstance(success, OpenAPIResponse) and success.content is not None:
-            for media_type, description in _OTHER_FORMATS.items():
-                success.content[media_type] = OpenAPIMediaType(schema=_text(description))
+        _describe(self, FORM_FIELDS, {**_TEXT_FORMATS, **_STREAM_FORMATS})
+
+
+@dataclass
+class TranslationOperation(Operation):
+    """`POST /v1/audio/translations`."""
+
+    def __post_init__(self) -> None:
+        _describe(self, TRANSLATION_FIELDS, _TEXT_FORMATS)
 
 
 def _no_html_404(response: Response[Any]) -> Response[Any]:

@@ -22,6 +22,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_audio_seconds: Length of the audio once it is decoded.
         decode_stall_seconds: How long a file may keep the decoder busy without yielding audio.
         upload_idle_seconds: How long an upload may stand still. It holds one of the engine's places meanwhile.
+        native_word_times: Whether the times of words come from the model's own tags.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_audio_seconds: float = 4 * 3600.0
     decode_stall_seconds: float = 30.0
     upload_idle_seconds: float = 30.0
+    native_word_times: bool = False
 
     @property
     def max_body_bytes(self) -> int:

@@ -5,56 +5,73 @@ Owns the one list of what is refused and why. A feature that comes to be changes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 import msgspec
 
 from lithophone.audio.voice import TurnOptions
 from lithophone.engine.job import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
-from lithophone.granite.family import LANGUAGE_NAMES, ModelSpec
+from lithophone.granite.family import FAMILY, LANGUAGE_NAMES, ModelSpec
+from lithophone.granite.prompts import hears_language_hint
+from lithophone.granite.vocabulary import terms_of
 from lithophone.http.forms import (
     AutoChunking,
     Include,
     ResponseFormat,
     ServerVad,
     TranscriptionForm,
+    TranslationForm,
 )
 
-STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT)
-"""The stream's events are the same for both."""
+STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
+"""The stream's events are the same for the first two."""
+
+TIMED = (ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
+"""Formats that show when something was said."""
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_PREFIX_PADDING_MS = 300
 DEFAULT_SILENCE_DURATION_MS = 200
 
-WRITTEN = (*STREAMED, ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
+UNDIARIZED = tuple(written for written in ResponseFormat if written is not ResponseFormat.DIARIZED_JSON)
+"""Formats that need no speakers: those of a translation."""
+
+AnyForm = TypeVar("AnyForm", TranscriptionForm, TranslationForm)
 
 
-class Wish(msgspec.Struct, frozen=True):
+class Wish(msgspec.Struct, Generic[AnyForm], frozen=True):
     """A form and the model it was sent to."""
 
-    form: TranscriptionForm
+    form: AnyForm
     spec: ModelSpec
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, Generic[AnyForm], frozen=True):
     """A rule: where `applies`, the answer is `message` and `param` the field at fault.
 
-    `{model}` and `{languages}` in the message stand for the model's id and its languages.
+    `{model}`, `{languages}` and `{targets}` in the message stand for the model's id, the languages it understands and
+    those it translates into.
     """
 
     param: str
-    applies: Callable[[Wish], bool]
+    applies: Callable[[Wish[AnyForm]], bool]
     message: str
     error: type[InvalidRequestError] = UnsupportedParameterError
 
 
-REFUSALS: tuple[Refusal, ...] = (
+def _able(can: Callable[[ModelSpec], object]) -> str:
+    """The models that can, for a person to choose from."""
+    return ", ".join(spec.id for spec in FAMILY.values() if can(spec))
+
+
+REFUSALS: tuple[Refusal[TranscriptionForm], ...] = (
     Refusal(
         "response_format",
-        lambda wish: wish.form.response_format not in WRITTEN,
-        f"This format is not supported. Supported: {', '.join(WRITTEN)}.",
+        lambda wish: wish.form.response_format is ResponseFormat.DIARIZED_JSON and not wish.spec.speakers,
+        "{model} does not tell speakers apart; " + _able(lambda spec: spec.speakers) + " does. "
+        f"Supported: {', '.join(UNDIARIZED)}.",
     ),
     Refusal(
         "stream",
@@ -77,14 +94,11 @@ REFUSALS: tuple[Refusal, ...] = (
         "Only one language can be named. Without any, it is told from the words.",
     ),
     Refusal(
-        "prompt",
-        lambda wish: bool(wish.form.prompt.strip()),
-        "Prompts are not supported; leave the field out.",
-    ),
-    Refusal(
         "keywords",
         lambda wish: bool(wish.form.keywords) and not wish.spec.keywords,
-        "{model} takes no keywords; leave the field out.",
+        "{model} takes no keywords; leave the field out. These do: "
+        + _able(lambda spec: spec.keywords)
+        + ".",
     ),
     Refusal(
         "keywords",
@@ -112,12 +126,30 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "known_speaker_names",
         lambda wish: bool(wish.form.known_speaker_names),
-        "Speakers are not told apart; leave the field out.",
+        "Speakers cannot be named: they are A, B, … in the order they first speak. Leave the field out.",
     ),
     Refusal(
         "known_speaker_references",
         lambda wish: bool(wish.form.known_speaker_references),
-        "Speakers are not told apart; leave the field out.",
+        "Speakers cannot be named: they are A, B, … in the order they first speak. Leave the field out.",
+    ),
+)
+
+TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
+    Refusal(
+        "model",
+        lambda wish: not wish.spec.translations,
+        "{model} does not translate. These do: " + _able(lambda spec: spec.translations) + ".",
+    ),
+    Refusal(
+        "response_format",
+        lambda wish: wish.form.response_format not in UNDIARIZED,
+        f"A translation has no speakers. Supported: {', '.join(UNDIARIZED)}.",
+    ),
+    Refusal(
+        "to_language",
+        lambda wish: not _codes(wish.form.to_language) <= set(wish.spec.translation_targets),
+        "{model} does not translate into this language. Supported: {targets}.",
     ),
 )
 
@@ -129,23 +161,76 @@ def require_supported(form: TranscriptionForm, spec: ModelSpec) -> None:
         UnsupportedParameterError: a field asks for what this server or model cannot do.
         InvalidRequestError: two fields do not go together.
     """
-    wish = Wish(form, spec)
-    for refusal in REFUSALS:
+    _refuse(REFUSALS, Wish(form, spec))
+
+
+def require_translatable(form: TranslationForm, spec: ModelSpec) -> None:
+    """The model can do what the form asks for.
+
+    Raises:
+        UnsupportedParameterError: it cannot; the message says what it can.
+    """
+    _refuse(TRANSLATION_REFUSALS, Wish(form, spec))
+
+
+def _refuse(refusals: Iterable[Refusal[AnyForm]], wish: Wish[AnyForm]) -> None:
+    for refusal in refusals:
         if refusal.applies(wish):
-            languages = ", ".join(f"{code} ({LANGUAGE_NAMES[code]})" for code in spec.speech_languages)
-            message = refusal.message.format(model=spec.id, languages=languages)
+            message = refusal.message.format(
+                model=wish.spec.id,
+                languages=_listed(wish.spec.speech_languages),
+                targets=_listed(wish.spec.translation_targets),
+            )
             raise refusal.error(message, param=refusal.param)
 
 
-def job_options(form: TranscriptionForm) -> JobOptions:
-    """What a supported form asks of the engine."""
+def _listed(codes: Iterable[str]) -> str:
+    return ", ".join(f"{code} ({LANGUAGE_NAMES[code]})" for code in codes)
+
+
+def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: bool = False) -> JobOptions:
+    """What a supported form asks of the engine. Words are timed by the model itself only where times are shown."""
     return JobOptions(
         language=next(iter(_codes(form.language, *form.languages)), None),
-        keywords=tuple(keyword.strip() for keyword in form.keywords),
+        keywords=_keywords(form, spec),
         temperature=form.temperature,
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
         turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
+        speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
+        native_times=native_word_times and form.response_format in TIMED,
     )
+
+
+def translation_options(form: TranslationForm, spec: ModelSpec) -> JobOptions:
+    """What a supported translation form asks of the engine."""
+    return JobOptions(
+        translate_to=form.to_language.strip().lower(),
+        keywords=_prompt_terms(form, spec),
+        temperature=form.temperature,
+    )
+
+
+def warnings_for(form: TranscriptionForm | TranslationForm, spec: ModelSpec) -> tuple[str, ...]:
+    """What a supported form asks for in vain, in plain ASCII. Many clients always send a prompt or a language."""
+    warnings: list[str] = []
+    if form.prompt.strip() and not spec.keywords:
+        warnings.append(f"prompt: not used, {spec.id} takes no hints.")
+    elif form.prompt.strip() and not _prompt_terms(form, spec):
+        warnings.append("prompt: not used, it has no names or terms; those alone can be hinted at.")
+    if isinstance(form, TranscriptionForm) and (form.language.strip() or form.languages):
+        task = job_options(form, spec).task
+        if len(spec.speech_languages) > 1 and not hears_language_hint(spec, task):
+            warnings.append(f"language: {spec.id} hears it by itself; the hint only labels the answer.")
+    return tuple(warnings)
+
+
+def _keywords(form: TranscriptionForm, spec: ModelSpec) -> tuple[str, ...]:
+    asked = tuple(keyword.strip() for keyword in form.keywords)
+    return tuple(dict.fromkeys((*asked, *_prompt_terms(form, spec))))
+
+
+def _prompt_terms(form: TranscriptionForm | TranslationForm, spec: ModelSpec) -> tuple[str, ...]:
+    return tuple(term for term in terms_of(form.prompt) if _is_plain(term)) if spec.keywords else ()
 
 
 def _turns(vad: ServerVad) -> TurnOptions:

@@ -112,11 +112,49 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[VerboseWord, ...] | UnsetType = UNSET
 
 
+class DiarizedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """What one speaker says at a time, in `diarized_json` and as an event of its stream."""
+
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+    id: str
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
+    """`response_format=diarized_json`. Speakers are `A`, `B`, … by their first appearance."""
+
+    task: Literal["transcribe"] = "transcribe"
+    duration: float
+    text: str
+    segments: tuple[DiarizedSegment, ...]
+    usage: TokenUsage
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """`response_format=json` of a translation: OpenAI's has nothing but the text."""
+
+    text: str
+
+
+class VerboseTranslation(msgspec.Struct, frozen=True, kw_only=True):
+    """`response_format=verbose_json` of a translation. `language` is the one it is written in."""
+
+    task: Literal["translate"] = "translate"
+    language: str
+    duration: float
+    text: str
+    segments: tuple[VerboseSegment, ...]
+
+
 class TextDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """Event: more of the text."""
+    """Event: more of the text. `segment_id` names the segment it belongs to, where speakers are told apart."""
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
     delta: str
+    segment_id: str | UnsetType = UNSET
     logprobs: tuple[Logprob, ...] | UnsetType = UNSET
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from accelerate import cpu_offload
@@ -267,3 +268,47 @@ def test_the_clock_gives_a_rising_cost(model: LanguageModel) -> None:
     cost = measure_pass_cost(model)
     assert cost(1) == 1.0
     assert cost(1) <= cost(8) <= cost(32) <= cost(500)
+
+
+def test_nor_does_the_library_that_computes_short_passes(
+    model: LanguageModel,
+    prompts: list[Tensor],
+    plain: list[Decoded],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert model.can_switch
+    monkeypatch.setattr(model.short_passes, "wanted", True)
+    crowd = [
+        drafted(prompt, DRAFTS["wrong in every third place"](list(expected.tokens)), key=number)
+        for number, (prompt, expected) in enumerate(zip(prompts, plain, strict=True))
+    ]
+    for said, expected in zip(run(model, crowd), plain, strict=True):
+        assert said.contested or said.tokens == expected.tokens
+
+
+@pytest.mark.parametrize("name", ["none", "right", "the end, always"])
+def test_a_sequence_that_has_to_go_on_does_not_end(
+    name: str, model: LanguageModel, prompts: list[Tensor], plain: list[Decoded], end: int
+) -> None:
+    ends = frozenset({end})
+    (free,) = run(model, [drafted(prompts[1], None)], ends)
+    least = len(free.tokens) + 3
+    prompt = msgspec.structs.replace(
+        drafted(prompts[1], DRAFTS[name](list(plain[1].tokens))), min_tokens=least
+    )
+    (held,) = run(model, [prompt], ends)
+    assert len(held.tokens) >= least
+    assert held.tokens[: len(free.tokens) - 1] == free.tokens[:-1]
+    assert end not in held.tokens[: least - 1]
+
+
+def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts: list[Tensor]) -> None:
+    batch = DecodingBatch(model, frozenset(), CHEAP)
+    batch.admit([Prompt(key=0, embeddings=prompts[0], max_tokens=3)])
+    batch.admit([drafted(prompts[1], Same([5, 99, 17, 5, 5]), key=1)])
+    batch.step()
+    assert (batch.passes, batch.sequence_passes, batch.padded_positions) == (1, 2, 0)
+    assert batch.positions == len(prompts[0]) + len(prompts[1]) + 5
+    batch.step()
+    assert (batch.passes, batch.sequence_passes) == (2, 4)
+    assert batch.padded_positions == 5  # the row without drafts repeats its query for each of the other's

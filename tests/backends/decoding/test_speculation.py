@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.backends.decoding.speculation import (
+    LEAST_EXPECTED,
+    TRANSCRIPT_EXPECTED,
     Acceptance,
     Offer,
     PassCost,
@@ -104,3 +106,31 @@ def test_without_a_guess_there_is_no_rate() -> None:
     speculator = Speculator([Source(Fixed([]), 0.9)])
     assert list(speculator.propose()) == []
     assert speculator.rate == 0.0
+
+
+@pytest.mark.parametrize("rows", [1, 4, 16])
+@pytest.mark.parametrize(
+    "cost",
+    [PassCost(), FREE, DEAR, PassCost((1, 8, 32), (1.0, 2.5, 4.6)), PassCost((1, 8, 32), (1.0, 5.0, 7.6))],
+)
+def test_hopeless_drafts_cost_next_to_nothing(cost: PassCost, rows: int) -> None:
+    """By the cost of the passes alone, over transcripts of 100 tokens behind prompts of 360; also the very first one."""
+    overall = Acceptance(TRANSCRIPT_EXPECTED)
+    plain = cost(360 * rows) + 99 * cost(rows)
+    for _ in range(3):
+        rates = [Acceptance(max(LEAST_EXPECTED, overall.rate)) for _ in range(rows)]
+        spent = 0.0
+        for step in range(100):
+            base = rows if step else 360 * rows
+            lengths = draft_lengths([Offer(99 - step, rate.rate) for rate in rates], base, cost)
+            spent += cost(base + sum(lengths))
+            for rate, length in zip(rates, lengths, strict=True):
+                if length:
+                    rate.observe(length, 0)
+                    overall.observe(length, 0)
+        assert spent < 1.06 * plain
+
+
+def test_a_step_in_the_cost_does_not_hide_the_cheap_tokens_behind_it() -> None:
+    """Where the second token of a pass costs as much as a pass, and the next twenty nothing."""
+    assert draft_lengths([Offer(30, 0.95)], 1, PassCost((1, 2, 32), (1.0, 2.0, 2.0))) == [30]

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,11 +63,25 @@ class PackedClips:
         return packed.split(list(self.lengths))
 
 
+class FrameCounts(msgspec.Struct, frozen=True):
+    """Frames an encoder has taken in, and those that filled up attention's blocks beside them."""
+
+    frames: int = 0
+    padded: int = 0
+
+    def plus(self, frames: int, padded: int) -> FrameCounts:
+        """So many more."""
+        return FrameCounts(self.frames + frames, self.padded + padded)
+
+
 class PackedEncoder:
     """The encoder of a loaded Granite Speech model; shares its weights.
 
     Args:
         encoder: `model.model.encoder` of a 3.x, 4.x or plus model, in eval mode.
+
+    Attributes:
+        counts: What has gone through it.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -77,6 +92,7 @@ class PackedEncoder:
         self._middle = int(encoder.num_layers) // 2
         self._layers = [_Layer(layer, self._context) for layer in encoder.layers]
         self._gap = int(config.conv_kernel_size) // 2
+        self.counts = FrameCounts()
 
     def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Last hidden states of each clip.
@@ -89,6 +105,7 @@ class PackedEncoder:
         """
         weights = self._encoder.input_linear.weight
         clips = PackedClips([len(clip) for clip in features], self._context, self._gap, weights.device)
+        self.counts = self.counts.plus(clips.frames, clips.blocks * clips.block_frames - clips.frames)
         packed = torch.cat([clip.to(weights.device, weights.dtype) for clip in features])
         return list(clips.split(self._forward(packed, clips)))
 
@@ -125,9 +142,13 @@ class ClipwiseEncoder:
     def __init__(self, encoder: Any, device: torch.device) -> None:
         self._encoder = encoder
         self._device = device
+        self._context = int(encoder.config.context_size)
+        self.counts = FrameCounts()
 
     def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Last hidden states of each clip; see `PackedEncoder.encode`."""
+        for clip in features:
+            self.counts = self.counts.plus(len(clip), -len(clip) % self._context)
         return [
             self._encoder(clip.to(self._device, self._encoder.dtype).unsqueeze(0)).last_hidden_state[0]
             for clip in features

@@ -7,7 +7,8 @@ multiplies padding; only attention knows where one sequence ends. The layers are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from lithophone.backends.decoding.cache import KeyValueCache
+from lithophone.backends.decoding.short_passes import Switch, SwitchedLinear, can_switch, switch_linears
 
 ATTENTION = "lithophone_packed"
 
@@ -72,6 +74,12 @@ def _ragged(
     visible = torch.arange(longest) <= (cached + step).unsqueeze(-1)
     mask = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, float("-inf"))
     return queries.to(device), mask.unsqueeze(1).to(device)
+
+
+def repeated_queries(spans: Sequence[Span]) -> int:
+    """Padding of a pass: the queries attention repeats to give every sequence that goes on as many as the longest has."""
+    going_on = [span.new for span in spans if span.cached > 0]
+    return len(going_on) * max(going_on, default=0) - sum(going_on)
 
 
 def packed_attention(
@@ -145,19 +153,37 @@ def _attend_cached(layer: int, queries: Tensor, packed: PackedPass, scaling: flo
 AttentionInterface.register(ATTENTION, packed_attention)
 
 
+@contextmanager
+def transformers_attention(model: Any) -> Iterator[None]:
+    """Let transformers itself run a model that `LanguageModel` has taken over, with its own fused attention."""
+    config = model.model.language_model.config
+    before = config._attn_implementation  # noqa: SLF001 - where transformers' layers look it up
+    config._attn_implementation = "sdpa"  # noqa: SLF001 - see above
+    try:
+        yield
+    finally:
+        config._attn_implementation = before  # noqa: SLF001 - see above
+
+
 class LanguageModel:
     """The language model of a Granite Speech model, with its head.
 
+    Attributes:
+        short_passes: Where the products of short passes are computed.
+        can_switch: There is a choice.
+
     Args:
         model: A `GraniteSpeechForConditionalGeneration` or its plus sibling. Its language model is switched to packed
-            attention: from then on only this class can run it.
+            attention: from then on only this class can run it (but see `transformers_attention`).
         device: Where a pass begins. The weights cannot tell where accelerate has offloaded them.
     """
 
     def __init__(self, model: Any, device: torch.device) -> None:
         self.device = device
         self._model = model.model.language_model
-        self._head = model.lm_head
+        self.short_passes = Switch()
+        self.can_switch = not _is_compiled(self._model) and switch_linears(self._model, self.short_passes) > 0
+        self._head = _switched_head(model, self.short_passes)
         config = self._model.config
         config._attn_implementation = ATTENTION  # noqa: SLF001 - where transformers' layers look it up
         self._scaling = float(config.logits_scaling)
@@ -181,8 +207,9 @@ class LanguageModel:
         packed = PackedPass(spans, cache, embeddings.device, embeddings.dtype)
         hidden = embeddings.unsqueeze(0) * self._model.embedding_multiplier
         rotation = self._model.rotary_emb(hidden, position_ids=packed.positions.unsqueeze(0))
-        for layer in self._model.layers:
-            hidden = layer(hidden, position_embeddings=rotation, packed=packed)
+        with self.short_passes.during_pass(len(embeddings)):
+            for layer in self._model.layers:
+                hidden = layer(hidden, position_embeddings=rotation, packed=packed)
         return self._model.norm(hidden)[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -190,4 +217,18 @@ class LanguageModel:
 
         Divided by `logits_scaling`, which transformers' Granite Speech classes leave out.
         """
-        return self._head(hidden).float() / self._scaling
+        with self.short_passes.during_pass(len(hidden)):
+            return self._head(hidden).float() / self._scaling
+
+
+def _is_compiled(model: Any) -> bool:
+    """Layers that are marked for torch.compile choose their kernels themselves."""
+    return any(layer._compiled_call_impl is not None for layer in model.layers)  # noqa: SLF001 - it says so nowhere else
+
+
+def _switched_head(model: Any, switch: Switch) -> Any:
+    """The head over the language model, which stands outside of it."""
+    head = model.lm_head
+    if can_switch(head):
+        return SwitchedLinear(head, switch)
+    return head

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lithophone.backends.decoding.cache import KeyValueCache
-from lithophone.backends.decoding.language_model import LanguageModel, Span
+from lithophone.backends.decoding.language_model import LanguageModel, Span, repeated_queries
 from lithophone.backends.decoding.speculation import Offer, PassCost, Speculator, draft_lengths
 
 CONTESTED_MARGIN = 1e-4
@@ -39,6 +39,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
         key: The caller's name for it.
         embeddings: Of the whole prompt, audio included, [positions, hidden].
         max_tokens: The most tokens to emit.
+        min_tokens: End tokens cannot be said before so many were emitted.
         temperature: 0 is greedy; above, tokens are drawn from the distribution at this temperature, without drafts.
         speculator: Guesses at the transcript; None decodes token by token.
     """
@@ -46,6 +47,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     key: int
     embeddings: Tensor
     max_tokens: int
+    min_tokens: int = 0
     temperature: float = 0.0
     speculator: Speculator | None = None
 
@@ -99,6 +101,11 @@ class _Sequence:
         """Tokens that may still be emitted."""
         return self.prompt.max_tokens - len(self.tokens)
 
+    @property
+    def kept_open(self) -> int:
+        """For how many of the next tokens the sequence may not end."""
+        return max(0, self.prompt.min_tokens - len(self.tokens))
+
     def offer(self) -> Offer:
         """Propose a draft; one token less than there is room for, since a pass emits one more than it accepts."""
         speculator = self.prompt.speculator
@@ -143,6 +150,12 @@ class DecodingBatch:
         cost: Of a pass, for the choice of draft lengths.
         settle_ties: Mark float32 sequences as contested where rounding could decide (see the module). Off for decoding
             alone and token by token, which is the reference itself.
+
+    Attributes:
+        passes: Of the language model, so far.
+        sequence_passes: The same, each counted once for every sequence in it.
+        positions: Tokens that went through its layers in them, drafted ones included.
+        padded_positions: Repetitions that attention computed beside them and nobody read.
     """
 
     def __init__(
@@ -156,6 +169,9 @@ class DecodingBatch:
         self._running: list[_Sequence] = []
         self._waiting: list[_Sequence] = []
         self.passes = 0
+        self.sequence_passes = 0
+        self.positions = 0
+        self.padded_positions = 0
 
     def __len__(self) -> int:
         """Sequences that have not ended."""
@@ -207,8 +223,8 @@ class DecodingBatch:
 
     def _pass(self) -> _Verdicts:
         """Run the model over what is new and ask for its choices behind the last known token and every drafted one."""
-        self.passes += 1
         spans = [Span(s.new_tokens + len(s.draft), s.cached) for s in self._running]
+        self._count(spans)
         self._cache.reserve(len(spans), max(span.cached + span.new for span in spans))
         hidden = self._model.run(self._embeddings(), spans, self._cache)
         ends = torch.tensor([span.new for span in spans]).cumsum(0).tolist()
@@ -218,6 +234,12 @@ class DecodingBatch:
             for index in range(end - len(sequence.draft) - 1, end)
         ]
         return self._verdicts(self._model.logits(hidden[torch.tensor(asked, device=hidden.device)]))
+
+    def _count(self, spans: Sequence[Span]) -> None:
+        self.passes += 1
+        self.sequence_passes += len(spans)
+        self.positions += sum(span.new for span in spans)
+        self.padded_positions += repeated_queries(spans)
 
     def _embeddings(self) -> Tensor:
         """[tokens, hidden] of the whole pass; text is looked up at once."""
@@ -233,12 +255,26 @@ class DecodingBatch:
         return torch.cat(parts)
 
     def _verdicts(self, logits: Tensor) -> _Verdicts:
+        self._forbid_early_ends(logits)
         best = logits.topk(2, dim=-1)
         choices = self._drawn(logits, best.indices[:, 0])
         chosen = logits.gather(-1, choices.unsqueeze(-1)).squeeze(-1)
         log_probs = chosen - logits.logsumexp(dim=-1)
-        close = best.values[:, 0] - best.values[:, 1] < CONTESTED_MARGIN * logits.abs().amax(dim=-1)
+        largest = logits.where(logits.isfinite(), 0.0).abs().amax(dim=-1)
+        close = best.values[:, 0] - best.values[:, 1] < CONTESTED_MARGIN * largest
         return _Verdicts(choices.tolist(), log_probs.tolist(), close.tolist())
+
+    def _forbid_early_ends(self, logits: Tensor) -> None:
+        """Take the end tokens out of the choice where a sequence is below its least number of tokens."""
+        early: list[int] = []
+        start = 0
+        for sequence in self._running:
+            count = 1 + len(sequence.draft)
+            early += range(start, start + min(count, sequence.kept_open))
+            start += count
+        if early:
+            rows = torch.tensor(early, device=logits.device).unsqueeze(1)
+            logits[rows, torch.tensor(sorted(self._end_tokens), device=logits.device)] = float("-inf")
 
     def _drawn(self, logits: Tensor, greedy: Tensor) -> Tensor:
         """The greedy choices, those of sequences with a temperature replaced by draws."""

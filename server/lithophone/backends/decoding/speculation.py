@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from lithophone.granite.drafts import Draft
 
@@ -33,9 +34,12 @@ class PassCost(msgspec.Struct, frozen=True):
 
     def __call__(self, tokens: int) -> float:
         """Cost of a pass over `tokens`."""
-        if tokens > self.tokens[-1]:
-            return self.times[-1] + (tokens - self.tokens[-1]) * self._last_slope()
-        return float(np.interp(tokens, self.tokens, self.times))
+        return float(self.of(np.asarray(tokens)))
+
+    def of(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Cost of passes over so many tokens each."""
+        beyond = np.maximum(tokens - self.tokens[-1], 0)
+        return np.interp(tokens, self.tokens, self.times) + beyond * self._last_slope()
 
     def _last_slope(self) -> float:
         return (self.times[-1] - self.times[-2]) / (self.tokens[-1] - self.tokens[-2])
@@ -127,8 +131,10 @@ class Offer(msgspec.Struct, frozen=True):
 def draft_lengths(offers: Sequence[Offer], base_tokens: int, cost: PassCost) -> list[int]:
     """How many drafted tokens each row takes into the next pass.
 
-    A token at depth k is reached and accepted with probability rate**k; it is worth taking while what it is expected to
-    save (its share of a plain pass over all rows) exceeds what it adds to this pass.
+    A token at depth k is reached and accepted with probability rate**k, and then saves its share of a plain pass over
+    all rows. Row by row the length is taken at which what is saved exceeds most what the pass becomes dearer by: not the
+    first at which one token more would not pay, because on some machines the second token costs more than the next
+    twenty.
 
     Args:
         offers: One for each row of the batch.
@@ -140,8 +146,16 @@ def draft_lengths(offers: Sequence[Offer], base_tokens: int, cost: PassCost) -> 
     total = base_tokens
     lengths: list[int] = []
     for offer in offers:
-        length, chance = 0, offer.rate
-        while length < offer.available and chance * worth > cost(total + 1) - cost(total):
-            length, chance, total = length + 1, chance * offer.rate, total + 1
+        length = _best_length(offer, worth, total, cost)
+        total += length
         lengths.append(length)
     return lengths
+
+
+def _best_length(offer: Offer, worth: float, total: int, cost: PassCost) -> int:
+    if offer.available == 0:
+        return 0
+    depths = np.arange(1, offer.available + 1)
+    gains = worth * np.cumsum(offer.rate**depths) - (cost.of(total + depths) - cost(total))
+    best = int(gains.argmax())
+    return best + 1 if gains[best] > 0 else 0

@@ -46,21 +46,28 @@ class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
     hub_id: str | None = None
 
 
-def embedded_checkpoint() -> Path:
-    """The folder of the checkpoint inside the package."""
-    return Path(str(files("lithophone"))) / "checkpoints" / "tiny"
+def embedded_checkpoint(spec: ModelSpec = FAMILY[DEMONSTRATION_ID]) -> Path:
+    """The folder of a demonstration model inside the package.
+
+    Raises:
+        CheckpointError: the model is not in the package.
+    """
+    if spec.embedded is None:
+        raise CheckpointError(f"{spec.id} does not come with Lithophone")
+    return Path(str(files("lithophone"))) / "checkpoints" / spec.embedded
 
 
 def read_reference(name: str) -> ModelReference:
-    """Understand a model name: the embedded model, a folder, a family member, or any hub id.
+    """Understand a model name: an embedded model, a folder, a family member, or any hub id.
 
     Only the last needs the network, for its configuration.
 
     Raises:
         CheckpointError: it is none of these, or not a Granite Speech checkpoint.
     """
-    if name == DEMONSTRATION_ID:
-        return ModelReference(model_id=name, spec=FAMILY[name], path=embedded_checkpoint())
+    spec = FAMILY.get(name)
+    if spec is not None and spec.demonstration:
+        return ModelReference(model_id=name, spec=spec, path=embedded_checkpoint(spec))
     folder = Path(name).expanduser()
     if folder.is_dir():
         spec = identify(folder.resolve().name, read_traits(folder))

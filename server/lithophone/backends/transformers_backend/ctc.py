@@ -19,6 +19,7 @@ from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.loading import ctc_processor, load_model, weight_bytes
 from lithophone.backends.transformers_backend.speech import WARM_UP_SECONDS, release_memory
 from lithophone.granite.alignment import FrameSpan
+from lithophone.granite.family import ModelSpec
 from lithophone.granite.features import SAMPLE_RATE
 from lithophone.granite.labels import empty_probability
 from lithophone.granite.words import Word, group_tokens, time_words
@@ -27,23 +28,41 @@ FRAME_SECONDS: Final = 0.08  # log-mels of 10 ms stacked by 2, subsampled by 4
 
 
 class CtcBackend:
-    """A loaded 5.0 model with its processor."""
+    """A loaded 5.0 model with its processor.
 
-    def __init__(self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> None:
-        self._model: Any = load_model(checkpoint, plan, facts)
-        self._processor = ctc_processor(checkpoint.path)
+    Args:
+        spec: Which member of the family it is.
+        model_id: The name it is served under.
+        model: The transformers model, as `load_model` gives it.
+        processor: Its processor, as `ctc_processor` gives it.
+        plan: Where the model is.
+    """
+
+    def __init__(self, spec: ModelSpec, model_id: str, model: Any, processor: Any, plan: DevicePlan) -> None:
+        self._model = model
+        self._processor = processor
         self._tokenizer = self._processor.tokenizer
         self._blank = int(self._model.config.pad_token_id)
         self._device = plan.torch_device
-        self._bias_seconds = checkpoint.spec.ctc_bias_seconds
+        self._bias_seconds = spec.ctc_bias_seconds
         self._info = BackendInfo(
-            spec=checkpoint.spec,
-            model_id=checkpoint.model_id,
+            spec=spec,
+            model_id=model_id,
             device=plan.kind,
             dtype=plan.dtype,
             weight_bytes=weight_bytes(self._model),
             max_batch=1,
         )
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> CtcBackend:
+        """From a checkpoint on disk.
+
+        Raises:
+            CheckpointError: it cannot be used.
+        """
+        model = load_model(checkpoint, plan, facts)
+        return cls(checkpoint.spec, checkpoint.model_id, model, ctc_processor(checkpoint.path), plan)
 
     @property
     def info(self) -> BackendInfo:

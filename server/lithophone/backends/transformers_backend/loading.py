@@ -30,8 +30,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from lithophone.backends.device import DevicePlan, TorchFacts, device_map_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
+from lithophone.backends.transformers_backend.compiling import compile_layers
 from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
-from lithophone.errors import CheckpointError
+from lithophone.backends.transformers_backend.quantization import quantize_language_model
+from lithophone.errors import CheckpointError, ConfigurationError
 from lithophone.granite.family import Architecture
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -47,9 +49,13 @@ MODEL_CLASSES: dict[Architecture, type[PreTrainedModel]] = {
 def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> PreTrainedModel:
     """The model on its device in its dtype, in eval mode, without gradients, adapter merged.
 
+    Quantised and marked for compilation if the plan says so.
+
     Raises:
         CheckpointError: the folder's weights are missing, damaged or of another shape.
+        ConfigurationError: the plan asks for what this model or this installation cannot do.
     """
+    _refuse_without_language_model(checkpoint.spec.architecture, plan)
     disable_progress_bar()  # a server's log is no terminal
     try:
         with _without_adapter(checkpoint.path) as base_folder:
@@ -71,7 +77,17 @@ def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> P
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{checkpoint.path} cannot be loaded: {reason}") from error
-    return model.eval().requires_grad_(requires_grad=False)
+    model.eval().requires_grad_(requires_grad=False)
+    if plan.quantization == "int8":
+        quantize_language_model(model)
+    if plan.compiled:
+        compile_layers(model, plan.device)
+    return model
+
+
+def _refuse_without_language_model(architecture: Architecture, plan: DevicePlan) -> None:
+    if architecture is Architecture.CTC and (plan.compiled or plan.quantization != "none"):
+        raise ConfigurationError("--quantization and --compile serve models with a language model only")
 
 
 def _placement(plan: DevicePlan, facts: TorchFacts) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
 from lithophone.backends.batches import run_to_end
+from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device import DevicePlan, TorchFacts
 from lithophone.backends.memory import budget_bytes, estimate_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
@@ -40,7 +42,7 @@ class SpeechBackend:
     def __init__(
         self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool = True
     ) -> None:
-        self._model = SpeechModel(checkpoint, plan, facts, speculate=speculate)
+        self._model = SpeechModel.load(checkpoint, plan, facts, speculate=speculate)
         self._info = BackendInfo(
             spec=checkpoint.spec,
             model_id=checkpoint.model_id,
@@ -82,11 +84,24 @@ class SpeechBatch:
 
     A window whose tokens rounding could decide (`lithophone.backends.decoding.loop`) is done once more, alone and token
     by token, beside the others.
+
+    Args:
+        model: What hears and decodes.
+        revise: Called with each window's key and sequence before it is decoded; a measurement gives it other drafts or
+            limits here.
+        settle_ties: See `DecodingBatch`.
     """
 
-    def __init__(self, model: SpeechModel) -> None:
+    def __init__(
+        self,
+        model: SpeechModel,
+        *,
+        revise: Callable[[int, Prompt], Prompt] | None = None,
+        settle_ties: bool = True,
+    ) -> None:
         self._model = model
-        self._together = model.start_decoding(settle_ties=True)
+        self._revise = revise
+        self._together = model.start_decoding(settle_ties=settle_ties)
         self._alone = model.start_decoding(settle_ties=False)
         self._waiting: OrderedDict[int, RecognitionRequest] = OrderedDict()
         self._contested: OrderedDict[int, RecognitionRequest] = OrderedDict()
@@ -106,6 +121,11 @@ class SpeechBatch:
         if self._under_way.pop(key, None) is not None:
             self._together.drop(key)
             self._alone.drop(key)
+
+    @property
+    def decoding(self) -> tuple[DecodingBatch, DecodingBatch]:
+        """The loop over all windows and the one over those that are done once more, for their counters."""
+        return self._together, self._alone
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Recognition]]:
@@ -134,7 +154,7 @@ class SpeechBatch:
         heard = self._model.hear(list(joining.values()))
         for (key, request), window in zip(joining.items(), heard, strict=True):
             self._under_way[key] = (request, window)
-            self._together.admit([self._model.sequence(key, request, window, speculate=True)])
+            self._together.admit([self._sequence(key, request, window, speculate=True)])
 
     def _hear_contested(self) -> None:
         """One at a time: alone means alone, in the encoder too."""
@@ -142,7 +162,16 @@ class SpeechBatch:
             key, request = self._contested.popitem(last=False)
             (window,) = self._model.hear([request])
             self._under_way[key] = (request, window)
-            self._alone.admit([self._model.sequence(key, request, window, speculate=False)])
+            self._alone.admit([self._sequence(key, request, window, speculate=False)])
+
+    def _sequence(
+        self, key: int, request: RecognitionRequest, window: HeardWindow, *, speculate: bool
+    ) -> Prompt:
+        prompt = self._model.sequence(key, request, window, speculate=speculate)
+        if self._revise is None:
+            return prompt
+        revised = self._revise(key, prompt)
+        return revised if speculate else msgspec.structs.replace(revised, speculator=None)
 
 
 def _most_windows(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:

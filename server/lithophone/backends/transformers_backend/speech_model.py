@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lithophone.backends.base import Recognition, RecognitionRequest, Token
-from lithophone.backends.decoding.encoder import ClipwiseEncoder, PackedEncoder, project
+from lithophone.backends.decoding.encoder import ClipwiseEncoder, FrameCounts, PackedEncoder, project
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
 from lithophone.backends.decoding.measuring import measure_pass_cost
@@ -33,13 +33,17 @@ from lithophone.backends.device import DevicePlan, TorchFacts
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.loading import load_model, speech_processor, weight_bytes
 from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle
+from lithophone.granite.family import ModelSpec
 from lithophone.granite.features import SAMPLE_RATE
 from lithophone.granite.labels import BLANK, empty_probability, greedy_text
-from lithophone.granite.prompts import Task, chat_messages
-from lithophone.granite.words import align_words
+from lithophone.granite.parsing import has_word_times, spoken_words, timed_words
+from lithophone.granite.prompts import Tags, Task, chat_messages
+from lithophone.granite.words import Word, align_words, spread_over_speech
 
 TOKENS_PER_SECOND = 14  # twice that of fast English: some languages spell in small pieces
+TIMED_TOKENS_PER_SECOND = 40  # about seven a word, numbers of its time tag included
 TOKENS_FLOOR = 64
+FRAME_SAMPLES = 320  # of the CTC head: 20 ms
 
 
 class HeardWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,19 +67,20 @@ class SpeechModel:
     """Weights, tokenizer and the running estimates that drafts are sized by.
 
     Args:
-        checkpoint: What to load.
-        plan: Where and in which dtype.
-        facts: What the machine has free.
+        spec: Which member of the family it is.
+        model: The transformers model, as `load_model` gives it.
+        processor: Its processor, as `speech_processor` gives it.
+        plan: Where the model is.
         speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool
+        self, spec: ModelSpec, model: Any, processor: Any, plan: DevicePlan, *, speculate: bool
     ) -> None:
-        self._spec = checkpoint.spec
+        self._spec = spec
         self._speculate = speculate
-        self._model: Any = load_model(checkpoint, plan, facts)
-        self._processor: Any = speech_processor(checkpoint.path, self._model.config)
+        self._model = model
+        self._processor = processor
         self._tokenizer: Any = self._processor.tokenizer
         self._device = torch.device(plan.torch_device)
         encoder = self._model.model.encoder
@@ -85,13 +90,31 @@ class SpeechModel:
         self._control_ids = frozenset(self._tokenizer.all_special_ids)
         self._end_tokens = _end_tokens(self._model.generation_config)
         self._pass_cost = PassCost()
-        self._transcripts = Acceptance(TRANSCRIPT_EXPECTED)
+        self._transcripts = {tags: Acceptance(TRANSCRIPT_EXPECTED) for tags in (None, *Tags)}
         self._style = TranscriptStyle()
+
+    @classmethod
+    def load(
+        cls, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool
+    ) -> SpeechModel:
+        """From a checkpoint on disk.
+
+        Raises:
+            CheckpointError: it cannot be used.
+        """
+        model = load_model(checkpoint, plan, facts)
+        processor = speech_processor(checkpoint.path, model.config)
+        return cls(checkpoint.spec, model, processor, plan, speculate=speculate)
 
     @property
     def config(self) -> Any:
         """The checkpoint's configuration."""
         return self._model.config
+
+    @property
+    def frame_counts(self) -> FrameCounts:
+        """What has gone through the encoder so far."""
+        return self._encoder.counts
 
     @property
     def weight_bytes(self) -> int:
@@ -109,7 +132,11 @@ class SpeechModel:
     def prompt(self, task: Task) -> str:
         """The text around the audio, through the checkpoint's own chat template."""
         turns = [msgspec.structs.asdict(message) for message in chat_messages(self._spec, task)]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        prefix = {"prefix_text": task.prefix_text} if task.prefix_text else {}
+        rendered = str(
+            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **prefix)
+        )
+        return rendered if rendered.endswith(task.prefix_text) else rendered + task.prefix_text
 
     def hear(self, requests: Sequence[RecognitionRequest]) -> list[HeardWindow]:
         """Processor, then encoder, CTC head and projector over all windows in one pass."""
@@ -154,7 +181,7 @@ class SpeechModel:
             embeddings=embeddings,
             max_tokens=self._token_budget(request, len(embeddings)),
             temperature=request.temperature,
-            speculator=self._speculator(window) if speculate and self._speculate else None,
+            speculator=self._speculator(request, window) if speculate and self._speculate else None,
         )
 
     def recognition(
@@ -164,36 +191,58 @@ class SpeechModel:
         decoded: Decoded,
     ) -> Recognition:
         """The result of a window from what was said in it."""
-        text = self._decode(decoded.tokens)
-        if text.strip():
-            self._style = TranscriptStyle.of(text)
+        said = self._decode(decoded.tokens)
+        answer = said.strip()
+        if answer and _is_transcript(request.task):
+            self._style = TranscriptStyle.of(said)
+        log_probs = _new_frames(request, window)
+        text, words = self._read(answer, request, log_probs)
         return Recognition(
-            text=text.strip(),
+            text=text,
             tokens=self._tokens(decoded),
             prompt_tokens=len(window.before) + len(window.after),
             audio_tokens=len(window.embeddings),
-            no_speech_probability=empty_probability(window.ctc_log_probs[:, BLANK]),
+            no_speech_probability=empty_probability(log_probs[:, BLANK]),
             truncated=decoded.truncated,
             passes=decoded.passes,
             drafted_tokens=decoded.drafted,
             accepted_tokens=decoded.accepted,
-            words=align_words(
-                text.strip(),
-                window.ctc_log_probs,
-                duration_seconds=len(request.samples) / SAMPLE_RATE,
-                bias_seconds=self._spec.ctc_bias_seconds,
-            ),
+            words=words,
         )
 
-    def _speculator(self, window: HeardWindow) -> Speculator:
-        text = greedy_text(window.ctc_log_probs.argmax(axis=-1).tolist())
-        draft = TranscriptDraft(self._style.apply(text), self._encode, self._decode, min(self._end_tokens))
-        expected = max(LEAST_EXPECTED, self._transcripts.rate)
-        return Speculator(
-            [Source(draft, expected, self._transcripts), Source(RepetitionDraft(), REPETITION_EXPECTED)]
+    def _read(
+        self, answer: str, request: RecognitionRequest, log_probs: NDArray[np.float32]
+    ) -> tuple[str, tuple[Word, ...]]:
+        """The text of the model's answer, and its words with their times."""
+        seconds = (len(request.samples) - request.context_samples) / SAMPLE_RATE
+        if request.task.translate_to is not None:
+            return answer, spread_over_speech(answer, log_probs, duration_seconds=seconds)
+        if request.task.tags is Tags.WORD_TIMES and has_word_times(answer):
+            timed = timed_words(answer, seconds)
+            return "".join(word.text for word in timed), timed
+        spoken = spoken_words(answer)
+        text = answer if request.task.tags is None else spoken.text
+        words = align_words(
+            text, log_probs, duration_seconds=seconds, bias_seconds=self._spec.ctc_bias_seconds
         )
+        if request.task.tags is Tags.SPEAKERS:
+            words = tuple(
+                msgspec.structs.replace(word, speaker=speaker)
+                for word, speaker in zip(words, spoken.speakers, strict=True)
+            )
+        return text, words
 
-    def _encode(self, text: str) -> list[int]:
+    def _speculator(self, request: RecognitionRequest, window: HeardWindow) -> Speculator:
+        """What the CTC head read is a draft of a transcript, not of a translation."""
+        repetition = Source(RepetitionDraft(), REPETITION_EXPECTED)
+        if request.task.translate_to is not None:
+            return Speculator([repetition])
+        accepted = self._transcripts[request.task.tags]
+        text = greedy_text(_new_frames(request, window).argmax(axis=-1).tolist())
+        draft = TranscriptDraft(self._style.apply(text), self.encode, self._decode, min(self._end_tokens))
+        return Speculator([Source(draft, max(LEAST_EXPECTED, accepted.rate), accepted), repetition])
+
+    def encode(self, text: str) -> list[int]:
         """Text to tokens; the tokenizer beneath transformers' wrapper is five times as fast on short texts."""
         return self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -203,7 +252,9 @@ class SpeechModel:
     def _token_budget(self, request: RecognitionRequest, prompt_length: int) -> int:
         seconds = len(request.samples) / SAMPLE_RATE
         room = self._language_model.max_positions - prompt_length
-        return min(TOKENS_FLOOR + round(seconds * TOKENS_PER_SECOND), room)
+        timed = request.task.tags is Tags.WORD_TIMES
+        pace = TIMED_TOKENS_PER_SECOND if timed else TOKENS_PER_SECOND
+        return min(TOKENS_FLOOR + round(seconds * pace), room)
 
     def _tokens(self, decoded: Decoded) -> tuple[Token, ...]:
         """Emitted tokens but the control tokens, with log-probabilities at temperature 1."""
@@ -218,3 +269,13 @@ def _end_tokens(generation_config: Any) -> frozenset[int]:
     """The end-of-text tokens of a checkpoint, which names one or several."""
     end = generation_config.eos_token_id
     return frozenset(end if isinstance(end, list) else [end])
+
+
+def _new_frames(request: RecognitionRequest, window: HeardWindow) -> NDArray[np.float32]:
+    """What the CTC head heard behind the context."""
+    return window.ctc_log_probs[request.context_samples // FRAME_SAMPLES :]
+
+
+def _is_transcript(task: Task) -> bool:
+    """Whether the answer is written as transcripts are, so that it tells how the next draft should look."""
+    return task.tags is None and task.translate_to is None

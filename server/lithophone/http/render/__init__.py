@@ -13,7 +13,13 @@ import msgspec
 
 from lithophone.engine.transcript import Transcript
 from lithophone.http.forms import Granularity, Include, ResponseFormat, TranscriptionForm
-from lithophone.http.render.documents import transcription, verbose_transcription
+from lithophone.http.render.documents import (
+    diarized_transcription,
+    transcription,
+    translation,
+    verbose_transcription,
+    verbose_translation,
+)
 from lithophone.http.render.subtitles import render_srt, render_vtt
 
 JSON = "application/json"
@@ -35,6 +41,15 @@ def render_transcript(transcript: Transcript, form: TranscriptionForm) -> Render
     return _RENDERERS[form.response_format](transcript, form)
 
 
+def render_translation(transcript: Transcript, response_format: ResponseFormat) -> Rendered:
+    """The translation in the format asked for.
+
+    Raises:
+        KeyError: a format that is not written; `support.require_translatable` refuses it first.
+    """
+    return _TRANSLATION_RENDERERS[response_format](transcript)
+
+
 def _json(transcript: Transcript, form: TranscriptionForm) -> Rendered:
     document = transcription(transcript, logprobs=Include.LOGPROBS in form.include)
     return Rendered(JSON, msgspec.json.encode(document))
@@ -45,15 +60,19 @@ def _verbose_json(transcript: Transcript, form: TranscriptionForm) -> Rendered:
     return Rendered(JSON, msgspec.json.encode(document))
 
 
-def _text(transcript: Transcript, _: TranscriptionForm) -> Rendered:
+def _diarized_json(transcript: Transcript, _: TranscriptionForm) -> Rendered:
+    return Rendered(JSON, msgspec.json.encode(diarized_transcription(transcript)))
+
+
+def _text(transcript: Transcript, _: object = None) -> Rendered:
     return Rendered("text/plain", f"{transcript.text}\n".encode())
 
 
-def _srt(transcript: Transcript, _: TranscriptionForm) -> Rendered:
+def _srt(transcript: Transcript, _: object = None) -> Rendered:
     return Rendered("application/x-subrip; charset=utf-8", render_srt(transcript.segments).encode())
 
 
-def _vtt(transcript: Transcript, _: TranscriptionForm) -> Rendered:
+def _vtt(transcript: Transcript, _: object = None) -> Rendered:
     return Rendered("text/vtt", render_vtt(transcript.segments).encode())
 
 
@@ -64,5 +83,18 @@ _RENDERERS: Mapping[ResponseFormat, Callable[[Transcript, TranscriptionForm], Re
         ResponseFormat.SRT: _srt,
         ResponseFormat.VTT: _vtt,
         ResponseFormat.VERBOSE_JSON: _verbose_json,
+        ResponseFormat.DIARIZED_JSON: _diarized_json,
+    }
+)
+
+_TRANSLATION_RENDERERS: Mapping[ResponseFormat, Callable[[Transcript], Rendered]] = MappingProxyType(
+    {
+        ResponseFormat.JSON: lambda transcript: Rendered(JSON, msgspec.json.encode(translation(transcript))),
+        ResponseFormat.TEXT: _text,
+        ResponseFormat.SRT: _srt,
+        ResponseFormat.VTT: _vtt,
+        ResponseFormat.VERBOSE_JSON: lambda transcript: Rendered(
+            JSON, msgspec.json.encode(verbose_translation(transcript))
+        ),
     }
 )

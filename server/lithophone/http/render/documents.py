@@ -12,19 +12,40 @@ from lithophone.granite.family import LANGUAGE_NAMES
 from lithophone.granite.words import Word
 from lithophone.http.render.times import wire_seconds
 from lithophone.http.wire import (
+    DiarizedSegment,
+    DiarizedTranscription,
     DurationUsage,
     InputTokenDetails,
     Language,
     Logprob,
     TokenUsage,
     Transcription,
+    Translation,
     VerboseSegment,
     VerboseTranscription,
+    VerboseTranslation,
     VerboseWord,
 )
 
 WHISPER_FRAMES_PER_SECOND = 100
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 UNKNOWN_LANGUAGE = "unknown"
+
+
+class SpeakerLabels:
+    """`A` for whoever speaks first, then `B`, behind `Z` come `AA`, `AB`; told segment by segment, in order."""
+
+    def __init__(self) -> None:
+        self._places: dict[int | None, int] = {}
+
+    def label(self, speaker: int | None) -> str:
+        """The label of the number the engine gave."""
+        place = self._places.setdefault(speaker, len(self._places)) + 1
+        letters = ""
+        while place:
+            place, letter = divmod(place - 1, len(LETTERS))
+            letters = LETTERS[letter] + letters
+        return letters
 
 
 def transcription(transcript: Transcript, *, logprobs: bool) -> Transcription:
@@ -47,6 +68,48 @@ def verbose_transcription(transcript: Transcript, *, words: bool = False) -> Ver
         segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
         usage=DurationUsage(seconds=duration),
         words=tuple(_verbose_word(word) for word in transcript.words) if words else UNSET,
+    )
+
+
+def diarized_transcription(transcript: Transcript) -> DiarizedTranscription:
+    """The `diarized_json` document. Silence has no speaker, so it has no segment."""
+    labels = SpeakerLabels()
+    return DiarizedTranscription(
+        duration=wire_seconds(transcript.duration_seconds),
+        text=transcript.text,
+        segments=tuple(diarized_segment(segment, labels) for segment in transcript.segments if segment.text),
+        usage=token_usage(transcript.usage),
+    )
+
+
+def diarized_segment(segment: Segment, labels: SpeakerLabels) -> DiarizedSegment:
+    """A segment with the label of its speaker."""
+    return DiarizedSegment(
+        id=segment_id(segment),
+        start=wire_seconds(segment.start_seconds),
+        end=wire_seconds(segment.end_seconds),
+        speaker=labels.label(segment.speaker),
+        text=segment.text,
+    )
+
+
+def segment_id(segment: Segment) -> str:
+    """The name of a segment; the same in the document and in every event."""
+    return f"seg_{segment.id}"
+
+
+def translation(transcript: Transcript) -> Translation:
+    """The `json` document of a translation."""
+    return Translation(text=transcript.text)
+
+
+def verbose_translation(transcript: Transcript) -> VerboseTranslation:
+    """The `verbose_json` document of a translation. Its segments' times are those of the speech, shared out by length."""
+    return VerboseTranslation(
+        language=_language_name(transcript.language),
+        duration=wire_seconds(transcript.duration_seconds),
+        text=transcript.text,
+        segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
     )
 
 

@@ -11,7 +11,10 @@ from msgspec import UNSET
 
 from lithophone.engine.transcript import Segment, Transcript
 from lithophone.http.render.documents import (
+    SpeakerLabels,
     detected_languages,
+    diarized_segment,
+    segment_id,
     token_logprobs,
     token_usage,
     transcript_logprobs,
@@ -24,10 +27,19 @@ DONE = b"data: [DONE]\n\n"
 _LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029")
 
 
-def delta_event(segment: Segment, *, logprobs: bool) -> bytes:
-    """`transcript.text.delta`: what the segment adds."""
-    delta = TextDelta(delta=segment.delta, logprobs=token_logprobs(segment.tokens) if logprobs else UNSET)
+def delta_event(segment: Segment, *, logprobs: bool, named: bool = False) -> bytes:
+    """`transcript.text.delta`: what the segment adds; `named` with the segment's id."""
+    delta = TextDelta(
+        delta=segment.delta,
+        segment_id=segment_id(segment) if named else UNSET,
+        logprobs=token_logprobs(segment.tokens) if logprobs else UNSET,
+    )
     return _event(delta)
+
+
+def segment_event(segment: Segment, labels: SpeakerLabels) -> bytes:
+    """`transcript.text.segment`: who said it, and when."""
+    return _event(diarized_segment(segment, labels))
 
 
 def done_event(transcript: Transcript, *, logprobs: bool) -> bytes:

@@ -1,0 +1,241 @@
+"""Plain WAV files, read without a process.
+
+Owns which WAV files are plain, where their samples are, and how they become PCM16. A plain one is at 16 kHz, has one or
+two channels of 16, 24 or 32 bits or float32, and a file structure that leaves no question; it is what most programs
+send. Everything else, the damaged included, is left to ffmpeg, whose samples these are to the last bit.
+
+Sources: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" (RIFF, WAVE) and the description of
+`WAVEFORMATEXTENSIBLE`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lithophone.audio.sniff import Container
+from lithophone.audio.stream import BLOCK_BYTES, DecodeLimits, PcmStream
+from lithophone.audio.waveform import PCM16_SCALE, SAMPLE_BYTES, SAMPLE_RATE, seconds_from_samples
+
+ReadAt = Callable[[int, int], bytes]
+"""So many bytes from an offset; fewer at the end of the file."""
+
+RIFF_HEADER_BYTES: Final = 12
+CHUNK_HEADER_BYTES: Final = 8
+MAX_CHUNKS: Final = 32
+IGNORED_CHUNKS: Final = frozenset(
+    (b"LIST", b"fact", b"bext", b"iXML", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"FLLR", b"PAD ", b"PEAK", b"cue ", b"smpl")
+)  # fmt: skip
+PCM_TAG: Final = 1
+FLOAT_TAG: Final = 3
+EXTENSIBLE_TAG: Final = 0xFFFE
+# In the GUID of a format, behind its tag.
+SUBFORMAT_TAIL: Final = bytes.fromhex("000000001000800000aa00389b71")
+# Channel masks: not said, or front centre; front left and right.
+USUAL_SPEAKERS: Final = {1: (0, 4), 2: (0, 3)}
+
+
+class Encoding(Enum):
+    """How a sample is stored; little endian."""
+
+    INT16 = (PCM_TAG, 16)
+    INT24 = (PCM_TAG, 24)
+    INT32 = (PCM_TAG, 32)
+    FLOAT32 = (FLOAT_TAG, 32)
+
+
+class PlainWav(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the samples of a plain WAV file are, and what they look like."""
+
+    data_start: int
+    data_bytes: int
+    channels: int
+    encoding: Encoding
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one sample of every channel."""
+        return self.channels * self.encoding.value[1] // 8
+
+    @property
+    def samples(self) -> int:
+        """Samples of each channel."""
+        return self.data_bytes // self.frame_bytes
+
+
+class _Chunk(msgspec.Struct, frozen=True):
+    """A chunk's name, and where its content is."""
+
+    name: bytes
+    start: int
+    size: int
+
+
+def find_plain_wav(read_at: ReadAt, file_bytes: int) -> PlainWav | None:
+    """The layout of a file, or None if it is not a plain WAV file.
+
+    One `fmt ` chunk, behind it one `data` chunk that is neither empty nor longer than the file, around them only chunks
+    that say nothing about the samples.
+    """
+    header = read_at(0, RIFF_HEADER_BYTES)
+    if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+        return None
+    chunks = _chunks(read_at, file_bytes)
+    if chunks is None:
+        return None
+    essential = [chunk for chunk in chunks if chunk.name not in IGNORED_CHUNKS]
+    if [chunk.name for chunk in essential] != [b"fmt ", b"data"]:
+        return None
+    form, data = essential
+    described = _described(read_at(form.start, form.size)) if form.size <= 40 else None
+    if described is None:
+        return None
+    channels, encoding = described
+    plain = PlainWav(data_start=data.start, data_bytes=data.size, channels=channels, encoding=encoding)
+    return plain if data.size and data.size % plain.frame_bytes == 0 else None
+
+
+def _chunks(read_at: ReadAt, file_bytes: int) -> list[_Chunk] | None:
+    """All chunks, or None if the file has too many or they do not fit together."""
+    chunks = list(_walk(read_at, file_bytes))
+    if not chunks or len(chunks) > MAX_CHUNKS:
+        return None
+    # not every writer knows that an odd chunk is padded: behind one there is no telling where the next begins
+    padded = all(chunk.size % 2 == 0 for chunk in chunks[:-1])
+    return chunks if padded and chunks[-1].start + chunks[-1].size <= file_bytes else None
+
+
+def _walk(read_at: ReadAt, file_bytes: int) -> Iterator[_Chunk]:
+    at = RIFF_HEADER_BYTES
+    for _ in range(MAX_CHUNKS + 1):
+        if at + CHUNK_HEADER_BYTES > file_bytes:
+            return
+        name, size = struct.unpack("<4sI", read_at(at, CHUNK_HEADER_BYTES))
+        yield _Chunk(name, at + CHUNK_HEADER_BYTES, size)
+        at += CHUNK_HEADER_BYTES + size + size % 2
+
+
+def _described(form: bytes) -> tuple[int, Encoding] | None:
+    """Channels and encoding of a `fmt ` chunk whose fields agree with each other."""
+    if len(form) not in {16, 18, 40}:
+        return None
+    tag, channels, rate, byte_rate, frame_bytes, bits = struct.unpack_from("<HHIIHH", form)
+    if int.from_bytes(form[16:18], "little") != max(0, len(form) - 18):
+        return None
+    if (tag == EXTENSIBLE_TAG) != (len(form) == 40) or channels not in USUAL_SPEAKERS:
+        return None
+    if tag == EXTENSIBLE_TAG:
+        valid_bits, speakers, tag = struct.unpack_from("<HIH", form, 18)
+        if valid_bits != bits or speakers not in USUAL_SPEAKERS[channels] or form[26:] != SUBFORMAT_TAIL:
+            return None
+    encoding = next((known for known in Encoding if known.value == (tag, bits)), None)
+    agrees = frame_bytes == channels * bits // 8 and byte_rate == rate * frame_bytes
+    return (channels, encoding) if encoding is not None and rate == SAMPLE_RATE and agrees else None
+
+
+def pcm16_from_frames(frames: bytes, channels: int, encoding: Encoding) -> bytes:
+    """Mono PCM16 of whole frames, as ffmpeg's `aresample` makes it.
+
+    One channel of integers is cut to its upper 16 bits. Two channels are halved and added, 16-bit ones in integers that
+    are rounded up, the others in float32, which is rounded to the nearest even number.
+    """
+    match channels, encoding:
+        case 1, Encoding.INT16:
+            return frames
+        case _, Encoding.INT16:
+            pairs = np.frombuffer(frames, "<i2").reshape(-1, 2)
+            mono = (pairs.sum(axis=1, dtype=np.int32) + 1) >> 1
+        case 1, Encoding.INT24 | Encoding.INT32:
+            width = encoding.value[1] // 8
+            return np.frombuffer(frames, np.uint8).reshape(-1, width)[:, -SAMPLE_BYTES:].tobytes()
+        case _:
+            mono = _rounded(_mixed(_floats(frames, encoding), channels))
+    return mono.astype("<i2").tobytes()
+
+
+def _floats(frames: bytes, encoding: Encoding) -> NDArray[np.float32]:
+    """Samples of full scale 1; integers of 24 bits become the upper ones of 32."""
+    if encoding is Encoding.FLOAT32:
+        return np.frombuffer(frames, "<f4")
+    if encoding is Encoding.INT24:
+        upper = np.zeros((len(frames) // 3, 4), np.uint8)
+        upper[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
+        frames = upper.tobytes()
+    return np.frombuffer(frames, "<i4").astype(np.float32) * np.float32(2.0**-31)
+
+
+def _mixed(samples: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    if channels == 1:
+        return samples
+    half: NDArray[np.float32] = np.multiply(samples.reshape(-1, 2), 0.5, dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs, in a file of noise
+        return half[:, 0] + half[:, 1]
+
+
+def _rounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Whole numbers of 16 bits, clipped. What 32 bits cannot hold becomes the least one, as the processor has it."""
+    with np.errstate(over="ignore"):
+        scaled: NDArray[np.float32] = np.multiply(samples, PCM16_SCALE, dtype=np.float32)
+    np.rint(scaled, out=scaled)
+    held = np.abs(scaled) < np.float32(2.0**31)
+    scaled[~held] = -PCM16_SCALE
+    np.clip(scaled, -PCM16_SCALE, PCM16_SCALE - 1, out=scaled)
+    return scaled
+
+
+class WavReader:
+    """Mono PCM16 of a plain WAV file, front to back. The file must not change meanwhile."""
+
+    def __init__(self, descriptor: int, wav: PlainWav) -> None:
+        self.wav = wav
+        self._descriptor = descriptor
+        self._read_frames = 0
+
+    @classmethod
+    def of(cls, descriptor: int) -> WavReader | None:
+        """A reader of an open regular file, or None if it is not a plain WAV file."""
+        wav = find_plain_wav(lambda at, size: os.pread(descriptor, size, at), os.fstat(descriptor).st_size)
+        return None if wav is None else cls(descriptor, wav)
+
+    @property
+    def at_end(self) -> bool:
+        """Everything was read."""
+        return self._read_frames == self.wav.samples
+
+    def read(self, samples: int) -> bytes:
+        """At most so many of the next samples; nothing at the end."""
+        count = min(samples, self.wav.samples - self._read_frames)
+        start = self.wav.data_start + self._read_frames * self.wav.frame_bytes
+        frames = os.pread(self._descriptor, count * self.wav.frame_bytes, start)
+        self._read_frames += count
+        whole = len(frames) // self.wav.frame_bytes * self.wav.frame_bytes
+        return pcm16_from_frames(frames[:whole], self.wav.channels, self.wav.encoding)
+
+
+class WavStream(PcmStream):
+    """The blocks of a plain WAV file, read off the event loop."""
+
+    def __init__(self, reader: WavReader, limits: DecodeLimits) -> None:
+        super().__init__(Container.WAV, limits)
+        self._reader = reader
+
+    @property
+    def stated_seconds(self) -> float:
+        """See `PcmStream`; what the file states was checked against its size."""
+        return seconds_from_samples(self._reader.wav.samples)
+
+    async def close(self) -> None:
+        """See `PcmStream`; the file belongs to the caller."""
+
+    async def _receive(self) -> bytes:
+        if self._reader.at_end:
+            return b""
+        return await asyncio.to_thread(self._reader.read, BLOCK_BYTES // SAMPLE_BYTES)

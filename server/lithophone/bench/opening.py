@@ -1,0 +1,107 @@
+"""Which model is measured, with which weights, and whether it fits.
+
+Owns the choice between weights that are on this machine and random ones. Nothing is ever downloaded here but the
+configuration of a hub id that is not a member of the family.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers import AutoConfig
+
+from lithophone.backends.device import DevicePlan, TorchFacts
+from lithophone.backends.memory import check_fits, estimate_memory
+from lithophone.backends.transformers_backend.checkpoint import (
+    DOWNLOADED_FILES,
+    Checkpoint,
+    ModelReference,
+    read_reference,
+)
+from lithophone.backends.transformers_backend.loading import ctc_processor, load_model, speech_processor
+from lithophone.bench.weights import family_config, random_model, random_processor
+from lithophone.granite.family import Architecture, ModelSpec
+
+
+class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A transformers model with its processor, and where its weights are from."""
+
+    spec: ModelSpec
+    model_id: str
+    model: Any
+    processor: Any
+    is_random: bool
+    note: str | None = None
+
+    @property
+    def is_ctc(self) -> bool:
+        """There is no language model."""
+        return self.spec.architecture is Architecture.CTC
+
+
+def open_model(
+    name: str, plan: DevicePlan, facts: TorchFacts, *, random_weights: bool, batch: int
+) -> OpenedModel:
+    """Load or make the model for batches of up to `batch` windows.
+
+    Raises:
+        CheckpointError: the name is no model, or its files cannot be used.
+        ConfigurationError: random weights are asked for and the shape is not known.
+        DoesNotFitError: it is larger than the memory that is free.
+    """
+    reference = read_reference(name)
+    folder = reference.path or _cached(reference)
+    if random_weights or folder is None:
+        return _opened_at_random(reference, folder, plan, facts, batch=batch, asked=random_weights)
+    check_fits(reference.model_id, estimate_memory(folder, plan.dtype, batch=batch), facts, plan)
+    checkpoint = Checkpoint(path=folder, spec=reference.spec, model_id=reference.model_id)
+    model: Any = load_model(checkpoint, plan, facts)
+    is_ctc = reference.spec.architecture is Architecture.CTC
+    return OpenedModel(
+        spec=reference.spec,
+        model_id=reference.model_id,
+        model=model,
+        processor=ctc_processor(folder) if is_ctc else speech_processor(folder, model.config),
+        is_random=False,
+    )
+
+
+def _cached(reference: ModelReference) -> Path | None:
+    """The folder of a hub id whose weights have been fetched before; None without them."""
+    hub_id = reference.hub_id or reference.model_id
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=list(DOWNLOADED_FILES), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if any(folder.glob("*.safetensors")) else None
+
+
+def _opened_at_random(
+    reference: ModelReference,
+    folder: Path | None,
+    plan: DevicePlan,
+    facts: TorchFacts,
+    *,
+    batch: int,
+    asked: bool,
+) -> OpenedModel:
+    spec = reference.spec
+    config: Any = AutoConfig.from_pretrained(folder) if folder is not None else family_config(spec)
+    check_fits(reference.model_id, estimate_memory(config, plan.dtype, batch=batch), facts, plan)
+    note = "RANDOM WEIGHTS of the model's shape: what it costs is measured, what it says means nothing."
+    if not asked:
+        note += (
+            f" Its own weights are not on this machine; `lithophone serve --model {spec.id}` fetches them."
+        )
+    return OpenedModel(
+        spec=spec,
+        model_id=reference.model_id,
+        model=random_model(spec, config, plan),
+        processor=random_processor(spec, config),
+        is_random=True,
+        note=note,
+    )

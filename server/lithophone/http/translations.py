@@ -1,0 +1,39 @@
+"""`POST /v1/audio/translations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from lithophone.http.answering import Answer, Service, received
+from lithophone.http.exchange import exchange_of
+from lithophone.http.forms import TranslationForm
+from lithophone.http.openapi import ERROR_RESPONSES, TRANSLATION_RESPONSES, TranslationOperation
+from lithophone.http.render import render_translation
+from lithophone.http.support import require_translatable, translation_options, warnings_for
+
+
+@post(
+    "/audio/translations",
+    status_code=200,
+    operation_class=TranslationOperation,
+    operation_id="createTranslation",
+    summary="Translate a recording",
+    responses={**TRANSLATION_RESPONSES, **ERROR_RESPONSES},
+)
+async def create_translation(
+    request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
+) -> Response[Any]:
+    """Speech to text in English, or in the language `to_language` names."""
+    async with received(request, service, TranslationForm) as body:
+        form, spec = body.form, service.engine.spec
+        require_translatable(form, spec)
+        blocks = service.audio_source(body.recording, service.options.decode_limits)
+        job = service.engine.job(blocks, translation_options(form, spec))
+        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
+        return await answer.whole(
+            request, lambda transcript: render_translation(transcript, form.response_format)
+        )

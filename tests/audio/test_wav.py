@@ -1,0 +1,170 @@
+"""Plain WAV files without ffmpeg: the same samples to the last bit, and everything odd left to ffmpeg."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lithophone.audio.decode import DecodeLimits, bundled_ffmpeg, decode_audio
+from lithophone.audio.stream import BLOCK_BYTES
+from lithophone.audio.wav import Encoding, PlainWav, WavStream, find_plain_wav
+from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.errors import AudioTooLongError
+
+GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+FRAMES = BLOCK_BYTES + 778  # two blocks and a bit
+
+
+def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:
+    stated = len(content) if size is None else size
+    return name + struct.pack("<I", stated) + content + bytes(len(content) % 2)
+
+
+def form(tag: int = 1, channels: int = 1, bits: int = 16, rate: int = SAMPLE_RATE) -> bytes:
+    frame = channels * bits // 8
+    return struct.pack("<HHIIHH", tag, channels, rate, rate * frame, frame, bits)
+
+
+def extensible(
+    tag: int, channels: int, bits: int, *, speakers: int = 0, valid_bits: int | None = None
+) -> bytes:
+    tail = struct.pack("<HHIH", 22, bits if valid_bits is None else valid_bits, speakers, tag) + GUID_TAIL
+    return form(0xFFFE, channels, bits) + tail
+
+
+def riff(*chunks: bytes) -> bytes:
+    body = b"WAVE" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def found_in(content: bytes) -> PlainWav | None:
+    return find_plain_wav(lambda at, size: content[at : at + size], len(content))
+
+
+def noise(encoding: Encoding, values: int) -> bytes:
+    """Every bit pattern may occur; of floats, what no sane file holds as well."""
+    rng = np.random.default_rng(1)
+    if encoding is not Encoding.FLOAT32:
+        return rng.bytes(values * encoding.value[1] // 8)
+    floats = rng.normal(0.0, 0.5, values).astype("<f4")
+    floats[:12] = [np.nan, 1, np.inf, -np.inf, -np.inf, 1e9, -1e9, 1, -1, 65_536, 3e38, 0.5 / 32_768]
+    return floats.tobytes()
+
+
+async def pcm(path: Path, ffmpeg_path: str | None = None, limits: DecodeLimits | None = None) -> bytes:
+    with path.open("rb") as file:
+        async with decode_audio(file, ffmpeg_path=ffmpeg_path, limits=limits) as stream:
+            assert isinstance(stream, WavStream) is (ffmpeg_path is None)
+            blocks = [block async for block in stream]
+    assert {len(block) for block in blocks[:-1]} <= {BLOCK_BYTES}
+    return b"".join(blocks)
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "extensible"])
+def test_the_samples_are_those_of_ffmpeg(
+    tmp_path: Path, encoding: Encoding, channels: int, *, plain: bool
+) -> None:
+    describe = form if plain else extensible
+    path = tmp_path / "a.wav"
+    path.write_bytes(
+        riff(
+            chunk(b"fmt ", describe(encoding.value[0], channels, encoding.value[1])),
+            chunk(b"LIST", b"INFOISFT\6\0\0\0Lavf58"),
+            chunk(b"data", noise(encoding, FRAMES * channels)),
+            chunk(b"id3 ", b"ID3"),
+        )
+    )
+    assert asyncio.run(pcm(path)) == asyncio.run(pcm(path, bundled_ffmpeg()))
+
+
+SOUND = bytes(range(200))
+DATA = chunk(b"data", SOUND)
+PLAIN = riff(chunk(b"fmt ", form()), DATA)
+
+
+def test_a_plain_file_is_told() -> None:
+    assert found_in(PLAIN) == PlainWav(data_start=44, data_bytes=200, channels=1, encoding=Encoding.INT16)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(content, id=what)
+        for what, content in {
+            "nothing": b"",
+            "a header alone": PLAIN[:12],
+            "cut off": PLAIN[:-1],
+            "cut off in a chunk header": PLAIN[:40],
+            "a size that lies": riff(chunk(b"fmt ", form()), chunk(b"data", SOUND, 2**32 - 1)),
+            "a size of zero": riff(chunk(b"fmt ", form()), chunk(b"data", SOUND, 0)),
+            "half a sample": riff(chunk(b"fmt ", form()), chunk(b"data", SOUND[:-1])),
+            "big endian": b"RIFX" + PLAIN[4:],
+            "RF64": b"RF64" + PLAIN[4:],
+            "another kind of RIFF": PLAIN[:8] + b"AVI " + PLAIN[12:],
+            "data before its format": riff(DATA, chunk(b"fmt ", form())),
+            "no data": riff(chunk(b"fmt ", form())),
+            "two formats": riff(chunk(b"fmt ", form()), chunk(b"fmt ", form(bits=24)), DATA),
+            "two data chunks": riff(chunk(b"fmt ", form()), DATA, DATA),
+            "a chunk nobody knows": riff(chunk(b"fmt ", form()), chunk(b"xxxx", b"1234"), DATA),
+            "an odd chunk in front": riff(chunk(b"fmt ", form()), chunk(b"LIST", b"INFO1"), DATA),
+            "endless small chunks": riff(*[chunk(b"JUNK", b"")] * 1_000, chunk(b"fmt ", form()), DATA),
+            "44.1 kHz": riff(chunk(b"fmt ", form(rate=44_100)), DATA),
+            "0 Hz": riff(chunk(b"fmt ", form(rate=0)), DATA),
+            "no channel": riff(chunk(b"fmt ", form(channels=0)), DATA),
+            "three channels": riff(chunk(b"fmt ", form(channels=3, bits=32)), DATA),
+            "8 bits": riff(chunk(b"fmt ", form(bits=8)), DATA),
+            "20 bits": riff(chunk(b"fmt ", form(bits=20)), DATA),
+            "doubles": riff(chunk(b"fmt ", form(tag=3, bits=64)), DATA),
+            "half floats": riff(chunk(b"fmt ", form(tag=3, bits=16)), DATA),
+            "mu-law": riff(chunk(b"fmt ", form(tag=7, bits=16)), DATA),
+            "frames that disagree": riff(chunk(b"fmt ", form()[:12] + b"\4\0\20\0"), DATA),
+            "a rate that disagrees": riff(chunk(b"fmt ", form()[:8] + bytes(4) + form()[12:]), DATA),
+            "a short format": riff(chunk(b"fmt ", form()[:14]), DATA),
+            "a long format": riff(chunk(b"fmt ", form() + bytes(100)), DATA),
+            "an extension that is not there": riff(chunk(b"fmt ", form() + b"\26\0"), DATA),
+            "20 of 24 bits": riff(chunk(b"fmt ", extensible(1, 2, 16, valid_bits=12)), DATA),
+            "a rear speaker alone": riff(chunk(b"fmt ", extensible(1, 1, 16, speakers=16)), DATA),
+            "ambisonics": riff(chunk(b"fmt ", extensible(1, 2, 16)[:-1] + b"\0"), DATA),
+        }.items()
+    ],
+)  # fmt: skip
+def test_whatever_is_odd_is_left_to_ffmpeg(content: bytes) -> None:
+    assert found_in(content) is None
+
+
+@given(st.binary(max_size=80), st.integers(0, 60), st.binary(min_size=1, max_size=8))
+@example(b"", 0, b"")
+def test_no_bytes_lead_out_of_the_file(tail: bytes, at: int, patch: bytes) -> None:
+    content = PLAIN[:at] + patch + PLAIN[at + len(patch) :] + tail
+    found = found_in(content)
+    if found is not None:
+        assert found.data_bytes > 0
+        assert 20 < found.data_start <= len(content) - found.data_bytes
+        assert found.data_bytes % found.frame_bytes == 0
+
+
+def test_a_chunk_of_four_gigabytes_is_not_read() -> None:
+    huge = riff(chunk(b"fmt ", form(), 2**32 - 1))
+
+    def read_at(at: int, size: int) -> bytes:
+        assert size <= 40
+        return huge[at : at + size].ljust(size, b"\0")
+
+    assert find_plain_wav(read_at, 2**40) is None
+
+
+def test_the_length_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(chunk(b"fmt ", form()), chunk(b"data", bytes(2 * SAMPLE_RATE * 3))))
+    assert len(asyncio.run(pcm(path, limits=DecodeLimits(max_audio_seconds=3)))) == 2 * SAMPLE_RATE * 3
+    for seconds in (1.0, 2.9):
+        with pytest.raises(AudioTooLongError, match="longer than"):
+            asyncio.run(pcm(path, limits=DecodeLimits(max_audio_seconds=seconds)))

@@ -1,0 +1,140 @@
+"""The recipe of the embedded checkpoints: its forward passes against transformers', its targets, and a run to the end."""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from examples.train_tiny import ctc_model, ctc_packs, ctc_start, model
+from examples.train_tiny.ctc_vocabulary import BLANK_ID
+from lithophone.granite.features import log_mel_stacked, log_mel_with_deltas
+
+ROOT = Path(__file__).parents[2]
+LIMIT_BYTES = {"checkpoint": 16_000_000, "checkpoint-ctc": 6_000_000}
+
+
+def packed(starts: list[int], rows: list[torch.Tensor], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    features, mask = torch.zeros(frames, rows[0].shape[1]), torch.zeros(frames)
+    for start, row in zip(starts, rows, strict=True):
+        features[start : start + len(row)] = row
+        mask[start : start + len(row)] = 1
+    return features, mask
+
+
+@torch.no_grad()
+def test_the_packed_encoder_computes_what_transformers_does_row_by_row() -> None:
+    torch.manual_seed(1)
+    whole = model.new_model(model.tiny_config(64, width=32, layers=2)).eval()
+    network = model.Network(whole, compiled=False)
+    rows = [torch.randn(93, 160), torch.randn(180, 160)]
+    starts = [0, model.BLOCK]
+    hidden, _ = network.encode(*packed(starts, rows, 3 * model.BLOCK))
+    for start, row in zip(starts, rows, strict=True):
+        expected = whole.model.encoder(row[None]).last_hidden_state[0]
+        torch.testing.assert_close(hidden[start : start + len(row)], expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_packed_ctc_network_computes_what_transformers_does_row_by_row() -> None:
+    torch.manual_seed(2)
+    whole = ctc_model.new_ctc_model(ctc_model.ctc_config(64, width=32, layers=4)).eval()
+    network = ctc_model.CtcNetwork(whole, compiled=False)
+    slot, part = ctc_model.SLOT, ctc_model.SUBSAMPLING
+    rows = [torch.randn(slot - ctc_model.GUARD_FRAMES, 320), torch.randn(300, 320), torch.randn(20, 320)]
+    starts = [0, slot, 3 * slot]
+    logits, _ = network.logits(*packed(starts, rows, 4 * slot))
+    for start, row in zip(starts, rows, strict=True):
+        expected = whole(input_features=row[None], attention_mask=torch.ones(1, len(row))).logits[0]
+        got = logits[start // part : (start + len(row)) // part]
+        torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("rate", "rate_out"), [(1, 2), (2, 4), (4, 4)])
+def test_wider_taps_answer_a_steady_input_as_the_taps_did(rate: int, rate_out: int) -> None:
+    taps = torch.randn(5, 1, model.KERNEL)
+    wider = ctc_start.wider_taps(taps, rate, rate_out)
+    assert wider.shape == (5, 1, ctc_model.KERNEL)
+    torch.testing.assert_close(wider.sum(-1), taps.sum(-1))
+
+
+@torch.no_grad()
+def test_the_sibling_starts_where_the_big_encoder_is() -> None:
+    """On features that change slowly, its states resemble the big encoder's averages over its frames."""
+    torch.manual_seed(4)
+    big = model.new_model(model.tiny_config(64)).eval()
+    sibling = ctc_model.new_ctc_model(ctc_model.ctc_config(64)).eval()
+    big.model.encoder.out_mid.weight.zero_()  # the sibling's new head has nothing to say in the middle yet
+    big.model.encoder.out_mid.bias.zero_()
+    sibling.encoder.out_mid.bias.zero_()
+    ctc_start.start_from_encoder(sibling, big.state_dict())
+    time = torch.arange(160)[:, None] / 160
+    mel = (time * torch.linspace(1, 5, 80) + torch.linspace(0, 6, 80)).sin()
+    flat = torch.zeros_like(mel)  # the sibling's weights for slopes are zero
+    states = big.model.encoder(torch.cat((mel, mel), 1)[None]).last_hidden_state[0]
+    expected = states.unflatten(0, (-1, ctc_model.SUBSAMPLING)).mean(1)
+    got = sibling.encoder(input_features=torch.cat((mel, flat, mel, flat), 1)[None]).last_hidden_state[0]
+    likeness = torch.nn.functional.cosine_similarity(got, expected, dim=-1).mean()
+    elsewhere = torch.nn.functional.cosine_similarity(got, expected.flip(0), dim=-1).mean()
+    assert likeness > 0.75
+    assert likeness > elsewhere + 0.1
+
+
+def test_rows_have_the_features_the_server_computes() -> None:
+    samples = np.random.default_rng(3).normal(0, 0.1, 16_000).astype(np.float32)
+    expected = log_mel_with_deltas(torch.from_numpy(samples))
+    log_mel = (log_mel_stacked(torch.from_numpy(samples)).reshape(-1, 80) - 1) * 4  # undo its scale
+    got = ctc_packs.normalised_with_deltas(log_mel.numpy())
+    assert got.shape == (48, 320)
+    # the last frame's slope looks at a frame the server has and the row, cut to whole labels, has not
+    torch.testing.assert_close(got[:-1], expected[: len(got) - 1], atol=1e-5, rtol=1e-5)
+
+
+WORDS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), min_size=1, max_size=6)
+
+
+@given(WORDS, st.floats(0.3, 1.0), st.floats(0.0, 0.5))
+def test_frame_labels_spell_the_words_in_order(words: list[list[int]], length: float, pause: float) -> None:
+    times, moment = [], pause
+    for _ in words:
+        times.append((moment, moment + length))
+        moment += length + pause
+    labels = ctc_packs.frame_pieces(words, times, round(moment / ctc_packs.LABEL_SECONDS) + 20)
+    runs = [label for label, before in zip(labels, [BLANK_ID, *labels[:-1]], strict=True) if label != before]
+    assert [label for label in runs if label != BLANK_ID] == [piece for word in words for piece in word]
+
+
+def test_equal_neighbours_need_a_blank_between_them() -> None:
+    assert ctc_packs.fits([1, 2, 1], 3)
+    assert not ctc_packs.fits([1, 1, 2], 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="libespeak-ng1 is not installed")
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_the_recipe_runs_to_its_end(tmp_path: Path) -> None:
+    """What `make train-tiny-smoke` does: a few sentences and steps, both models, export and evaluation."""
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.train_tiny", "smoke", "--out", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Real-time factor") == len(LIMIT_BYTES)
+    for name, limit in LIMIT_BYTES.items():
+        folder = tmp_path / name
+        assert sum(file.stat().st_size for file in folder.iterdir()) <= limit
+        assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"

@@ -1,0 +1,163 @@
+"""The server that `tests.figures.load` measures: the real one, over a backend that is counted or does nothing.
+
+Owns the process `python -m tests.figures.load_server`: it announces its address on standard output, and its counts when
+it has been told to end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import uvicorn
+
+from lithophone.app import Server, build_app, engine_for
+from lithophone.backends.base import Backend, BackendInfo, Batch, Recognition, RecognitionRequest
+from lithophone.backends.batches import run_to_end, start_batch
+from lithophone.backends.device import plan_device, read_torch_facts
+from lithophone.backends.fake import FakeBackend
+from lithophone.backends.opening import backend_opener
+from lithophone.backends.silero import SileroDetector
+from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.engine.engine import Engine
+from lithophone.logs import configure_logging
+from lithophone.settings import Settings
+
+NEVER = bool  # an `interrupted` that says no
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What the worker did after the model was warm.
+
+    `steps` and `seconds`: for each number of windows in the batch, how many steps it made and how long they took.
+    `processor_seconds`: of the worker's own thread; helpers of a second core are not in it.
+    """
+
+    steps: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    processor_seconds: float = 0.0
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time in the model."""
+        return sum(self.seconds.values())
+
+    @property
+    def mean_windows(self) -> float:
+        """Windows in the batch in the average step."""
+        return sum(size * count for size, count in self.steps.items()) / max(1, sum(self.steps.values()))
+
+
+class CountedBackend:
+    """A backend whose steps are counted and timed."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.steps: Counter[int] = Counter()
+        self.seconds: dict[int, float] = {}
+        self.processor_seconds = 0.0
+
+    @property
+    def info(self) -> BackendInfo:
+        return self._backend.info
+
+    def recognise(
+        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
+    ) -> list[Recognition]:
+        return run_to_end(self.start_batch(), requests, interrupted)
+
+    def start_batch(self) -> Batch:
+        return _CountedBatch(start_batch(self._backend, NEVER), self)
+
+    def warm_up(self) -> None:
+        self._backend.warm_up()
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+class _CountedBatch:
+    def __init__(self, batch: Batch, backend: CountedBackend) -> None:
+        self._batch = batch
+        self._backend = backend
+        self.admit = batch.admit
+        self.drop = batch.drop
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def step(self) -> list[tuple[int, Recognition]]:
+        size = len(self._batch)
+        began, processor_began = time.perf_counter(), time.thread_time()
+        done = self._batch.step()
+        self._backend.processor_seconds += time.thread_time() - processor_began
+        self._backend.steps[size] += 1
+        spent = time.perf_counter() - began
+        self._backend.seconds[size] = self._backend.seconds.get(size, 0.0) + spent
+        return done
+
+
+def engine_over(
+    open_backend: Callable[[], Backend], model: str, settings: Settings, *, voice: bool
+) -> tuple[Engine, Callable[[], Counts]]:
+    """An engine, and what its backend has done so far."""
+    opened: list[CountedBackend] = []
+
+    def open_counted() -> Backend:
+        opened.append(CountedBackend(open_backend()))
+        return opened[-1]
+
+    def counts() -> Counts:
+        return Counts(dict(opened[-1].steps), opened[-1].seconds, opened[-1].processor_seconds)
+
+    reference = read_reference(model)
+    detector = SileroDetector() if voice else None
+    return engine_for(open_counted, reference.spec, reference.model_id, settings, voice=detector), counts
+
+
+async def _serve(server: Server, engine: Engine, counts: Callable[[], Counts]) -> None:
+    serving = asyncio.create_task(server.serve())
+    url = await server.url()
+    await engine.settled()
+    print(url, flush=True)  # noqa: T201 - read by the process that measures
+    await serving
+    print(msgspec.json.encode(counts()).decode(), flush=True)  # noqa: T201 - as above
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="a model to load; without one, a backend that does nothing")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads of the model; 0: as the server has it"
+    )
+    parser.add_argument("--voice", action="store_true", help="with voice activity detection")
+    options = parser.parse_args()
+    settings = Settings(port=0, max_requests=64)
+    configure_logging("info", "json")
+    if options.model is None:
+        model = "granite-speech-tiny"
+
+        def open_backend() -> Backend:
+            return FakeBackend(lambda _: "the seven keys are on the table", max_batch=16)
+    else:
+        model = options.model
+        plan = plan_device(read_torch_facts(), "cpu", options.dtype)
+        threads = options.threads or plan.cpu_threads
+        plan = msgspec.structs.replace(plan, cpu_threads=threads)
+        open_backend = backend_opener(read_reference(model), plan, read_torch_facts)
+    engine, counts = engine_over(open_backend, model, settings, voice=options.voice)
+    config = uvicorn.Config(
+        build_app(engine, settings), port=0, log_config=None, access_log=False, server_header=False
+    )
+    asyncio.run(_serve(Server(config, engine), engine, counts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
