@@ -18,6 +18,8 @@ from lithophone.logs import configure_logging
 from lithophone.settings import Settings, add_flags, read_settings
 
 EXIT_REFUSED = 2
+ONEDNN_CACHE = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+"""Prepared kernels torch keeps on a CPU. Each length of audio needs its own: the default, 1,024, grows memory for hours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(vars(options), os.environ)
         configure_logging(settings.log_level, settings.log_format)
+        os.environ.setdefault(*ONEDNN_CACHE)
         os.environ.update(read_startup_environment(os.environ))  # torch reads them when it is imported
         if options.command == "doctor":
             return _doctor(settings, as_json=options.json)

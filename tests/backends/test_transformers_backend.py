@@ -37,6 +37,14 @@ def test_the_embedded_model_hears_the_words_that_were_spoken(plan: DevicePlan) -
     assert "".join(token.text for token in heard.tokens).strip() == heard.text
 
 
+def test_drafts_save_passes_on_the_second_transcript_as_on_the_first(plan: DevicePlan) -> None:
+    backend = opened(DEMONSTRATION_ID, plan)
+    for _ in range(2):  # the first one tells how transcripts are written
+        heard = backend.recognise([RecognitionRequest(samples=demo())], lambda: False)[0]
+        assert heard.accepted_tokens > len(heard.tokens) // 3
+        assert heard.passes < len(heard.tokens) * 2 // 3
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_embedded_model_says_the_same_in_half_precision(dtype: Literal["float16", "bfloat16"]) -> None:
     samples = demo()

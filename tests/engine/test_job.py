@@ -160,6 +160,9 @@ def test_two_jobs_share_the_model_in_turns() -> None:
         async with running(FakeBackend(delay_seconds=0.02)) as engine:
             await asyncio.gather(run("a"), run("b"))
         assert set(order[:2]) == {"a0", "b0"}
-        assert set(order[2:4]) == {"a1", "b1"}
+        leads = [
+            sum(1 if name[0] == "a" else -1 for name in order[:end]) for end in range(min(len(order), 8))
+        ]
+        assert max(map(abs, leads)) <= 2
 
     asyncio.run(scenario())

@@ -49,13 +49,20 @@ class MemoryPeak:
 
 
 def resident_bytes(process: psutil.Process) -> int:
-    """Of a process and all its children; pages they share count for each."""
-    total = 0
+    """Of a process and all its children; a child that was just forked still is its parent, whose pages count once."""
     with suppress(psutil.NoSuchProcess):
-        for member in [process, *process.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                total += member.memory_info().rss
-    return total
+        own = process.cmdline()
+        return process.memory_info().rss + sum(
+            _resident_bytes(child, own) for child in process.children(recursive=True)
+        )
+    return 0
+
+
+def _resident_bytes(child: psutil.Process, parents_command: list[str]) -> int:
+    with suppress(psutil.NoSuchProcess):
+        if child.cmdline() != parents_command:
+            return child.memory_info().rss
+    return 0
 
 
 class LoggedWindow(msgspec.Struct, frozen=True):

@@ -193,6 +193,7 @@ _SPECS = (
         owned_by="lithophone",
         embedded="tiny-ctc",
         stands_for="granite-speech-5.0-470m-turboctc",
+        ctc_bias_seconds=0.06,
         max_window_seconds=8.0,
     ),
 )
