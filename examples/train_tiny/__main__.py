@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import corpus
+from .ctc_train import CtcPlan, train_ctc
 from .evaluate import evaluate_folder, human_clips, test_clips
-from .export import export
+from .export import export, export_ctc
 from .train import Plan, train
 
 
@@ -26,10 +27,14 @@ class Size:
     letters: int
     listen: int
     joint: int
+    pieces: int
+    ctc: int
 
 
-FULL = Size(espeak=21_000, flite=12_000, read=1200, letters=400, listen=2200, joint=3750)
-SMOKE = Size(espeak=120, flite=40, read=4, letters=4, listen=8, joint=6)
+FULL = Size(
+    espeak=21_000, flite=12_000, read=1000, letters=400, listen=3600, joint=2200, pieces=150, ctc=1850
+)
+SMOKE = Size(espeak=120, flite=40, read=4, letters=4, listen=8, joint=6, pieces=4, ctc=6)
 
 
 def make_corpus(chosen: argparse.Namespace, size: Size) -> None:
@@ -70,22 +75,45 @@ def run_export(chosen: argparse.Namespace) -> None:
     export(chosen.out / "run", chosen.export, chosen.seed)
 
 
-def run_evaluation(chosen: argparse.Namespace, limit: int | None = None) -> None:
-    """Measure the exported checkpoint; `limit` clips at most."""
+def run_ctc(chosen: argparse.Namespace, size: Size) -> None:
+    """Train the CTC sibling, or resume its training, and export it."""
+    train_ctc(
+        CtcPlan(
+            folder=chosen.out / "run-ctc",
+            corpus=chosen.out / "corpus",
+            big_run=chosen.out / "run",
+            seed=chosen.seed,
+            piece_steps=size.pieces,
+            ctc_steps=size.ctc,
+            processes=chosen.processes,
+            compiled=size is FULL and not chosen.no_compile,
+            warmup=50 if size is FULL else 2,
+            log_every=20 if size is FULL else 2,
+            test_set=chosen.test_set,
+        )
+    )
+    export_ctc(chosen.out / "run-ctc", chosen.export_ctc, chosen.seed)
+
+
+def run_evaluation(chosen: argparse.Namespace, folder: Path, limit: int | None = None) -> None:
+    """Measure an exported checkpoint; `limit` clips at most."""
     clips = list(test_clips(chosen.test_set))
     clips += human_clips(chosen.human_speech) if chosen.human_speech and limit is None else []
-    evaluate_folder(chosen.export, clips[:limit])
+    evaluate_folder(folder, clips[:limit])
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
     made = argparse.ArgumentParser(prog="python -m examples.train_tiny", description=__doc__)
-    made.add_argument("step", choices=["all", "corpus", "train", "export", "evaluate", "smoke"])
+    made.add_argument("step", choices=["all", "corpus", "train", "export", "evaluate", "ctc", "smoke"])
     made.add_argument(
         "--out", type=Path, help="folder for speech and state; a run resumes there (default: a new one)"
     )
     made.add_argument(
         "--export", type=Path, help="folder of the exported checkpoint (default: OUT/checkpoint)"
+    )
+    made.add_argument(
+        "--export-ctc", type=Path, help="folder of its CTC sibling (default: OUT/checkpoint-ctc)"
     )
     made.add_argument(
         "--human-speech", type=Path, help="table of human speech: path, transcript, source, speaker"
@@ -102,6 +130,7 @@ def main() -> None:
     chosen = parser().parse_args()
     chosen.out = chosen.out or Path(tempfile.mkdtemp(prefix="train-tiny-"))
     chosen.export = chosen.export or chosen.out / "checkpoint"
+    chosen.export_ctc = chosen.export_ctc or chosen.out / "checkpoint-ctc"
     smoke = chosen.step == "smoke"
     size = SMOKE if smoke else FULL
     if chosen.step in ("all", "smoke", "corpus"):
@@ -111,7 +140,10 @@ def main() -> None:
     if chosen.step in ("all", "smoke", "export"):
         run_export(chosen)
     if chosen.step in ("all", "smoke", "evaluate"):
-        run_evaluation(chosen, 3 if smoke else None)
+        run_evaluation(chosen, chosen.export, 3 if smoke else None)
+    if chosen.step in ("all", "smoke", "ctc"):
+        run_ctc(chosen, size)
+        run_evaluation(chosen, chosen.export_ctc, 3 if smoke else None)
 
 
 if __name__ == "__main__":

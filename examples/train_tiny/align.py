@@ -1,4 +1,4 @@
-"""Word times by forced alignment with the CTC head (Viterbi over blank-separated characters)."""
+"""Word times by forced alignment with a CTC head (Viterbi over blank-separated labels)."""
 
 from __future__ import annotations
 
@@ -37,19 +37,31 @@ def best_path(log_probs: np.ndarray, labels: list[int]) -> np.ndarray | None:
     return np.where(path % 2 == 1, path // 2, -1)
 
 
-def word_times(log_probs: Tensor, text: str) -> list[tuple[float, float]] | None:
-    """(start, end) seconds of each word: from its first character's first frame to its last one's last."""
-    path = best_path(log_probs.float().numpy(), ctc_labels(text))
+def unit_times(
+    log_probs: Tensor, units: list[list[int]], between: list[int], frame_seconds: float
+) -> list[tuple[float, float]] | None:
+    """(start, end) seconds of each unit of labels: from its first label's first frame to its last one's last.
+
+    `between` are the labels that stand between two units. None if the labels do not fit.
+    """
+    labels = [label for unit in units for label in (*unit, *between)][: -len(between) or None]
+    path = best_path(log_probs.float().numpy(), labels)
     if path is None:
         return None
     times, begin = [], 0
-    for word in text.split():
-        frames = np.flatnonzero((path >= begin) & (path < begin + len(word)))
+    for unit in units:
+        frames = np.flatnonzero((path >= begin) & (path < begin + len(unit)))
         if not len(frames):
             return None
-        times.append((float(frames[0]) * FRAME_SECONDS, float(frames[-1] + 1) * FRAME_SECONDS))
-        begin += len(word) + 1
+        times.append((float(frames[0]) * frame_seconds, float(frames[-1] + 1) * frame_seconds))
+        begin += len(unit) + len(between)
     return times
+
+
+def word_times(log_probs: Tensor, text: str) -> list[tuple[float, float]] | None:
+    """(start, end) seconds of each word of a text under the character head."""
+    words = [ctc_labels(word) for word in text.split()]
+    return unit_times(log_probs, words, ctc_labels(" "), FRAME_SECONDS)
 
 
 def batches(lengths: list[int], frames: int, block: int, guard: int) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """Word error rates of a checkpoint on the spoken test set and on held-out human speakers.
 
-Two doors: a checkpoint folder, through Transformers' processor (greedy, fp32, one clip at a time), or `--url`, a running
-server. With a folder the CTC head alone and its forced word times are measured too. Knows nothing of training.
+Two doors: a checkpoint folder of either model, through Transformers (greedy, fp32, one clip at a time), or `--url`, a
+running server. With a folder the CTC head and its forced word times are measured too. Knows nothing of training.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from transformers import AutoTokenizer, GraniteSpeechForConditionalGeneration
+from transformers import AutoTokenizer, GraniteSpeech5ForCTC, GraniteSpeechForConditionalGeneration
 
 from lithophone.granite import features
 
-from .align import word_times
+from .align import unit_times, word_times
 from .corpus import held_out_speakers, human_table
 from .vocabulary import INSTRUCTION, ctc_text
 from .voices import SAMPLE_RATE, resample
 
-LONGEST_SAMPLES = 30 * SAMPLE_RATE
-SEARCH_SAMPLES = 8 * SAMPLE_RATE  # a window's cut is looked for in its last 8 s
+LONGEST_SECONDS = 30.0
+LONGEST_CTC_SECONDS = 8.0
+CTC_FRAME_SECONDS = 0.08
+SEARCH_SHARE = 8 / 30  # of a window, at its end, in which its cut is looked for
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,13 @@ def human_clips(table: Path) -> Iterator[EvalClip]:
             yield EvalClip(clip.path, "human (AN4, held-out speakers)", clip.text, [])
 
 
-def windows(samples: np.ndarray) -> Iterator[np.ndarray]:
-    """Parts of at most 30 s, cut at the quietest moment near the end of each."""
-    while len(samples) > LONGEST_SAMPLES:
-        search = samples[LONGEST_SAMPLES - SEARCH_SAMPLES : LONGEST_SAMPLES]
-        power = np.convolve(search**2, np.ones(3200, np.float32), mode="valid")
-        cut = LONGEST_SAMPLES - SEARCH_SAMPLES + int(power.argmin()) + 1600
+def windows(samples: np.ndarray, seconds: float) -> Iterator[np.ndarray]:
+    """Parts of at most `seconds`, cut at the quietest moment near the end of each."""
+    longest = int(seconds * SAMPLE_RATE)
+    begin = longest - int(longest * SEARCH_SHARE)
+    while len(samples) > longest:
+        power = np.convolve(samples[begin:longest] ** 2, np.ones(3200, np.float32), mode="valid")
+        cut = begin + int(power.argmin()) + 1600
         yield samples[:cut]
         samples = samples[cut:]
     yield samples
@@ -126,7 +129,7 @@ class Checkpoint:
         """The text of a file, window by window."""
         samples = samples_of(path)
         began = time.perf_counter()
-        text = " ".join(self.generate(part) for part in windows(samples))
+        text = " ".join(self.generate(part) for part in windows(samples, LONGEST_SECONDS))
         self.spent_seconds += time.perf_counter() - began
         self.audio_seconds += len(samples) / SAMPLE_RATE
         return text
@@ -158,26 +161,61 @@ class Checkpoint:
 
     def ctc(self, path: Path) -> str:
         """The text of a file by the CTC head alone."""
-        parts = windows(samples_of(path))
+        parts = windows(samples_of(path), LONGEST_SECONDS)
         return " ".join(ctc_text(self.log_probs(part).argmax(-1).tolist()) for part in parts)
 
     def time_errors(self, clip: EvalClip) -> list[float]:
         """Found minus true word starts and ends, in seconds."""
         samples = samples_of(clip.path)
-        if not clip.words or len(samples) > LONGEST_SAMPLES:
+        if not clip.words or len(samples) > LONGEST_SECONDS * SAMPLE_RATE:
             return []
-        found = word_times(self.log_probs(samples), clip.text)
-        if found is None:
+        return _differences(word_times(self.log_probs(samples), clip.text), clip.words)
+
+
+class CtcCheckpoint:
+    """A checkpoint folder of the CTC sibling loaded by Transformers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = GraniteSpeech5ForCTC.from_pretrained(folder, dtype=torch.float32).eval()
+        self.audio_seconds = self.spent_seconds = 0.0
+
+    def transcribe(self, path: Path) -> str:
+        """The text of a file, window by window."""
+        samples = samples_of(path)
+        began = time.perf_counter()
+        labels = [self.log_probs(part).argmax(-1).tolist() for part in windows(samples, LONGEST_CTC_SECONDS)]
+        text = " ".join(self.tokenizer.decode(part, skip_special_tokens=True).strip() for part in labels)
+        self.spent_seconds += time.perf_counter() - began
+        self.audio_seconds += len(samples) / SAMPLE_RATE
+        return text
+
+    @torch.no_grad()
+    def log_probs(self, samples: np.ndarray) -> torch.Tensor:
+        """Log-probabilities of one window, [frames, pieces]."""
+        logits = self.model(features.log_mel_with_deltas(torch.from_numpy(samples))[None]).logits
+        return logits[0].log_softmax(-1)
+
+    def time_errors(self, clip: EvalClip) -> list[float]:
+        """Found minus true word starts and ends, in seconds."""
+        samples = samples_of(clip.path)
+        if not clip.words or len(samples) > LONGEST_CTC_SECONDS * SAMPLE_RATE:
             return []
-        return [
-            g - t for got, true in zip(found, clip.words, strict=True) for g, t in zip(got, true, strict=True)
+        pieces = [
+            self.tokenizer(f" {word}", add_special_tokens=False).input_ids for word in clip.text.split()
         ]
+        return _differences(unit_times(self.log_probs(samples), pieces, [], CTC_FRAME_SECONDS), clip.words)
+
+
+def _differences(found: list[tuple[float, float]] | None, true: list[tuple[float, float]]) -> list[float]:
+    pairs = zip(found or [], true if found else [], strict=True)
+    return [got - wanted for one, other in pairs for got, wanted in zip(one, other, strict=True)]
 
 
 def transcribe_by_http(url: str, path: Path) -> str:
     """One clip through POST /v1/audio/transcriptions."""
     boundary = uuid.uuid4().hex
-    fields = {"model": "granite-speech-tiny", "response_format": "json", "temperature": "0"}
+    fields = {"model": "whisper-1", "response_format": "json", "temperature": "0"}
     body = b"".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
@@ -216,7 +254,7 @@ def measure(
     return tallies
 
 
-def report_times(checkpoint: Checkpoint, clips: list[EvalClip]) -> None:
+def report_times(checkpoint: Checkpoint | CtcCheckpoint, clips: list[EvalClip]) -> None:
     """Print how far forced alignment is from the true word times."""
     found = np.array([error for clip in clips for error in checkpoint.time_errors(clip)]).reshape(-1, 2)
     if not len(found):
@@ -229,11 +267,15 @@ def report_times(checkpoint: Checkpoint, clips: list[EvalClip]) -> None:
 
 
 def evaluate_folder(folder: Path, clips: list[EvalClip], *, verbose: bool = False) -> None:
-    """Print all figures of one checkpoint."""
-    checkpoint = Checkpoint(folder)
-    measure(clips, checkpoint.ctc, "CTC head alone")
+    """Print all figures of one checkpoint, of either model."""
+    checkpoint: Checkpoint | CtcCheckpoint
+    if json.loads((folder / "config.json").read_text())["model_type"] == "granite_speech5_ctc":
+        checkpoint, title = CtcCheckpoint(folder), "CTC"
+    else:
+        checkpoint, title = Checkpoint(folder), "Language model"
+        measure(clips, checkpoint.ctc, "CTC head alone")
     report_times(checkpoint, clips)
-    measure(clips, checkpoint.transcribe, "Language model", verbose=verbose)
+    measure(clips, checkpoint.transcribe, title, verbose=verbose)
     print(f"\nReal-time factor {checkpoint.spent_seconds / checkpoint.audio_seconds:.3f}")
 
 

@@ -113,19 +113,33 @@ class EncoderPack:
     lengths: list[int]
 
 
-def _feed_forward(x: Tensor, p: tuple[Tensor, ...]) -> Tensor:
+def feed_forward(x: Tensor, p: tuple[Tensor, ...]) -> Tensor:
+    """Normalisation and two linear layers with SiLU between them."""
     hidden = functional.layer_norm(x, (x.shape[-1],), p[0], p[1])
     return functional.linear(functional.silu(functional.linear(hidden, p[2], p[3])), p[4], p[5])
 
 
-def _attention(x: Tensor, key_bias: Tensor, distances: Tensor, p: tuple[Tensor, ...]) -> Tensor:
+def by_distance(query: Tensor, table: Tensor) -> Tensor:
+    """Products of every query with the embedding of its distance to every key, [..., query, key].
+
+    One product with all distances and a shifted view of it (Dai et al. 2019, appendix B), where the products of each
+    query with its own embeddings would be many small ones. `table`: from the farthest distance ahead to the farthest behind.
+    """
+    block = query.shape[-2]
+    every = (query @ table.flip(0).T).flatten(-2)[..., block - 1 : block - 1 + block * (2 * block - 2)]
+    return every.unflatten(-1, (block, 2 * block - 2))[..., :block]
+
+
+def attention(x: Tensor, key_bias: Tensor, p: tuple[Tensor, ...], *, block: int) -> Tensor:
+    """Self-attention within blocks of `block` frames, with Shaw's embeddings of the distance."""
     frames, width = x.shape
     head = p[6].shape[1]
     heads = p[2].shape[0] // head
     hidden = functional.layer_norm(x, (width,), p[0], p[1])
-    query = functional.linear(hidden, p[2]).view(-1, BLOCK, heads, head).transpose(1, 2)
-    key, value = functional.linear(hidden, p[3]).view(-1, BLOCK, 2 * heads, head).transpose(1, 2).chunk(2, 1)
-    position = torch.einsum("bhcd,crd->bhcr", query, p[6][distances])
+    query = functional.linear(hidden, p[2]).view(-1, block, heads, head).transpose(1, 2)
+    key, value = functional.linear(hidden, p[3]).view(-1, block, 2 * heads, head).transpose(1, 2).chunk(2, 1)
+    middle = p[6].shape[0] // 2
+    position = by_distance(query, p[6][middle - block + 1 : middle + block])
     scores = (query @ key.transpose(-1, -2) + position) * head**-0.5 + key_bias
     mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(frames, -1)
     return functional.linear(mixed, p[4], p[5])
@@ -139,21 +153,19 @@ def _convolution(x: Tensor, mask: Tensor, p: tuple[Tensor, ...]) -> Tensor:
     return functional.linear(hidden, p[7].squeeze(-1), p[8])
 
 
-def conformer_layer(
-    x: Tensor, mask: Tensor, key_bias: Tensor, distances: Tensor, p: tuple[Tensor, ...]
-) -> Tensor:
+def conformer_layer(x: Tensor, mask: Tensor, key_bias: Tensor, p: tuple[Tensor, ...]) -> Tensor:
     """One conformer block over packed frames [frames, width]."""
-    x = x + 0.5 * _feed_forward(x, p[0:6])
-    x = x + _attention(x, key_bias, distances, p[6:13])
+    x = x + 0.5 * feed_forward(x, p[0:6])
+    x = x + attention(x, key_bias, p[6:13], block=BLOCK)
     x = x + _convolution(x, mask, p[13:22])
-    x = x + 0.5 * _feed_forward(x, p[22:28])
+    x = x + 0.5 * feed_forward(x, p[22:28])
     return functional.layer_norm(x, (x.shape[-1],), p[28], p[29])
 
 
 def conformer_parameters(layer: nn.Module) -> tuple[Tensor, ...]:
     """The weights of one conformer block in the order `conformer_layer` takes them."""
 
-    def feed_forward(m: Any) -> list[Tensor]:
+    def two_layers(m: Any) -> list[Tensor]:
         return [*m.pre_norm.parameters(), *m.up_proj.parameters(), *m.down_proj.parameters()]
 
     a, c = layer.attn, layer.conv
@@ -162,7 +174,7 @@ def conformer_parameters(layer: nn.Module) -> tuple[Tensor, ...]:
     convolution = [*c.norm.parameters(), *c.up_conv.parameters(), c.depth_conv.conv.weight]
     convolution += [*c.batch_norm.parameters(), *c.down_conv.parameters()]
     return (
-        *feed_forward(layer.ff1), *attention, *convolution, *feed_forward(layer.ff2), *layer.post_norm.parameters()
+        *two_layers(layer.ff1), *attention, *convolution, *two_layers(layer.ff2), *layer.post_norm.parameters()
     )  # fmt: skip
 
 
@@ -212,7 +224,6 @@ class Network(nn.Module):
         wrap = torch.compile if compiled else (lambda function, **_: function)
         self._conformer = wrap(conformer_layer, dynamic=False)
         self._decoder_layer = wrap(decoder_layer, dynamic=False)
-        self.register_buffer("distances", self.encoder.attention_dists.clone(), persistent=False)
 
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states and the middle layer's CTC logits, both [frames, …]."""
@@ -220,9 +231,7 @@ class Network(nn.Module):
         hidden = self.encoder.input_linear(features)
         middle = hidden
         for index, layer in enumerate(self.encoder.layers, start=1):
-            hidden = self._conformer(
-                hidden, mask[:, None], key_bias, self.distances, conformer_parameters(layer)
-            )
+            hidden = self._conformer(hidden, mask[:, None], key_bias, conformer_parameters(layer))
             if index == self.encoder.num_layers // 2:
                 middle = self.encoder.out(hidden)
                 hidden = hidden + self.encoder.out_mid(middle.softmax(-1))

@@ -30,9 +30,18 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 def is_matrix(name: str, parameter: nn.Parameter) -> bool:
     """Inner weight matrices; embeddings, the CTC head and the input layer are AdamW's."""
-    outer = ("embed", "lm_head", "rel_pos_emb", ".encoder.out.", "out_mid", "input_linear", "depth_conv")
+    outer = (
+        "embed",
+        "lm_head",
+        "rel_pos_emb",
+        ".encoder.out.",
+        "out_mid",
+        "input_linear",
+        "depth_conv",
+        "depthwise_conv",
+    )
     inner = parameter.ndim >= 2 and not name.endswith("projector.query")
-    return inner and not any(part in name for part in outer)
+    return inner and not any(part in f".{name}" for part in outer)
 
 
 class Orthogonal:

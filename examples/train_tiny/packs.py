@@ -19,14 +19,15 @@ from lithophone.granite import features
 
 from .corpus import Clip, read_shard
 from .model import BLOCK, GUARD_FRAMES, QUERIES, WINDOW
-from .vocabulary import AUDIO_ID, END_ID, PAD_ID, ctc_labels, prompt_ids, text_ids
+from .vocabulary import AUDIO_ID, END_ID, PAD_ID, ctc_classes, ctc_labels, prompt_ids, text_ids
 
 FRAMES = 1600  # of one pack: 32 s at 20 ms
 WINDOWS = 120  # projector windows of one pack, unused ones read zeros
 TOKENS = 704
 MAX_ROWS = 9
 SIMULATED_ROWS = 36
-LONGEST_ROW = 1530  # frames: 30.6 s
+LONGEST_PAUSES = 167  # frames of the pauses around one clip that must fit beside it
+LONGEST_ROW = 450  # frames: 9 s, a little more than a window of the server
 MEL = features.MEL_BANDS
 IGNORE = -100
 SILENCE = -10.0  # log10 power of digital silence
@@ -61,7 +62,7 @@ class Mixture:
     """How often each source is drawn."""
 
     weights: dict[str, float]
-    long_share: float
+    joined_share: float
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,9 @@ class Corpus:
         for shard in sorted(folder.glob("*.mel")):
             mel, clips = read_shard(shard)
             for clip in clips:
-                inside = set(clip.text.split()) <= vocabulary
-                if clip.frames < 25 or not clip.text or not (inside or clip.source == "speechocean"):
+                if clip.frames < 25 or not clip.text or not set(clip.text.split()) <= vocabulary:
                     continue
-                source = clip.source if inside else "open"
-                self.by_source.setdefault(source, []).append(len(self.clips))
+                self.by_source.setdefault(clip.source, []).append(len(self.clips))
                 self.clips.append((mel, clip))
         for index, (_, clip) in enumerate(self.clips):
             if clip.words:
@@ -266,6 +265,29 @@ def audio_slots(pieces: list[list[int]], words: Words, frames: int) -> list[int]
     return [token for window in windows for token in (*window, *[PAD_ID] * (QUERIES - len(window)))]
 
 
+def drawn(
+    corpus: Corpus, mixture: Mixture, rng: np.random.Generator, *, wanted: float, room: int, pauses: int
+) -> Utterance | None:
+    """Clips joined until `wanted` frames of 20 ms are full, at most `room`, of which `pauses` stay for the pauses around."""
+    parts: list[Utterance] = []
+    frames, tries, source = 0.0, 0, ""
+    while (not parts or frames < wanted) and tries < 6:
+        if not source or rng.random() < 0.5:
+            place = np.searchsorted(np.cumsum(list(mixture.weights.values())), rng.random())
+            source = list(mixture.weights)[min(int(place), len(mixture.weights) - 1)]
+        indices = corpus.by_source[source]
+        part = varied(corpus, indices[rng.integers(len(indices))], rng)
+        if frames + len(part.mel) / 2 + (pauses if not parts else 32) > room:
+            tries += 1
+            continue
+        parts.append(part)
+        frames += len(part.mel) / 2 + 20
+    if not parts:
+        return None
+    whole = joined(parts, rng)
+    return Utterance(whole.mel[: room * 2], whole.text, whole.words)
+
+
 class PackMaker:
     """Draws packs. The same generator state gives the same pack."""
 
@@ -286,40 +308,16 @@ class PackMaker:
         """One random pack."""
         pack = Pack(torch.zeros(FRAMES, 160), torch.zeros(FRAMES), torch.full((FRAMES,), IGNORE))
         used = 0
-        first_long = rng.random() < mixture.long_share
         while len(pack.rows) < MAX_ROWS and FRAMES - used >= BLOCK:
             room = min(FRAMES - used - GUARD_FRAMES, LONGEST_ROW)
-            wanted = rng.uniform(600, LONGEST_ROW) if first_long else self._short_target(rng)
-            first_long = False
-            utterance = self._draw(mixture, min(wanted, room), room, rng)
+            wanted = rng.uniform(150, LONGEST_ROW) if rng.random() < mixture.joined_share else 0.0
+            utterance = drawn(
+                self.corpus, mixture, rng, wanted=min(wanted, room), room=room, pauses=LONGEST_PAUSES
+            )
             if utterance is None:
                 break
             used = self._place(pack, utterance, used, rng)
         return pack
-
-    @staticmethod
-    def _short_target(rng: np.random.Generator) -> float:
-        return 0.0 if rng.random() < 0.6 else rng.uniform(200, 600)
-
-    def _draw(self, mixture: Mixture, wanted: float, room: int, rng: np.random.Generator) -> Utterance | None:
-        """Clips joined until `wanted` frames are full, at most `room`."""
-        parts: list[Utterance] = []
-        frames, tries, source = 0.0, 0, ""
-        while (not parts or frames < wanted) and tries < 6:
-            if not source or rng.random() < 0.5:
-                place = np.searchsorted(np.cumsum(list(mixture.weights.values())), rng.random())
-                source = list(mixture.weights)[min(int(place), len(mixture.weights) - 1)]
-            indices = self.corpus.by_source[source]
-            part = varied(self.corpus, indices[rng.integers(len(indices))], rng)
-            if frames + len(part.mel) / 2 + 135 * (not parts) + 32 > room:
-                tries += 1
-                continue
-            parts.append(part)
-            frames += len(part.mel) / 2 + 20
-        if not parts:
-            return None
-        whole = joined(parts, rng)
-        return Utterance(whole.mel[: room * 2], whole.text, whole.words)
 
     def _place(self, pack: Pack, utterance: Utterance, start: int, rng: np.random.Generator) -> int:
         rows = normalised(degraded(utterance.mel, rng))
@@ -333,7 +331,7 @@ class PackMaker:
                 pack.letters[start : start + length] = torch.from_numpy(letters)
             slots = audio_slots(pieces, utterance.words, length)
         tokens = [token for ids in pieces for token in ids]
-        labels = ctc_labels(utterance.text)
+        labels = ctc_classes(utterance.text)
         if len(labels) * 1.15 < length:
             pack.rows.append(Row(start, length, utterance.text, labels, tokens, slots))
         return start + math.ceil((length + GUARD_FRAMES) / BLOCK) * BLOCK
@@ -391,12 +389,12 @@ def token_pack(pack: Pack, maker: PackMaker, vocabulary: int, *, bare: bool = Fa
 def simulated_pack(maker: PackMaker, rng: np.random.Generator, progress: float) -> Pack:
     """Rows with random word times and no sound, to teach the language model to read audio slots in order.
 
-    Rows grow with `progress` (0 to 1), from single sentences spoken fast to half a minute at any pace.
+    Rows grow with `progress` (0 to 1), from single sentences spoken fast to full windows at any pace.
     """
     pack = Pack(torch.zeros(0), torch.zeros(0), torch.zeros(0))
     slots_used = tokens_used = 0
     while len(pack.rows) < SIMULATED_ROWS:
-        wanted = 1 + 100 * progress**2 * rng.random() ** 2
+        wanted = 1 + 30 * progress * rng.random() ** 2
         row = _simulated_row(maker, rng, wanted, rng.uniform(0.1, 0.25 + 0.2 * progress))
         if row is None or row.slots is None:
             continue

@@ -5,17 +5,14 @@
 3. align: word times of all other clips are found with the CTC head.
 4. joint: everything together; the projector is also told which token each of its slots stands for.
 
-Owns losses, schedules (by step), checkpoints and the log. The same seed and process count give the same run.
+Owns losses and schedules (by step). The same seed and process count give the same run.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import time
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,38 +39,30 @@ from .packs import (
     simulated_pack,
     token_pack,
 )
-from .vocabulary import PAD_ID, ctc_text, load_or_train
+from .process import RunPlan, TrainingProcess, cosine, run_processes
+from .vocabulary import CTC_ALPHABET, PAD_ID, ctc_text, load_or_train
 
 EMPTY_SLOT_WEIGHT = 0.3
 MIDDLE_WEIGHT = 0.3
 CTC_WEIGHT = 2.0
 SLOT_WEIGHT = 0.7
-CLIP_NORM = 1.0
+UNUSED_LOGIT = -30.0
 SPOKEN_FIRST = {"espeak": 1.0}
-ALL_SOURCES = {"espeak": 0.44, "flite": 0.32, "an4": 0.2, "speechocean": 0.02, "open": 0.02}
-DOMAIN_SOURCES = {"espeak": 0.47, "flite": 0.42, "an4": 0.1, "speechocean": 0.01}
+DOMAIN_SOURCES = {"espeak": 0.48, "flite": 0.42, "an4": 0.09, "speechocean": 0.01}
+LISTEN_JOINED, JOINT_JOINED = 0.2, 0.5  # shares of rows that hold several clips
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Steps of each stage and the rest that decides a run."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunPlan):
+    """Steps of each stage and the learning rates."""
 
-    folder: Path
-    corpus: Path
-    seed: int
     read_steps: int
     letter_steps: int
     listen_steps: int
     joint_steps: int
-    processes: int
-    compiled: bool
     encoder_rate: float = 2e-3
     decoder_rate: float = 3e-3
     project_steps: int = 150  # of joint training, in which the projector alone learns its slots
-    warmup: int = 200
-    save_every: int = 200
-    log_every: int = 20
-    test_set: Path | None = None
 
     @property
     def listen_begin(self) -> int:
@@ -101,9 +90,7 @@ class Plan:
 
 def encoder_factor(plan: Plan, step: int) -> float:
     """Warm-up, then one cosine to zero over listening and joint training."""
-    done = step - plan.listen_begin
-    whole = plan.listen_steps + plan.joint_steps
-    return min(1.0, (done + 1) / plan.warmup) * 0.5 * (1 + math.cos(math.pi * max(done, 0) / whole))
+    return cosine(step - plan.listen_begin, plan.listen_steps + plan.joint_steps, plan.warmup)
 
 
 def decoder_factor(plan: Plan, step: int) -> float:
@@ -112,8 +99,8 @@ def decoder_factor(plan: Plan, step: int) -> float:
         done, whole, floor = step, plan.read_steps, 0.3
     else:
         done, whole, floor = step - plan.joint_begin, plan.joint_steps, 0.0
-    cosine = 0.5 * (1 + math.cos(math.pi * max(done, 0) / max(whole, 1)))
-    return min(1.0, (done + 1) / plan.warmup) * (floor + (1 - floor) * cosine)
+    warm = min(1.0, (done + 1) / plan.warmup)
+    return floor * warm + (1 - floor) * cosine(done, whole, plan.warmup)
 
 
 def ctc_loss(logits: Tensor, pack: Pack) -> Tensor:
@@ -121,7 +108,7 @@ def ctc_loss(logits: Tensor, pack: Pack) -> Tensor:
     if not pack.rows:
         return logits.sum() * 0
     longest = max(row.length for row in pack.rows)
-    log_probs = logits.log_softmax(-1)
+    log_probs = logits[:, CTC_ALPHABET].log_softmax(-1)
     padded = torch.stack(
         [
             functional.pad(log_probs[r.start : r.start + r.length], (0, 0, 0, longest - r.length))
@@ -136,92 +123,48 @@ def ctc_loss(logits: Tensor, pack: Pack) -> Tensor:
     return loss.sum() / sizes.sum()
 
 
-class Trainer:
+@torch.no_grad()
+def silence_unused_labels(head: nn.Linear) -> None:
+    """Keep the labels that never occur from ever winning, since the loss leaves them out."""
+    unused = torch.ones(head.out_features, dtype=torch.bool)
+    unused[CTC_ALPHABET] = False
+    head.weight[unused] = 0.0
+    head.bias[unused] = UNUSED_LOGIT
+
+
+class Trainer(TrainingProcess):
     """One process of the run."""
 
     def __init__(self, plan: Plan, rank: int) -> None:
-        self.plan, self.rank = plan, rank
+        super().__init__(rank)
+        self.plan: Plan = plan
         torch.manual_seed(plan.seed)
         self.tokenizer = load_or_train(plan.folder / "tokenizer", plan.seed)
         self.vocabulary = len(self.tokenizer)
         self.model = new_model(tiny_config(self.vocabulary))
+        silence_unused_labels(self.model.model.encoder.out)
         self.network = Network(self.model, compiled=plan.compiled)
         encoder = list(self.model.model.encoder.parameters())
         known = {id(parameter) for parameter in encoder}
         others = [p for p in self.model.parameters() if id(p) not in known]
         self.encoder_parameters, self.other_parameters = encoder, others
         self.optimizer = Optimizer(self.model, rank, plan.processes)
-        self.step = 0
         self.maker = self._maker()
-        self.averages: dict[str, float] = {}
 
     def _maker(self) -> PackMaker:
         words = json.loads((self.plan.folder / "words.json").read_text())
         return PackMaker(Corpus(self.plan.corpus, self.plan.folder, set(words)), self.tokenizer)
 
-    @property
-    def state_path(self) -> Path:
-        """Where weights, optimizer and step are kept."""
-        return self.plan.folder / "state.pt"
-
     def load(self) -> None:
         """Resume from the kept state, if there is one."""
-        if self.state_path.exists():
-            state = torch.load(self.state_path, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            if "muon" in state["optimizer"]:
-                self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
-            self.say(f"resumed at step {self.step}")
+        super().load()
+        silence_unused_labels(self.model.model.encoder.out)
 
-    def save(self) -> None:
-        """Keep the state; a crash while writing leaves the old one."""
-        if self.rank == 0:
-            part = self.state_path.with_suffix(".part")
-            torch.save(
-                {
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "step": self.step,
-                },
-                part,
-            )
-            part.rename(self.state_path)
-
-    def say(self, text: str) -> None:
-        """A line of the log, by the first process only."""
-        if self.rank == 0:
-            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-    def run(self) -> None:
-        """All remaining steps."""
-        self.load()
-        began, begin_step = time.monotonic(), self.step
-        while self.step < self.plan.total:
-            if self.step == self.plan.joint_begin:
-                self.align()
-            elif self.step and self.plan.stage(self.step) != self.plan.stage(self.step - 1):
-                self.maker = self._maker()
-                self.averages = {}
-            losses = self.train_step()
-            self.step += 1
-            self._note(losses)
-            if self.step % self.plan.log_every == 0:
-                pace = (time.monotonic() - began) / (self.step - begin_step)
-                shown = " ".join(f"{name} {value:.3f}" for name, value in self.averages.items())
-                left = (self.plan.total - self.step) * pace / 60
-                self.say(
-                    f"{self.plan.stage(self.step)} {self.step}/{self.plan.total} {shown} {pace:.2f} s/step {left:.0f} min left"
-                )
-            if self.step % self.plan.save_every == 0 or self.step == self.plan.total:
-                self.save()
-            if self.step % 500 == 0:
-                self.report_ctc()
-
-    def _note(self, losses: dict[str, float]) -> None:
-        self.averages = {
-            name: 0.95 * self.averages.get(name, value) + 0.05 * value for name, value in losses.items()
-        }
+    def enter_stage(self) -> None:
+        """Word times are found before joint training; every stage begins with the corpus as it then is."""
+        if self.step == self.plan.joint_begin:
+            self.align()
+        self.maker = self._maker()
 
     def train_step(self) -> dict[str, float]:
         """One update; returns the losses."""
@@ -237,15 +180,7 @@ class Trainer:
 
     def _update(self, stage: str) -> None:
         groups = {"read": self.other_parameters, "joint": [*self.encoder_parameters, *self.other_parameters]}
-        parameters = [p for p in groups.get(stage, self.encoder_parameters) if p.grad is not None]
-        flat = nn.utils.parameters_to_vector([p.grad for p in parameters])
-        if dist.is_initialized():
-            dist.all_reduce(flat)
-            flat /= dist.get_world_size()
-        norm = float(flat.norm())
-        if math.isfinite(norm):
-            flat *= min(1.0, CLIP_NORM / (norm + 1e-6))
-            nn.utils.vector_to_parameters(flat, [p.grad for p in parameters])
+        if self.average_gradients(groups.get(stage, self.encoder_parameters)):
             encoder_rate = self.plan.encoder_rate * encoder_factor(self.plan, self.step)
             other_rate = self.plan.decoder_rate * decoder_factor(self.plan, self.step)
             self.optimizer.step(encoder_rate, other_rate)
@@ -268,15 +203,15 @@ class Trainer:
         logits = functional.linear(hidden[wanted], self.network.embedding)
         return functional.cross_entropy(logits, layout.targets[wanted])
 
-    def _mixture(self, weights: dict[str, float], long_share: float) -> Mixture:
+    def _mixture(self, weights: dict[str, float], joined_share: float) -> Mixture:
         """The shares of the sources there are; human speech may be missing."""
         present = {name: weight for name, weight in weights.items() if name in self.maker.corpus.by_source}
         whole = sum(present.values())
-        return Mixture({name: weight / whole for name, weight in present.items()}, long_share)
+        return Mixture({name: weight / whole for name, weight in present.items()}, joined_share)
 
     def _listen(self, rng: np.random.Generator) -> dict[str, Tensor]:
         first = self.plan.stage(self.step) == "letters"
-        pack = self.maker.pack(self._mixture(SPOKEN_FIRST if first else ALL_SOURCES, 0.2), rng)
+        pack = self.maker.pack(self._mixture(SPOKEN_FIRST if first else DOMAIN_SOURCES, LISTEN_JOINED), rng)
         hidden, middle = self.network.encode(pack.features, pack.mask)
         logits = self.model.model.encoder.out(hidden)
         losses = {}
@@ -289,7 +224,7 @@ class Trainer:
         return {"ctc": ctc_loss(logits, pack), "middle": MIDDLE_WEIGHT * ctc_loss(middle, pack)}
 
     def _joint(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        pack = self.maker.pack(self._mixture(DOMAIN_SOURCES, 0.4), rng)
+        pack = self.maker.pack(self._mixture(DOMAIN_SOURCES, JOINT_JOINED), rng)
         layout = token_pack(pack, self.maker, self.vocabulary)
         hidden, middle = self.network.encode(pack.features, pack.mask)
         slots = self.network.project(hidden, layout.windows)
@@ -326,8 +261,7 @@ class Trainer:
             torch.save(dict(self._aligned(missing[self.rank :: self.plan.processes])), path)
         if dist.is_initialized():
             dist.barrier()
-        self.maker, self.averages = self._maker(), {}
-        self.say(f"aligned: {len(self.maker.corpus.words)} of {len(corpus.clips)} clips have word times")
+        self.say(f"aligned: {len(self._maker().corpus.words)} of {len(corpus.clips)} clips have word times")
 
     def _aligned(self, indices: list[int]) -> list[tuple[int, list[tuple[float, float]]]]:
         clips = [self.maker.corpus.clips[i][1] for i in indices]
@@ -350,7 +284,7 @@ class Trainer:
         log_probs = self.model.model.encoder.out(hidden).log_softmax(-1)
         return [log_probs[start : start + len(row)] for start, row in zip(starts, rows, strict=True)]
 
-    def report_ctc(self) -> None:
+    def report(self) -> None:
         """Word error rate of the CTC head on the short clips of the test set, in the log only."""
         if self.rank or self.plan.test_set is None or self.step <= self.plan.listen_begin:
             return
@@ -370,22 +304,10 @@ class Trainer:
         self.say("CTC WER " + " ".join(f"{name} {100 * w / n:.1f} %" for name, (w, n) in counts.items()))
 
 
-def worker(rank: int, plan: Plan) -> None:
-    """One process of the run."""
-    torch.set_num_threads(1)
-    if plan.processes > 1:
-        store = dist.FileStore(str(plan.folder / "rendezvous"), plan.processes)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=plan.processes)
-    Trainer(plan, rank).run()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def train(plan: Plan) -> None:
     """Run or resume the plan."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     load_or_train(plan.folder / "tokenizer", plan.seed)
     words = {word for text in islice(sentences(plan.seed, test=False), 40_000) for word in text.split()}
     (plan.folder / "words.json").write_text(json.dumps(sorted(words)))
-    (plan.folder / "rendezvous").unlink(missing_ok=True)
-    torch.multiprocessing.spawn(worker, args=(plan,), nprocs=plan.processes)
+    run_processes(Trainer, plan)

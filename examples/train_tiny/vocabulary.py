@@ -13,6 +13,10 @@ from .grammar import sentences
 END, PAD, UNKNOWN, AUDIO = "<|end_of_text|>", "<|pad|>", "<|unk|>", "<|audio|>"
 END_ID, PAD_ID, UNKNOWN_ID, AUDIO_ID = range(4)
 SIZE = 1024
+CTC_ALPHABET = [
+    0,
+    *map(ord, " 'abcdefghijklmnopqrstuvwxyz"),
+]  # labels in use: the others of the head stay silent
 TRAINING_SENTENCES = 40_000
 INSTRUCTION = "can you transcribe the speech into a written format?"
 CHAT_TEMPLATE = (
@@ -77,6 +81,11 @@ def text_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[list[int]]:
 def ctc_labels(text: str) -> list[int]:
     """CTC label of each character: its code, 0 is blank."""
     return [ord(character) for character in text]
+
+
+def ctc_classes(text: str) -> list[int]:
+    """Place of each character in `CTC_ALPHABET`."""
+    return [CTC_ALPHABET.index(ord(character)) for character in text]
 
 
 def ctc_text(labels: list[int]) -> str:
