@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lithophone.audio.voice import (
+    PAUSE_PROBABILITY,
     VOICE_FRAME_SAMPLES,
     Probabilities,
     SpeechSplitter,
     TurnOptions,
     TurnSplitter,
     find_pauses,
+    heard_samples,
     speech_probability,
 )
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform
@@ -152,3 +154,19 @@ def test_a_gap_within_a_word_is_no_pause() -> None:
     voice[10:14] = 0.1
     voice[30:45] = 0.1
     assert find_pauses(voice) == [(30, 45)]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.9]), min_size=1, max_size=120),
+    st.integers(0, VOICE_FRAME_SAMPLES - 1),
+)
+def test_only_a_long_silence_at_the_end_is_left_unheard(probabilities: list[float], offset: int) -> None:
+    samples = len(probabilities) * VOICE_FRAME_SAMPLES - offset
+    heard = heard_samples(np.array(probabilities, np.float32), -offset, samples)
+    voiced = [place for place, one in enumerate(probabilities) if one >= PAUSE_PROBABILITY]
+    if not voiced:
+        assert heard == samples
+        return
+    silence = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
+    assert samples - heard in {0, silence - 4_800}
+    assert (heard < samples) == (silence > 8_000)

@@ -28,6 +28,10 @@ SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 10
 PAUSE_SEARCH_SHARE: Final = 3 / 4  # the cut falls into a pause within this last part of a full window
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
 LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: silence harms a start most
+LONG_TAIL_SECONDS: Final = (
+    0.5  # a longer silence at the end of a window is not heard: models make words of it
+)
+TAIL_SECONDS: Final = 0.3  # but for so much of it
 OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
 
 
@@ -46,6 +50,23 @@ def speech_probability(probabilities: Probabilities) -> float:
         return 0.0
     size = min(SPEECH_FRAMES, len(probabilities))
     return float(np.convolve(probabilities, np.full(size, 1 / size), mode="valid").max().clip(0, 1))
+
+
+def heard_samples(probabilities: Probabilities, first_sample: int, samples: int) -> int:
+    """How much of a window to hear: all of it, or up to a little behind the last voice where a long silence follows.
+
+    Args:
+        probabilities: Of the frames that touch the window.
+        first_sample: Where the first of them begins, counted from the window's start.
+        samples: Length of the window.
+    """
+    voiced = np.flatnonzero(probabilities >= PAUSE_PROBABILITY)
+    if not len(voiced):
+        return samples
+    voice_stop = first_sample + (int(voiced[-1]) + 1) * VOICE_FRAME_SAMPLES
+    if samples - voice_stop <= samples_from_seconds(LONG_TAIL_SECONDS):
+        return samples
+    return voice_stop + samples_from_seconds(TAIL_SECONDS)
 
 
 def find_pauses(probabilities: Probabilities) -> list[tuple[int, int]]:
@@ -109,17 +130,18 @@ class SpeechSplitter:
         return self._told(self._splitter.finish())
 
     def _told(self, windows: list[Window]) -> list[Window]:
-        told = [
-            replace(
-                window,
-                speech_probability=speech_probability(
-                    self._track.between(window.start_sample, window.stop_sample)
-                ),
-            )
-            for window in windows
-        ]
+        told = [self._with_voice(window) for window in windows]
         self._track.forget(self._splitter.start_sample)
         return told
+
+    def _with_voice(self, window: Window) -> Window:
+        probabilities = self._track.between(window.start_sample, window.stop_sample)
+        first = window.start_sample // VOICE_FRAME_SAMPLES * VOICE_FRAME_SAMPLES - window.start_sample
+        return replace(
+            window,
+            speech_probability=speech_probability(probabilities),
+            heard_samples=heard_samples(probabilities, first, len(window.samples)),
+        )
 
     def _choose_cut(self, samples: Waveform, earliest: int, latest: int) -> Cut:
         start = self._splitter.start_sample

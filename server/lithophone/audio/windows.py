@@ -57,7 +57,8 @@ class Window:
 
     `samples` is float32 [samples], 16 kHz mono, read-only; `start_sample` counts from the start of the recording.
     The first `shared_before_samples` are the end of the window before, too, and the last `shared_after_samples` the
-    start of the next. `speech_probability` is told by voice activity, where that was listened to.
+    start of the next. `speech_probability` is told by voice activity, where that was listened to; behind `heard_samples`
+    there is nothing worth hearing.
     """
 
     start_sample: int
@@ -65,6 +66,12 @@ class Window:
     shared_before_samples: int = 0
     shared_after_samples: int = 0
     speech_probability: float | None = None
+    heard_samples: int | None = None
+
+    @property
+    def heard(self) -> Waveform:
+        """The samples without a long silence at their end."""
+        return self.samples[: self.heard_samples]
 
     @property
     def stop_sample(self) -> int:

@@ -68,7 +68,7 @@ class Conversation:
             if words
             else ()
         )
-        self._heard.append(_Heard(window.samples, kept))
+        self._heard.append(_Heard(window.heard, kept))
         return msgspec.structs.replace(recognition, words=words)
 
     def _forget(self, shared_samples: int) -> None:

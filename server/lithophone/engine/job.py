@@ -202,7 +202,7 @@ class Job:
         return attempt._replace(recognition=_with_voice(attempt.recognition, window))
 
     async def _attempt(self, window: Window, task: Task, context: Samples | None = None) -> Attempt:
-        samples = window.samples if context is None else np.concatenate((context, window.samples))
+        samples = window.heard if context is None else np.concatenate((context, window.heard))
         if self._options.normalise_loudness:
             samples = await asyncio.to_thread(_normalised, samples)
         request = RecognitionRequest(
