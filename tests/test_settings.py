@@ -65,3 +65,12 @@ def test_every_setting_has_a_flag_with_a_description() -> None:
         assert field.flag in shown
         assert field.variable in shown
         assert len(field.description) > 10
+
+
+def test_a_switch_alone_means_true() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    for arguments, on in ((["--compile"], True), (["--compile", "false"], False), ([], False)):
+        assert read_settings(vars(parser.parse_args(arguments)), {}).compile is on
+    flags = vars(parser.parse_args(["--cpu-offload", "--port", "8123"]))
+    assert read_settings(flags, {}) == Settings(cpu_offload=True, port=8123)

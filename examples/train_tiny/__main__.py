@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,9 @@ from .train import Plan, train
 
 @dataclass(frozen=True)
 class Size:
-    """How much speech is made and how many steps each stage takes."""
+    """How many sentences each engine speaks and how many steps each stage takes."""
 
-    espeak: int
-    flite: int
+    sentences: Mapping[str, int]
     read: int
     letters: int
     listen: int
@@ -32,9 +32,23 @@ class Size:
 
 
 FULL = Size(
-    espeak=21_000, flite=12_000, read=1000, letters=400, listen=3600, joint=2200, pieces=150, ctc=1850
+    sentences={"espeak": 21_000, "flite": 12_000, "rhvoice": 6_000, "pico": 3_000},
+    read=1000,
+    letters=400,
+    listen=3600,
+    joint=2200,
+    pieces=150,
+    ctc=1850,
 )
-SMOKE = Size(espeak=120, flite=40, read=4, letters=4, listen=8, joint=6, pieces=4, ctc=6)
+SMOKE = Size(
+    sentences={"espeak": 120, "flite": 40, "rhvoice": 20, "pico": 20},
+    read=4,
+    letters=4,
+    listen=8,
+    joint=6,
+    pieces=4,
+    ctc=6,
+)
 
 
 def make_corpus(chosen: argparse.Namespace, size: Size) -> None:
@@ -42,8 +56,7 @@ def make_corpus(chosen: argparse.Namespace, size: Size) -> None:
     corpus.build(
         chosen.out / "corpus",
         seed=chosen.seed,
-        espeak=size.espeak,
-        flite=size.flite,
+        sentences=size.sentences,
         human=chosen.human_speech,
         workers=chosen.processes,
     )

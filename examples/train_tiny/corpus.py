@@ -10,8 +10,9 @@ import csv
 import hashlib
 import json
 import random
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -23,8 +24,18 @@ import torch
 
 from lithophone.granite import features
 
-from .grammar import sentences
-from .voices import SAMPLE_RATE, Espeak, Speech, random_espeak, random_flite, resample, with_speed
+from .grammar import sentences as domain_sentences
+from .voices import (
+    SAMPLE_RATE,
+    Espeak,
+    Speech,
+    random_espeak,
+    random_flite,
+    random_pico,
+    random_rhvoice,
+    resample,
+    with_speed,
+)
 
 HELD_OUT_SPEAKERS = 10
 HUMAN_SPEEDS = (0.85, 0.92, 1.0, 1.08, 1.16)
@@ -127,7 +138,7 @@ def _write_synthetic(
     rng = random.Random(seed)
     writer, began = ShardWriter(path), time.monotonic()
     source = path.name.split("-")[0]
-    for done, sentence in enumerate(islice(sentences(seed, test=False), count), start=1):
+    for done, sentence in enumerate(islice(domain_sentences(seed, test=False), count), start=1):
         try:
             writer.add(sentence, source, speak(sentence, rng), rng.uniform(*LOUDNESS))
         except Exception as error:  # noqa: BLE001 - a synthesiser that fails on one sentence must not end the run
@@ -151,6 +162,20 @@ def write_flite(path: Path, seed: int, count: int) -> None:
     _write_synthetic(path, seed, count, random_flite)
 
 
+def write_rhvoice(path: Path, seed: int, count: int) -> None:
+    """A shard of RHVoice voices."""
+    _write_synthetic(path, seed, count, random_rhvoice)
+
+
+def write_pico(path: Path, seed: int, count: int) -> None:
+    """A shard of Pico voices."""
+    _write_synthetic(path, seed, count, random_pico)
+
+
+WRITERS = {"flite": write_flite, "espeak": write_espeak, "rhvoice": write_rhvoice, "pico": write_pico}
+PROGRAMS = {"flite": "flite", "rhvoice": "RHVoice-test", "pico": "pico2wave"}  # espeak-ng is a library
+
+
 def write_human(path: Path, table: Path, prefix: str, speeds: tuple[float, ...]) -> None:
     """All training speakers of one source, at several speeds."""
     clips = human_table(table)
@@ -170,10 +195,10 @@ def _single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def build(folder: Path, *, seed: int, espeak: int, flite: int, human: Path | None, workers: int) -> None:
-    """Write every missing shard: `espeak` and `flite` sentences in parts of 3,000, then the human table."""
+def build(folder: Path, *, seed: int, sentences: Mapping[str, int], human: Path | None, workers: int) -> None:
+    """Write every missing shard: so many `sentences` of each engine in parts of 3,000, then the human table."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = list(_jobs(folder, seed, espeak, flite, human))
+    jobs = list(_jobs(folder, seed, sentences, human))
     todo = [job for job in jobs if not job[1].with_suffix(".mel").exists()]
     print(f"corpus: {len(todo)} of {len(jobs)} shards to write", flush=True)
     with get_context("spawn").Pool(workers, _single_thread, maxtasksperchild=1) as pool:
@@ -181,12 +206,13 @@ def build(folder: Path, *, seed: int, espeak: int, flite: int, human: Path | Non
             result.get()
 
 
-def _jobs(folder: Path, seed: int, espeak: int, flite: int, human: Path | None) -> Iterator[tuple]:
-    for index, (write, name, total) in enumerate(
-        ((write_flite, "flite", flite), (write_espeak, "espeak", espeak))
-    ):
-        for part, begin in enumerate(range(0, total, 3000)):
-            count = min(3000, total - begin)
+def _jobs(folder: Path, seed: int, sentences: Mapping[str, int], human: Path | None) -> Iterator[tuple]:
+    for index, (name, write) in enumerate(WRITERS.items()):
+        if name in PROGRAMS and shutil.which(PROGRAMS[name]) is None:
+            print(f"corpus: {PROGRAMS[name]} is not installed, {name} is left out", flush=True)
+            continue
+        for part, begin in enumerate(range(0, sentences[name], 3000)):
+            count = min(3000, sentences[name] - begin)
             yield write, folder / f"{name}-{part}", seed * 1000 + index * 100 + part, count
     if human is not None:
         yield write_human, folder / "an4", human, "an4", HUMAN_SPEEDS

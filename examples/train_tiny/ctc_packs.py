@@ -7,6 +7,7 @@ weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -20,7 +21,7 @@ from lithophone.granite import features
 
 from .ctc_model import GUARD_FRAMES, SLOT, SUBSAMPLING
 from .ctc_vocabulary import BLANK_ID
-from .packs import IGNORE, SILENCE, Corpus, Mixture, Utterance, Words, degraded, drawn
+from .packs import IGNORE, SILENCE, Corpus, Utterance, Words, degraded, drawn
 
 FRAMES = 6 * SLOT  # of one pack: 31 s at 20 ms
 LABEL_SECONDS = 0.02 * SUBSAMPLING
@@ -99,8 +100,8 @@ class CtcPackMaker:
                 self._pieces[word] = self._tokenizer(f" {word}", add_special_tokens=False).input_ids
         return [self._pieces[word] for word in text.split()]
 
-    def pack(self, mixture: Mixture, rng: np.random.Generator) -> CtcPack:
-        """One random pack."""
+    def pack(self, shares: Mapping[str, float], rng: np.random.Generator) -> CtcPack:
+        """One random pack of the sources in their shares."""
         labels = torch.full((FRAMES // SUBSAMPLING,), IGNORE)
         pack = CtcPack(torch.zeros(FRAMES, FEATURES), torch.zeros(FRAMES), labels)
         used = 0
@@ -110,7 +111,7 @@ class CtcPackMaker:
             if SINGLE_SHARE <= kind < SINGLE_SHARE + SHORT_SHARE:
                 room = min(room, SLOT - GUARD_FRAMES)
             wanted = 0 if kind < SINGLE_SHARE else room
-            utterance = drawn(self.corpus, mixture, rng, wanted=wanted, room=room, pauses=LONGEST_PAUSES)
+            utterance = drawn(self.corpus, shares, rng, wanted=wanted, room=room, pauses=LONGEST_PAUSES)
             if utterance is None:
                 break
             used = self._place(pack, utterance, used, rng)

@@ -38,9 +38,22 @@ def wider_positions(table: Tensor, rate: int) -> Tensor:
     return table[distance + table.shape[0] // 2]
 
 
+def layers_of(state: dict[str, Tensor]) -> int:
+    """How many conformer blocks the big encoder has."""
+    return len({name.split(".")[3] for name in state if name.startswith(f"{ENCODER}layers.")})
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of `count` places at even distances."""
+    return [round(place * (count - 1) / (wanted - 1)) for place in range(wanted)]
+
+
 @torch.no_grad()
 def start_from_encoder(model: GraniteSpeech5ForCTC, state: dict[str, Tensor]) -> None:
-    """Fill `model` from the state of `GraniteSpeechForConditionalGeneration` with as many layers as wide."""
+    """Fill `model` from the state of `GraniteSpeechForConditionalGeneration`, as wide and at least as deep.
+
+    Of more layers than `model` has, those at even distances are taken, the first and the last among them.
+    """
     encoder: Any = model.encoder
     weight = state[ENCODER + "input_linear.weight"]
     encoder.input_linear.weight.zero_()
@@ -49,7 +62,7 @@ def start_from_encoder(model: GraniteSpeech5ForCTC, state: dict[str, Tensor]) ->
     encoder.input_linear.bias.copy_(state[ENCODER + "input_linear.bias"])
     encoder.out_mid.weight.zero_()
     rate = 1
-    for index, layer in enumerate(encoder.layers):
+    for layer, index in zip(encoder.layers, spread(layers_of(state), len(encoder.layers)), strict=True):
         old = {
             name.removeprefix(prefix): tensor
             for name, tensor in state.items()

@@ -7,10 +7,7 @@ the other clips. Owns losses and schedule.
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +16,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import align
-from .corpus import log_mel
 from .ctc_model import GUARD_FRAMES, SLOT, SUBSAMPLING, CtcNetwork, ctc_config, new_ctc_model
 from .ctc_packs import FRAMES, CtcPack, CtcPackMaker, normalised_with_deltas
 from .ctc_start import start_from_encoder
 from .ctc_vocabulary import BLANK_ID, load_or_train_pieces, spoken_text
-from .evaluate import errors, manifest, samples_of
-from .grammar import sentences
+from .losses import ctc_loss
 from .optimizer import Optimizer
-from .packs import IGNORE, Corpus, Mixture
+from .packs import DOMAIN_SOURCES, IGNORE, Corpus
 from .process import RunPlan, TrainingProcess, cosine, run_processes
+from .vocabulary import domain_words
 
 MIDDLE_WEIGHT = 0.3
-SOURCES = {"espeak": 0.48, "flite": 0.42, "an4": 0.09, "speechocean": 0.01}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,25 +48,10 @@ class CtcPlan(RunPlan):
         return "pieces" if step < self.piece_steps else "ctc"
 
 
-def ctc_loss(logits: Tensor, pack: CtcPack) -> Tensor:
-    """CTC per word piece over all rows of a pack."""
-    if not pack.rows:
-        return logits.sum() * 0
-    lengths = [row.length // SUBSAMPLING for row in pack.rows]
-    log_probs = logits.log_softmax(-1)
-    padded = torch.stack(
-        [
-            functional.pad(log_probs[row.start // SUBSAMPLING :][:length], (0, 0, 0, max(lengths) - length))
-            for row, length in zip(pack.rows, lengths, strict=True)
-        ],
-        1,
-    )
-    targets = torch.tensor([piece for row in pack.rows for piece in row.pieces])
-    sizes = torch.tensor([len(row.pieces) for row in pack.rows])
-    loss = functional.ctc_loss(
-        padded, targets, torch.tensor(lengths), sizes, BLANK_ID, reduction="none", zero_infinity=True
-    )
-    return loss.sum() / sizes.sum()
+def piece_loss(logits: Tensor, pack: CtcPack) -> Tensor:
+    """CTC per word piece."""
+    rows = [(row.start // SUBSAMPLING, row.length // SUBSAMPLING, row.pieces) for row in pack.rows]
+    return ctc_loss(logits, rows, BLANK_ID)
 
 
 class CtcTrainer(TrainingProcess):
@@ -88,15 +68,9 @@ class CtcTrainer(TrainingProcess):
         self.network = CtcNetwork(self.model, compiled=plan.compiled)
         self.parameters = list(self.model.parameters())
         self.optimizer = Optimizer(self.model, rank, plan.processes)
-        words = set(json.loads((plan.folder / "words.json").read_text()))
-        self.maker = CtcPackMaker(Corpus(plan.corpus, plan.big_run, words), self.tokenizer)
-        self.mixture = self._mixture()
-
-    def _mixture(self) -> Mixture:
-        """The shares of the sources there are; human speech may be missing."""
-        present = {name: share for name, share in SOURCES.items() if name in self.maker.corpus.by_source}
-        whole = sum(present.values())
-        return Mixture({name: share / whole for name, share in present.items()}, joined_share=math.nan)
+        corpus = Corpus(plan.corpus, plan.big_run, domain_words(plan.seed))
+        self.maker = CtcPackMaker(corpus, self.tokenizer)
+        self.shares = corpus.shares(DOMAIN_SOURCES)
 
     def enter_stage(self) -> None:
         """Nothing to prepare."""
@@ -104,9 +78,9 @@ class CtcTrainer(TrainingProcess):
     def train_step(self) -> dict[str, float]:
         """One update; returns the losses."""
         rng = np.random.default_rng((self.plan.seed, self.rank, self.step))
-        pack = self.maker.pack(self.mixture, rng)
+        pack = self.maker.pack(self.shares, rng)
         last, middle = self.network.logits(pack.features, pack.mask)
-        name, loss = ("pieces", frame_loss) if self.plan.stage(self.step) == "pieces" else ("ctc", ctc_loss)
+        name, loss = ("pieces", frame_loss) if self.plan.stage(self.step) == "pieces" else ("ctc", piece_loss)
         losses = {name: loss(last, pack), "middle": MIDDLE_WEIGHT * loss(middle, pack)}
         sum(losses.values(), torch.zeros(())).backward()
         if self.average_gradients(self.parameters):
@@ -116,22 +90,14 @@ class CtcTrainer(TrainingProcess):
         return {name: float(value.detach()) for name, value in losses.items()}
 
     @torch.no_grad()
-    def report(self) -> None:
-        """Word error rate on the short clips of the test set, in the log only."""
-        if self.rank or self.plan.test_set is None:
-            return
-        counts: dict[str, list[int]] = {}
-        clips = [clip for clip in manifest(self.plan.test_set) if clip["kind"] == "short"]
-        mels = [log_mel(samples_of(self.plan.test_set / clip["file"])).astype(np.float32) for clip in clips]
+    def transcribe(self, mels: list[np.ndarray]) -> list[str]:
+        """By the head's best pieces."""
         rows = [normalised_with_deltas(mel) for mel in mels]
+        texts = [""] * len(rows)
         for group in align.batches([len(row) for row in rows], FRAMES, SLOT, GUARD_FRAMES):
             for i, labels in zip(group, self._best_labels([rows[i] for i in group]), strict=True):
-                name = clips[i]["engine"] + ("" if clips[i]["seen_voice"] else "-new")
-                wrong, words = errors(clips[i]["text"], spoken_text(self.tokenizer, labels))
-                count = counts.setdefault(name, [0, 0])
-                count[0] += wrong
-                count[1] += words
-        self.say("WER " + " ".join(f"{name} {100 * w / n:.1f} %" for name, (w, n) in counts.items()))
+                texts[i] = spoken_text(self.tokenizer, labels)
+        return texts
 
     def _best_labels(self, rows: list[Tensor]) -> list[list[int]]:
         features, mask, starts = align.pack_features(rows, FRAMES, SLOT, GUARD_FRAMES)
@@ -152,6 +118,4 @@ def train_ctc(plan: CtcPlan) -> None:
     """Run or resume the plan."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     load_or_train_pieces(plan.folder / "tokenizer", plan.seed)
-    words = {word for text in islice(sentences(plan.seed, test=False), 40_000) for word in text.split()}
-    (plan.folder / "words.json").write_text(json.dumps(sorted(words)))
     run_processes(CtcTrainer, plan)

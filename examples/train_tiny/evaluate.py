@@ -59,8 +59,13 @@ class Tally:
         self.wrong += wrong
         self.words += words
 
+    @property
+    def percent(self) -> float:
+        """Word error rate in percent."""
+        return 100 * self.wrong / max(self.words, 1)
+
     def __str__(self) -> str:
-        return f"{100 * self.wrong / max(self.words, 1):5.1f} %  {self.wrong:4d}/{self.words:<4d} words, {self.clips} clips"
+        return f"{self.percent:5.1f} %  {self.wrong:4d}/{self.words:<4d} words, {self.clips} clips"
 
 
 def errors(reference: str, hypothesis: str) -> tuple[int, int]:
@@ -93,6 +98,12 @@ def test_clips(folder: Path) -> Iterator[EvalClip]:
         group = voices if clip["kind"] == "short" else clip["kind"]
         words = [(word["start"], word["end"]) for word in clip["words"]]
         yield EvalClip(folder / clip["file"], group, clip["text"], words)
+
+
+def short_clips(folder: Path) -> Iterator[EvalClip]:
+    """The clips of one clean sentence."""
+    kinds = [clip["kind"] for clip in manifest(folder)]
+    return (clip for clip, kind in zip(test_clips(folder), kinds, strict=True) if kind == "short")
 
 
 def human_clips(table: Path) -> Iterator[EvalClip]:

@@ -26,7 +26,7 @@ AUDIO_TOKEN_ID = 3
 NEGATIVE = -1e9
 
 
-def tiny_config(vocabulary: int, *, width: int = 128, layers: int = 6) -> GraniteSpeechConfig:
+def tiny_config(vocabulary: int, *, width: int = 128, layers: int = 8) -> GraniteSpeechConfig:
     """The 4.x layout of Granite Speech, made small."""
     return GraniteSpeechConfig(
         encoder_config={

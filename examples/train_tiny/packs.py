@@ -7,6 +7,7 @@ text tokens). Knows nothing of the network's weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,14 @@ LONGEST_PAUSES = 167  # frames of the pauses around one clip that must fit besid
 LONGEST_ROW = 450  # frames: 9 s, a little more than a window of the server
 MEL = features.MEL_BANDS
 IGNORE = -100
+DOMAIN_SOURCES = {
+    "espeak": 0.36,
+    "flite": 0.28,
+    "rhvoice": 0.17,
+    "pico": 0.09,
+    "an4": 0.09,
+    "speechocean": 0.01,
+}  # share of each in a mixture
 SILENCE = -10.0  # log10 power of digital silence
 
 Words = list[tuple[float, float]]
@@ -57,14 +66,6 @@ class Pack:
     rows: list[Row] = field(default_factory=list)
 
 
-@dataclass
-class Mixture:
-    """How often each source is drawn."""
-
-    weights: dict[str, float]
-    joined_share: float
-
-
 @dataclass(frozen=True)
 class Utterance:
     """A varied clip: log-mel every 10 ms and the times of its words in seconds."""
@@ -77,7 +78,7 @@ class Utterance:
 class Corpus:
     """All shards of a folder, the alignments found for them, and the clips by source."""
 
-    def __init__(self, folder: Path, alignments: Path, vocabulary: set[str]) -> None:
+    def __init__(self, folder: Path, alignments: Path, vocabulary: frozenset[str]) -> None:
         self.clips: list[tuple[np.ndarray, Clip]] = []
         self.by_source: dict[str, list[int]] = {}
         self.words: dict[int, Words] = {}
@@ -93,6 +94,11 @@ class Corpus:
                 self.words[index] = [tuple(word) for word in clip.words]
         for path in sorted(alignments.glob("words-*.pt")):
             self.words.update(torch.load(path))
+
+    def shares(self, wanted: Mapping[str, float]) -> dict[str, float]:
+        """How often to draw each of the sources there are, of those wanted; human speech may be missing."""
+        present = {name: share for name, share in wanted.items() if name in self.by_source}
+        return {name: share / sum(present.values()) for name, share in present.items()}
 
     def mel(self, index: int) -> np.ndarray:
         """The log-mel spectrum of one clip."""
@@ -266,15 +272,21 @@ def audio_slots(pieces: list[list[int]], words: Words, frames: int) -> list[int]
 
 
 def drawn(
-    corpus: Corpus, mixture: Mixture, rng: np.random.Generator, *, wanted: float, room: int, pauses: int
+    corpus: Corpus,
+    shares: Mapping[str, float],
+    rng: np.random.Generator,
+    *,
+    wanted: float,
+    room: int,
+    pauses: int,
 ) -> Utterance | None:
     """Clips joined until `wanted` frames of 20 ms are full, at most `room`, of which `pauses` stay for the pauses around."""
     parts: list[Utterance] = []
     frames, tries, source = 0.0, 0, ""
     while (not parts or frames < wanted) and tries < 6:
         if not source or rng.random() < 0.5:
-            place = np.searchsorted(np.cumsum(list(mixture.weights.values())), rng.random())
-            source = list(mixture.weights)[min(int(place), len(mixture.weights) - 1)]
+            place = np.searchsorted(np.cumsum(list(shares.values())), rng.random())
+            source = list(shares)[min(int(place), len(shares) - 1)]
         indices = corpus.by_source[source]
         part = varied(corpus, indices[rng.integers(len(indices))], rng)
         if frames + len(part.mel) / 2 + (pauses if not parts else 32) > room:
@@ -304,15 +316,15 @@ class PackMaker:
                 self._pieces[word] = text_ids(self._tokenizer, word)[0]
         return [self._pieces[word] for word in text.split()]
 
-    def pack(self, mixture: Mixture, rng: np.random.Generator) -> Pack:
-        """One random pack."""
+    def pack(self, shares: Mapping[str, float], rng: np.random.Generator, *, joined: float) -> Pack:
+        """One random pack of the sources in their shares; `joined` is the share of rows that hold several clips."""
         pack = Pack(torch.zeros(FRAMES, 160), torch.zeros(FRAMES), torch.full((FRAMES,), IGNORE))
         used = 0
         while len(pack.rows) < MAX_ROWS and FRAMES - used >= BLOCK:
             room = min(FRAMES - used - GUARD_FRAMES, LONGEST_ROW)
-            wanted = rng.uniform(150, LONGEST_ROW) if rng.random() < mixture.joined_share else 0.0
+            wanted = rng.uniform(150, LONGEST_ROW) if rng.random() < joined else 0.0
             utterance = drawn(
-                self.corpus, mixture, rng, wanted=min(wanted, room), room=room, pauses=LONGEST_PAUSES
+                self.corpus, shares, rng, wanted=min(wanted, room), room=room, pauses=LONGEST_PAUSES
             )
             if utterance is None:
                 break

@@ -1,7 +1,7 @@
 """One training process among several that average their gradients: state, log, the loop over steps.
 
-Owns what both models' training has in common: resuming, saving, clipping, the printed line, the start of the processes.
-Knows no losses and no stages beyond their names.
+Owns what both models' training has in common: resuming, saving, clipping, the printed line, the figures on
+the test set, the start of the processes. Knows no losses and no stages beyond their names.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from .corpus import log_mel
+from .evaluate import Tally, samples_of, short_clips
 from .optimizer import Optimizer
 
 CLIP_NORM = 1.0
@@ -74,8 +77,19 @@ class TrainingProcess(ABC):
         """Called before the first step of every stage but the first."""
 
     @abstractmethod
+    def transcribe(self, mels: list[np.ndarray]) -> list[str]:
+        """The texts of clips, given as log-mels, by the weights as they are."""
+
     def report(self) -> None:
-        """Called every `report_every` steps: figures for the log."""
+        """Word error rates on the short clips of the test set, in the log only; called every `report_every` steps."""
+        if self.rank or self.plan.test_set is None:
+            return
+        clips = list(short_clips(self.plan.test_set))
+        mels = [log_mel(samples_of(clip.path)).astype(np.float32) for clip in clips]
+        tallies: dict[str, Tally] = {}
+        for clip, text in zip(clips, self.transcribe(mels), strict=True):
+            tallies.setdefault(clip.group, Tally()).add(clip.text, text)
+        self.say("CTC WER " + ", ".join(f"{group} {tally.percent:.1f} %" for group, tally in tallies.items()))
 
     @property
     def state_path(self) -> Path:

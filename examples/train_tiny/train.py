@@ -10,9 +10,7 @@ Owns losses and schedules (by step). The same seed and process count give the sa
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -21,16 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import align
-from .corpus import log_mel
-from .evaluate import errors, manifest, samples_of
-from .grammar import sentences
+from .losses import ctc_loss
 from .model import BLOCK, GUARD_FRAMES, Network, new_model, tiny_config
 from .optimizer import Optimizer
 from .packs import (
+    DOMAIN_SOURCES,
     FRAMES,
     IGNORE,
     Corpus,
-    Mixture,
     Pack,
     PackMaker,
     TokenPack,
@@ -40,7 +36,7 @@ from .packs import (
     token_pack,
 )
 from .process import RunPlan, TrainingProcess, cosine, run_processes
-from .vocabulary import CTC_ALPHABET, PAD_ID, ctc_text, load_or_train
+from .vocabulary import CTC_ALPHABET, PAD_ID, ctc_text, domain_words, load_or_train
 
 EMPTY_SLOT_WEIGHT = 0.3
 MIDDLE_WEIGHT = 0.3
@@ -48,7 +44,6 @@ CTC_WEIGHT = 2.0
 SLOT_WEIGHT = 0.7
 UNUSED_LOGIT = -30.0
 SPOKEN_FIRST = {"espeak": 1.0}
-DOMAIN_SOURCES = {"espeak": 0.48, "flite": 0.42, "an4": 0.09, "speechocean": 0.01}
 LISTEN_JOINED, JOINT_JOINED = 0.2, 0.5  # shares of rows that hold several clips
 
 
@@ -103,24 +98,9 @@ def decoder_factor(plan: Plan, step: int) -> float:
     return floor * warm + (1 - floor) * cosine(done, whole, plan.warmup)
 
 
-def ctc_loss(logits: Tensor, pack: Pack) -> Tensor:
-    """CTC per character over all rows of a pack."""
-    if not pack.rows:
-        return logits.sum() * 0
-    longest = max(row.length for row in pack.rows)
-    log_probs = logits[:, CTC_ALPHABET].log_softmax(-1)
-    padded = torch.stack(
-        [
-            functional.pad(log_probs[r.start : r.start + r.length], (0, 0, 0, longest - r.length))
-            for r in pack.rows
-        ],
-        1,
-    )
-    targets = torch.tensor([label for row in pack.rows for label in row.ctc])
-    lengths = torch.tensor([row.length for row in pack.rows])
-    sizes = torch.tensor([len(row.ctc) for row in pack.rows])
-    loss = functional.ctc_loss(padded, targets, lengths, sizes, reduction="none", zero_infinity=True)
-    return loss.sum() / sizes.sum()
+def letter_loss(logits: Tensor, pack: Pack) -> Tensor:
+    """CTC per character, over the labels in use alone."""
+    return ctc_loss(logits[:, CTC_ALPHABET], [(row.start, row.length, row.ctc) for row in pack.rows])
 
 
 @torch.no_grad()
@@ -152,8 +132,8 @@ class Trainer(TrainingProcess):
         self.maker = self._maker()
 
     def _maker(self) -> PackMaker:
-        words = json.loads((self.plan.folder / "words.json").read_text())
-        return PackMaker(Corpus(self.plan.corpus, self.plan.folder, set(words)), self.tokenizer)
+        corpus = Corpus(self.plan.corpus, self.plan.folder, domain_words(self.plan.seed))
+        return PackMaker(corpus, self.tokenizer)
 
     def load(self) -> None:
         """Resume from the kept state, if there is one."""
@@ -203,15 +183,10 @@ class Trainer(TrainingProcess):
         logits = functional.linear(hidden[wanted], self.network.embedding)
         return functional.cross_entropy(logits, layout.targets[wanted])
 
-    def _mixture(self, weights: dict[str, float], joined_share: float) -> Mixture:
-        """The shares of the sources there are; human speech may be missing."""
-        present = {name: weight for name, weight in weights.items() if name in self.maker.corpus.by_source}
-        whole = sum(present.values())
-        return Mixture({name: weight / whole for name, weight in present.items()}, joined_share)
-
     def _listen(self, rng: np.random.Generator) -> dict[str, Tensor]:
         first = self.plan.stage(self.step) == "letters"
-        pack = self.maker.pack(self._mixture(SPOKEN_FIRST if first else DOMAIN_SOURCES, LISTEN_JOINED), rng)
+        shares = self.maker.corpus.shares(SPOKEN_FIRST if first else DOMAIN_SOURCES)
+        pack = self.maker.pack(shares, rng, joined=LISTEN_JOINED)
         hidden, middle = self.network.encode(pack.features, pack.mask)
         logits = self.model.model.encoder.out(hidden)
         losses = {}
@@ -221,17 +196,17 @@ class Trainer(TrainingProcess):
                 middle, pack.letters, ignore_index=IGNORE
             )
             return {name: value.nan_to_num() for name, value in losses.items()}
-        return {"ctc": ctc_loss(logits, pack), "middle": MIDDLE_WEIGHT * ctc_loss(middle, pack)}
+        return {"ctc": letter_loss(logits, pack), "middle": MIDDLE_WEIGHT * letter_loss(middle, pack)}
 
     def _joint(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        pack = self.maker.pack(self._mixture(DOMAIN_SOURCES, JOINT_JOINED), rng)
+        pack = self.maker.pack(self.maker.corpus.shares(DOMAIN_SOURCES), rng, joined=JOINT_JOINED)
         layout = token_pack(pack, self.maker, self.vocabulary)
         hidden, middle = self.network.encode(pack.features, pack.mask)
         slots = self.network.project(hidden, layout.windows)
         losses = {
             "slots": SLOT_WEIGHT * self._slot_loss(slots, layout.slots),
-            "ctc": CTC_WEIGHT * ctc_loss(self.model.model.encoder.out(hidden), pack),
-            "middle": MIDDLE_WEIGHT * CTC_WEIGHT * ctc_loss(middle, pack),
+            "ctc": CTC_WEIGHT * letter_loss(self.model.model.encoder.out(hidden), pack),
+            "middle": MIDDLE_WEIGHT * CTC_WEIGHT * letter_loss(middle, pack),
         }
         if self.step >= self.plan.joint_begin + self.plan.project_steps:
             losses["text"] = self._text_loss(layout, slots)
@@ -285,29 +260,22 @@ class Trainer(TrainingProcess):
         return [log_probs[start : start + len(row)] for start, row in zip(starts, rows, strict=True)]
 
     def report(self) -> None:
-        """Word error rate of the CTC head on the short clips of the test set, in the log only."""
-        if self.rank or self.plan.test_set is None or self.step <= self.plan.listen_begin:
-            return
-        counts: dict[str, list[int]] = {}
-        clips = [clip for clip in manifest(self.plan.test_set) if clip["kind"] == "short"]
-        mels = [
-            normalised(log_mel(samples_of(self.plan.test_set / clip["file"])).astype(np.float32))
-            for clip in clips
-        ]
-        for group in align.batches([len(mel) for mel in mels], FRAMES, BLOCK, GUARD_FRAMES):
-            for i, log_probs in zip(group, self._log_probs([mels[i] for i in group]), strict=True):
-                name = clips[i]["engine"] + ("" if clips[i]["seen_voice"] else "-new")
-                wrong, words = errors(clips[i]["text"], ctc_text(log_probs.argmax(-1).tolist()))
-                count = counts.setdefault(name, [0, 0])
-                count[0] += wrong
-                count[1] += words
-        self.say("CTC WER " + " ".join(f"{name} {100 * w / n:.1f} %" for name, (w, n) in counts.items()))
+        """As soon as there is something to hear with."""
+        if self.step > self.plan.listen_begin:
+            super().report()
+
+    def transcribe(self, mels: list[np.ndarray]) -> list[str]:
+        """By the CTC head alone."""
+        rows = [normalised(mel) for mel in mels]
+        texts = [""] * len(rows)
+        for group in align.batches([len(row) for row in rows], FRAMES, BLOCK, GUARD_FRAMES):
+            for i, log_probs in zip(group, self._log_probs([rows[i] for i in group]), strict=True):
+                texts[i] = ctc_text(log_probs.argmax(-1).tolist())
+        return texts
 
 
 def train(plan: Plan) -> None:
     """Run or resume the plan."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     load_or_train(plan.folder / "tokenizer", plan.seed)
-    words = {word for text in islice(sentences(plan.seed, test=False), 40_000) for word in text.split()}
-    (plan.folder / "words.json").write_text(json.dumps(sorted(words)))
     run_processes(Trainer, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,14 @@ CHAT_TEMPLATE = (
     "{% elif message['role'] == 'assistant' %}{{ 'ASSISTANT: ' + message['content'] + eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
+
+
+@cache
+def domain_words(seed: int) -> frozenset[str]:
+    """Every word the training sentences hold; a clip with another one is not trained on."""
+    return frozenset(
+        word for text in islice(sentences(seed, test=False), TRAINING_SENTENCES) for word in text.split()
+    )
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:

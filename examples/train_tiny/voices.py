@@ -1,4 +1,4 @@
-"""Speech synthesis: espeak-ng through its C library, flite and festival through their programs.
+"""Speech synthesis: espeak-ng through its C library; flite, RHVoice, Pico and festival through their programs.
 
 Owns the voices, which of them are never trained on, and how a sentence becomes 16 kHz samples with word times.
 Knows nothing of features or models.
@@ -32,6 +32,8 @@ ESPEAK_UNSEEN = words("f4 m3 m7 grandma grandpa victor quincy klatt3")
 FLITE_VOICES = words("slt slt awb awb kal16 kal")
 FLITE_UNSEEN = ("rms",)
 FLITE_F0 = {"slt": 180.0, "awb": 130.0, "kal": 100.0, "kal16": 100.0, "rms": 100.0}
+RHVOICE_VOICES = words("alan bdl clb slt")  # the English voices whose licence lets everybody use them
+PICO_VOICES = words("en-US en-GB")
 FESTIVAL_VOICES = ("ked_diphone", "kal_diphone", "cmu_us_slt_arctic_hts")
 
 Times = list[tuple[float, float]]
@@ -155,6 +157,35 @@ def say_flite(sentence: str, voice: str, *, stretch: float = 1.0, pitch_factor: 
         return Speech(_read(Path(wave.name)), f"flite:{voice}")
 
 
+def say_rhvoice(sentence: str, voice: str, *, rate_percent: int = 100, pitch_percent: int = 100) -> Speech:
+    """One sentence by RHVoice's test program."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as wave:
+        command = [
+            "RHVoice-test",
+            "-p",
+            voice,
+            "-r",
+            str(rate_percent),
+            "-t",
+            str(pitch_percent),
+            "-o",
+            wave.name,
+        ]
+        text = " ".join(spoken_words(sentence))
+        subprocess.run(command, input=text.encode(), check=True, capture_output=True, timeout=60)
+        return Speech(_read(Path(wave.name)), f"rhvoice:{voice}")
+
+
+def say_pico(sentence: str, voice: str, *, rate_percent: int = 100, pitch_percent: int = 100) -> Speech:
+    """One sentence by SVOX Pico."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as wave:
+        text = " ".join(spoken_words(sentence))
+        marked = f'<speed level="{rate_percent}"><pitch level="{pitch_percent}">{text}</pitch></speed>'
+        command = ["pico2wave", "-l", voice, "-w", wave.name, marked]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return Speech(_read(Path(wave.name)), f"pico:{voice}")
+
+
 def say_festival(sentence: str, voice: str) -> Speech:
     """One sentence by festival's text2wave."""
     with tempfile.TemporaryDirectory() as folder:
@@ -195,4 +226,20 @@ def random_flite(sentence: str, rng: random.Random, *, unseen: bool = False) -> 
     """A random voice, rate and pitch."""
     voice = rng.choice(FLITE_UNSEEN if unseen else FLITE_VOICES)
     speech = say_flite(sentence, voice, stretch=rng.uniform(0.8, 1.25), pitch_factor=rng.uniform(0.85, 1.2))
+    return with_speed(speech, rng.uniform(0.87, 1.14))
+
+
+def random_rhvoice(sentence: str, rng: random.Random) -> Speech:
+    """A random voice, rate and pitch."""
+    voice = rng.choice(RHVOICE_VOICES)
+    speech = say_rhvoice(
+        sentence, voice, rate_percent=rng.randint(80, 135), pitch_percent=rng.randint(80, 125)
+    )
+    return with_speed(speech, rng.uniform(0.87, 1.14))
+
+
+def random_pico(sentence: str, rng: random.Random) -> Speech:
+    """A random voice, rate and pitch."""
+    voice = rng.choice(PICO_VOICES)
+    speech = say_pico(sentence, voice, rate_percent=rng.randint(75, 140), pitch_percent=rng.randint(75, 130))
     return with_speed(speech, rng.uniform(0.87, 1.14))

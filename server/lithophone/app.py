@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-import msgspec
 import structlog
 import uvicorn
 from litestar import Litestar
@@ -50,10 +49,9 @@ def build_engine(settings: Settings) -> Engine:
         cpu_offload=settings.cpu_offload,
         quantization=settings.quantization,
         compiled=settings.compile,
+        cpu_threads=settings.cpu_threads,
         environ=os.environ,
     )
-    if settings.cpu_threads:
-        plan = msgspec.structs.replace(plan, cpu_threads=settings.cpu_threads)
     for line in (*plan.reasons, *plan.notes):
         log.info("device", kind=plan.kind, dtype=plan.dtype, note=line)
     return engine_for(

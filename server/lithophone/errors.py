@@ -132,6 +132,15 @@ class MethodNotAllowedError(ServiceError):
     type = "invalid_request_error"
     default_code = "method_not_allowed"
 
+    def __init__(self, message: str, *, allowed: str = "") -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The methods the path has (RFC 9110, 15.5.6)."""
+        return {"allow": self.allowed}
+
 
 class PayloadTooLargeError(ServiceError):
     """The upload is larger than the server allows."""

@@ -71,7 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _doc("how long running requests may take to finish after SIGTERM", ge=0)
     ] = 30
     cpu_threads: Annotated[
-        int, _doc("threads for arithmetic on the CPU; 0 takes the cores allowed", ge=0)
+        int, _doc("threads for arithmetic on the CPU; 0 takes the cores allowed, one for a tiny model", ge=0)
     ] = 0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("least severe line logged")] = (
         "info"
@@ -121,11 +121,18 @@ def setting_fields() -> tuple[SettingField, ...]:
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
-    """A flag for every setting, or for those named. Flags not given stay unset, so that the environment is asked."""
+    """A flag for every setting, or for those named. Flags not given stay unset, so that the environment is asked.
+
+    A switch alone means true.
+    """
     for field in setting_fields():
         if names is None or field.name in names:
+            switch: dict[str, Any] = (
+                {"nargs": "?", "const": "true"} if isinstance(field.default, bool) else {}
+            )
             parser.add_argument(
                 field.flag,
+                **switch,
                 default=None,
                 metavar="{" + ",".join(field.choices) + "}" if field.choices else field.name.upper(),
                 help=f"{field.description} (default: {field.default_text or 'none'}; {field.variable})",

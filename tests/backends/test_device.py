@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from lithophone.backends.device import (
     has_kernels,
     plan_device,
     read_torch_facts,
+    sized,
 )
 from lithophone.errors import ConfigurationError, DeviceUnavailableError, StartupError
 from tests.machines import (
@@ -260,6 +262,28 @@ def test_the_plan_is_put_into_force(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.backends.cudnn.enabled is False
     finally:
         torch.set_num_threads(threads)
+
+
+def test_threads_that_come_later_do_not_bring_a_team_of_their_own() -> None:
+    threads = torch.get_num_threads()
+    seen: list[int] = []
+    try:
+        apply_plan(plan_device(CPU_BUILD, cpu_threads=3))
+        newcomer = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        newcomer.start()
+        newcomer.join()
+        assert (torch.get_num_threads(), seen) == (3, [1])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_tiny_model_is_computed_by_one_thread_unless_more_are_asked_for() -> None:
+    tiny, real = 5_000_000, 2_000_000_000
+    assert sized(plan_device(CPU_BUILD), tiny).cpu_threads == 1
+    assert sized(plan_device(CPU_BUILD), real).cpu_threads == 8
+    assert sized(plan_device(CPU_BUILD, cpu_threads=4), tiny).cpu_threads == 4
+    gpu = plan_device(cuda_build(A100))
+    assert sized(gpu, tiny) == gpu
 
 
 def test_the_device_module_does_not_import_torch() -> None:

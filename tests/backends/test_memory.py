@@ -4,16 +4,12 @@ import json
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from transformers import (
     BertConfig,
-    GraniteSpeech5CTCConfig,
-    GraniteSpeechConfig,
     GraniteSpeechForConditionalGeneration,
-    GraniteSpeechPlusConfig,
     PreTrainedConfig,
 )
 
@@ -30,6 +26,7 @@ from lithophone.backends.memory import (
     format_gb,
     weight_bytes_from_config,
 )
+from lithophone.bench.weights import family_config
 from lithophone.errors import CheckpointError, DoesNotFitError
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from tests.machines import A100, CPU_BUILD, GB, RTX_4090, STRIX_HALO, T4, cpu, cuda_build, rocm_build
@@ -37,91 +34,34 @@ from tests.machines import A100, CPU_BUILD, GB, RTX_4090, STRIX_HALO, T4, cpu, c
 TINY = Path(lithophone.__file__).parent / "checkpoints" / "tiny"
 
 
-def _config(
-    *,
-    hidden: int,
-    ffn: int,
-    heads: int,
-    kv_heads: int,
-    vocab: int,
-    tied: bool,
-    lora: bool = False,
-    layers: int = 40,
-    plus: bool = False,
-) -> PreTrainedConfig:
-    encoder: dict[str, Any] = {
-        "num_layers": 16,
-        "hidden_dim": 1024,
-        "num_heads": 8,
-        "dim_head": 128,
-        "output_dim": 256,
-    }
-    if plus:
-        encoder["cat_hidden_layers"] = [3]
-    projector = {
-        "model_type": "blip_2_qformer",
-        "num_hidden_layers": 2,
-        "hidden_size": 1024,
-        "encoder_hidden_size": 2048 if plus else 1024,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "cross_attention_frequency": 1,
-        "vocab_size": 1,
-    }
-    text = {
-        "model_type": "granite",
-        "num_hidden_layers": layers,
-        "hidden_size": hidden,
-        "intermediate_size": ffn,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "vocab_size": vocab,
-        "tie_word_embeddings": tied,
-    }
-    config_class = GraniteSpeechPlusConfig if plus else GraniteSpeechConfig
-    return config_class(
-        text_config=text,
-        encoder_config=encoder,
-        projector_config=projector,
-        has_lora_adapter=lora,
-        tie_word_embeddings=tied,
-    )
+def published(model_id: str) -> PreTrainedConfig:
+    """The configuration of a member of the family, its adapter included."""
+    config = family_config(FAMILY[model_id])
+    config.has_lora_adapter = FAMILY[model_id].lora
+    return config
 
 
-def _shapes() -> dict[str, PreTrainedConfig]:
-    large: dict[str, Any] = {"vocab": 49160, "heads": 32, "kv_heads": 8, "tied": True, "lora": True}
-    small: dict[str, Any] = {"vocab": 100353, "heads": 16, "kv_heads": 4, "hidden": 2048, "ffn": 4096}
-    return {
-        "granite-speech-3.3-2b": _config(hidden=2048, ffn=8192, **large),
-        "granite-speech-3.3-8b": _config(hidden=4096, ffn=12800, **large),
-        "granite-4.0-1b-speech": _config(**small, tied=False),
-        "granite-speech-4.1-2b": _config(**small, tied=False),
-        "granite-speech-4.1-2b-plus": _config(**small, tied=True, plus=True),
-        "granite-speech-5.0-470m-turboctc": GraniteSpeech5CTCConfig(),
-    }
-
-
-SHAPES = _shapes()
-EIGHT_B = SHAPES["granite-speech-3.3-8b"]
+PUBLISHED = {spec.id: published(spec.id) for spec in FAMILY.values() if not spec.demonstration}
+EIGHT_B = PUBLISHED["granite-speech-3.3-8b"]
 
 
 @cache
 def _estimate(model_id: str, dtype: DtypeName) -> MemoryEstimate:
-    return estimate_memory(SHAPES[model_id], dtype)
+    return estimate_memory(PUBLISHED[model_id], dtype)
 
 
-@pytest.mark.parametrize("model_id", SHAPES)
+@pytest.mark.parametrize("model_id", PUBLISHED)
 def test_the_registry_agrees_with_the_configurations(model_id: str) -> None:
     assert _estimate(model_id, "float32").parameters == pytest.approx(FAMILY[model_id].parameters, rel=1e-3)
 
 
-@pytest.mark.parametrize("model_id", SHAPES)
+@pytest.mark.parametrize("model_id", PUBLISHED)
 def test_the_allowance_of_the_fit_table_covers_every_member(model_id: str) -> None:
     assert _estimate(model_id, "float32").working_bytes <= SERVING_ALLOWANCE_BYTES
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("model_id", SHAPES)
+@pytest.mark.parametrize("model_id", PUBLISHED)
 def test_the_fit_table_stays_near_the_exact_estimate(model_id: str, dtype: DtypeName) -> None:
     exact = _estimate(model_id, dtype).required_bytes
     assert 0.99 * exact <= approximate_bytes(FAMILY[model_id], dtype) <= 1.15 * exact
@@ -133,10 +73,10 @@ def test_bfloat16_takes_what_float16_takes() -> None:
 
 
 def test_tied_weights_are_counted_once() -> None:
-    shape: dict[str, Any] = {"hidden": 64, "ffn": 128, "heads": 4, "kv_heads": 2, "vocab": 1000, "layers": 1}
-    tied = weight_bytes_from_config(_config(**shape, tied=True), "float32")
-    untied = weight_bytes_from_config(_config(**shape, tied=False), "float32")
-    assert untied - tied == 1000 * 64 * 4
+    tied, untied = published("granite-speech-3.3-2b"), published("granite-speech-3.3-2b")
+    untied.tie_word_embeddings = untied.text_config.tie_word_embeddings = False
+    difference = weight_bytes_from_config(untied, "float32") - weight_bytes_from_config(tied, "float32")
+    assert difference == 49_160 * 2048 * 4
 
 
 def test_the_embedded_checkpoint_weighs_what_its_tensors_do() -> None:

@@ -16,7 +16,7 @@ from lithophone.backends.transformers_backend.checkpoint import read_reference
 
 resident = lambda: psutil.Process().memory_info().rss
 facts = read_torch_facts()
-plan = msgspec.structs.replace(plan_device(facts, "cpu", "float32"), cpu_threads=1)
+plan = plan_device(facts, "cpu", "float32", cpu_threads=1)
 opened = lambda name: backend_opener(read_reference(name), plan, read_torch_facts)()
 warm = opened("granite-speech-tiny")  # so that libraries and thread pools are there before the measurement
 warm.warm_up()

@@ -62,7 +62,7 @@ def test_long_passes_in_float32_keep_its_precision() -> None:
 def test_without_torchao_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao", None)
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'lithophone\[int8\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install torchao"):
         quantize_language_model(torch.nn.Module())
 
 

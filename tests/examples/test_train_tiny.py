@@ -72,7 +72,7 @@ def test_wider_taps_answer_a_steady_input_as_the_taps_did(rate: int, rate_out: i
 def test_the_sibling_starts_where_the_big_encoder_is() -> None:
     """On features that change slowly, its states resemble the big encoder's averages over its frames."""
     torch.manual_seed(4)
-    big = model.new_model(model.tiny_config(64)).eval()
+    big = model.new_model(model.tiny_config(64, layers=6)).eval()
     sibling = ctc_model.new_ctc_model(ctc_model.ctc_config(64)).eval()
     big.model.encoder.out_mid.weight.zero_()  # the sibling's new head has nothing to say in the middle yet
     big.model.encoder.out_mid.bias.zero_()
@@ -88,6 +88,11 @@ def test_the_sibling_starts_where_the_big_encoder_is() -> None:
     elsewhere = torch.nn.functional.cosine_similarity(got, expected.flip(0), dim=-1).mean()
     assert likeness > 0.75
     assert likeness > elsewhere + 0.1
+
+
+def test_the_sibling_takes_layers_at_even_distances_from_a_deeper_encoder() -> None:
+    assert ctc_start.spread(6, 6) == [0, 1, 2, 3, 4, 5]
+    assert ctc_start.spread(8, 6) == [0, 1, 3, 4, 6, 7]
 
 
 def test_rows_have_the_features_the_server_computes() -> None:

@@ -148,9 +148,7 @@ def main() -> None:
             return FakeBackend(lambda _: "the seven keys are on the table", max_batch=16)
     else:
         model = options.model
-        plan = plan_device(read_torch_facts(), "cpu", options.dtype)
-        threads = options.threads or plan.cpu_threads
-        plan = msgspec.structs.replace(plan, cpu_threads=threads)
+        plan = plan_device(read_torch_facts(), "cpu", options.dtype, cpu_threads=options.threads)
         open_backend = backend_opener(read_reference(model), plan, read_torch_facts)
     engine, counts = engine_over(open_backend, model, settings, voice=options.voice)
     config = uvicorn.Config(

@@ -219,7 +219,8 @@ def _comparison_rows(comparison: Comparison) -> list[Row]:
         ("  stretches without a pause", _pair(*comparison.run_on)),
         ("near cuts, against alone (target 0)", str(comparison.near)),
         ("away from cuts, against alone", str(comparison.away)),
-        ("cuts through a known word", str(comparison.cut_words)),
+        ("cuts through a known word (target 0)", str(comparison.cut_words)),
+        ("words doubled across a cut (target 0)", str(comparison.doubled_words)),
     ]
     if comparison.time_errors:
         rows.append(("word boundaries", spread_of(comparison.time_errors)))

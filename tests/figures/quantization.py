@@ -1,7 +1,7 @@
 """What 8-bit weights cost and save: `python -m tests.figures.quantization`.
 
 Transcribes the clips of `examples/speech` (or of any folder with such a manifest) with the same model twice, as it is and
-with `--quantization int8`, and prints word error rate, memory and time of both. Needs `pip install 'lithophone[int8]'`.
+with `--quantization int8`, and prints word error rate, memory and time of both. Needs torchao.
 """
 
 from __future__ import annotations
@@ -65,8 +65,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    plan = plan_device(read_torch_facts(), "cpu", options.dtype)
-    plan = msgspec.structs.replace(plan, cpu_threads=options.threads)
+    plan = plan_device(read_torch_facts(), "cpu", options.dtype, cpu_threads=options.threads)
     clips = list(test_clips(options.test_set))
     print(f"{options.model} on {platform.machine()}, {options.threads} thread(s), {len(clips)} clips")
     before = measure(options.model, plan, clips)

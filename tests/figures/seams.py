@@ -84,7 +84,8 @@ class Comparison:
 
     `paused` and `run_on` are the errors of the utterances with a pause on both sides and of the others, in the long
     recording and alone; `near` and `away` the differences near a cut and elsewhere; `cut_words` the cuts without overlap
-    that went through a word whose times are known exactly. Of the words that are right and whose times are known exactly,
+    that went through a word whose times are known exactly, and `doubled_words` those said once and heard on both sides of a
+    cut. Of the words that are right and whose times are known exactly,
     `time_errors` has the found minus the true starts and ends, and `last_word_error` the larger of the last word's two.
     """
 
@@ -95,6 +96,7 @@ class Comparison:
     near: Differences
     away: Differences
     cut_words: int
+    doubled_words: int
     time_errors: list[float]
     last_word_error: float | None
 
@@ -122,7 +124,8 @@ def compare(
 ) -> Comparison:
     """Everything at once; `alone` has the transcript of each clip by its path."""
     said = [word for utterance in utterances for word in utterance.words]
-    in_long = _hearings(utterances, align(said, heard), heard)
+    pairs = align(said, heard)
+    in_long = _hearings(utterances, pairs, heard)
     by_itself = [_heard_alone(utterance, alone[utterance.clip.path]) for utterance in utterances]
     tally = _Tally(seams)
     groups = {False: [Errors(), Errors()], True: [Errors(), Errors()]}
@@ -143,6 +146,7 @@ def compare(
         near=tally.near,
         away=tally.away,
         cut_words=_cut_words(said, seams),
+        doubled_words=_doubled_words(pairs, heard, seams),
         time_errors=errors,
         last_word_error=last,
     )
@@ -210,6 +214,18 @@ def _cut_words(said: Sequence[KnownWord], seams: Sequence[Seam]) -> int:
         for cut in cuts
         if (place := bisect_right(starts, cut) - 1) >= 0
     )
+
+
+def _doubled_words(pairs: Sequence[Pair], heard: Sequence[HeardWord], seams: Sequence[Seam]) -> int:
+    """Words on either side of a cut that are the same, where not both were said."""
+    said = {pair.hypothesis for pair in pairs if pair.reference is not None}
+    middles = [word.middle for word in heard]
+    count = 0
+    for seam in seams:
+        after = bisect_right(middles, (seam.start + seam.end) / 2)
+        same = 0 < after < len(heard) and heard[after - 1].text == heard[after].text
+        count += same and not {after - 1, after} <= said
+    return count
 
 
 def _time_errors(

@@ -43,6 +43,13 @@ def test_a_cut_through_a_word_is_counted() -> None:
     assert compared("a b c d", "a b c d", Seam(101.5, 103.0)).cut_words == 0
 
 
+def test_a_word_said_once_and_heard_on_both_sides_of_a_cut_is_doubled() -> None:
+    cut = Seam(101.95, 101.95)
+    assert compared("a b b c d", "a b c d", cut).doubled_words == 1
+    assert compared("a b c d", "a b c d", cut).doubled_words == 0
+    assert compared("a b b c d", "a b c d", Seam(100.95, 100.95)).doubled_words == 0
+
+
 def test_errors_and_times_are_those_of_the_long_transcript() -> None:
     comparison = compared("a b x d", "a b c d", Seam(50.0, 50.0))
     assert (comparison.long.total, comparison.alone.total) == (1, 0)

@@ -78,6 +78,20 @@ def test_a_word_lasts_until_the_next_or_until_shortly_behind_its_letters() -> No
     assert two.probability > 0.9
 
 
+def test_a_word_before_a_pause_lasts_until_its_sound_has_faded() -> None:
+    log_probs = heard("_two_words____________")
+    levels = np.full(2 * len(log_probs), -60.0, np.float32)
+    levels[4:45] = -20.0
+    two, words = align_words(
+        "Two words.", log_probs, duration_seconds=0.44, bias_seconds=0.0, levels=levels[:44]
+    )
+    assert two.end_seconds == words.start_seconds
+    assert words.end_seconds == 0.44  # the levels do not tell: a usual length, and the recording's end
+    levels[40:] = -60.0
+    fading = align_words("Two words.", log_probs, duration_seconds=0.44, bias_seconds=0.0, levels=levels[:44])
+    assert fading[-1].end_seconds == pytest.approx(0.40)
+
+
 def test_the_bias_is_taken_off_the_starts() -> None:
     word = align_words("yes", heard("____yes____"), duration_seconds=1, bias_seconds=0.05)[0]
     assert word.start_seconds == pytest.approx(0.16 - 0.05)

@@ -46,11 +46,21 @@ def test_an_unknown_path_is_a_404_in_the_error_shape(server: Live, path: str) ->
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("PUT", "/health"), ("GET", "/v1/audio/transcriptions"), ("DELETE", "/v1/models/whisper-1")],
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/health", "GET"),
+        ("GET", "/v1/audio/transcriptions", "POST"),
+        ("DELETE", "/v1/models/whisper-1", "GET"),
+    ],
 )
-def test_a_wrong_method_is_a_405_in_the_error_shape(server: Live, method: str, path: str) -> None:
-    assert error_of(server.client.request(method, path), 405)["code"] == "method_not_allowed"
+def test_a_wrong_method_is_a_405_that_names_the_right_ones(
+    server: Live, method: str, path: str, allowed: str
+) -> None:
+    answer = server.client.request(method, path)
+    error = error_of(answer, 405)
+    assert error["code"] == "method_not_allowed"
+    assert allowed in error["message"]
+    assert allowed in answer.headers["allow"]
 
 
 def test_a_surprise_is_a_500_that_is_logged_and_says_nothing(server: Live) -> None:

@@ -223,11 +223,10 @@ async def sniff_file(file: StoredFile) -> Container:
 
 
 class _Inspected(NamedTuple):
-    """The descriptor of a file, rewound, what the file is, and its reader if ffmpeg is not needed for it."""
+    """The descriptor of a file, rewound, and what the file is."""
 
     descriptor: int
     container: Container
-    reader: WavReader | None
 
 
 def _inspect(file: StoredFile) -> _Inspected:
@@ -244,15 +243,28 @@ def _inspect(file: StoredFile) -> _Inspected:
         offset += tag_bytes
         head = os.pread(descriptor, HEAD_BYTES, offset)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    container = sniff_container(head, after_tags=offset > 0)
+    return _Inspected(descriptor, sniff_container(head, after_tags=offset > 0))
+
+
+class _Begun(NamedTuple):
+    """What a file is, and its stream if ffmpeg is not needed for it."""
+
+    descriptor: int
+    container: Container
+    wav: WavStream | None
+
+
+def _begin(file: StoredFile, limits: DecodeLimits) -> _Begun:
+    """Everything that waits for the disk, in one change of thread."""
+    descriptor, container = _inspect(file)
     reader = WavReader.of(descriptor) if container is Container.WAV else None
-    return _Inspected(descriptor, container, reader)
+    return _Begun(descriptor, container, None if reader is None else WavStream(reader, limits))
 
 
 async def _stream(file: StoredFile, limits: DecodeLimits, ffmpeg_path: str | None) -> PcmStream:
-    descriptor, container, reader = await asyncio.to_thread(_inspect, file)
-    if reader is not None and ffmpeg_path is None:
-        return WavStream(reader, limits)
+    descriptor, container, wav = await asyncio.to_thread(_begin, file, limits)
+    if wav is not None and ffmpeg_path is None:
+        return wav
     ffmpeg_path = ffmpeg_path or await asyncio.to_thread(bundled_ffmpeg)  # the first call tries the binary
     return FfmpegStream(await _start(ffmpeg_path, descriptor, container), container, limits)
 

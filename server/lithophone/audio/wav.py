@@ -221,11 +221,12 @@ class WavReader:
 
 
 class WavStream(PcmStream):
-    """The blocks of a plain WAV file, read off the event loop."""
+    """The blocks of a plain WAV file, read off the event loop; the first is read here and now."""
 
     def __init__(self, reader: WavReader, limits: DecodeLimits) -> None:
         super().__init__(Container.WAV, limits)
         self._reader = reader
+        self._first = self._read()
 
     @property
     def stated_seconds(self) -> float:
@@ -236,6 +237,10 @@ class WavStream(PcmStream):
         """See `PcmStream`; the file belongs to the caller."""
 
     async def _receive(self) -> bytes:
-        if self._reader.at_end:
-            return b""
-        return await asyncio.to_thread(self._reader.read, BLOCK_BYTES // SAMPLE_BYTES)
+        first, self._first = self._first, b""
+        if first or self._reader.at_end:
+            return first
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> bytes:
+        return self._reader.read(BLOCK_BYTES // SAMPLE_BYTES)

@@ -9,6 +9,7 @@ Nothing about GPUs in this module has been tested on hardware; it is tested with
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -29,6 +30,7 @@ DTYPE_BYTES: Mapping[DtypeName, int] = {"float16": 2, "bfloat16": 2, "float32": 
 NATIVE_BFLOAT16_FEATURES = frozenset({"amx_bf16", "avx512_bf16", "bf16", "sve_bf16"})  # x86, x86, ARM, ARM
 AMPERE = (8, 0)  # first NVIDIA compute capability with bfloat16 units
 GIB = 1 << 30
+LEAST_SHARED_PARAMETERS = 20_000_000  # of a model whose products are worth sharing among threads; an estimate
 
 
 class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +120,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         device_map: "auto" where accelerate has to place the layers (several GPUs, or CPU offload).
         cpu_offload: Layers that do not fit on the GPU may stay in system memory.
         cpu_threads: Threads for torch's CPU kernels.
+        threads_asked: That number was asked for, so the model's size does not change it.
         quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
         compiled: The model's layers go through torch.compile.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
@@ -133,6 +136,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     device_map: Literal["auto"] | None = None
     cpu_offload: bool = False
     cpu_threads: int = 1
+    threads_asked: bool = False
     quantization: Quantization = "none"
     compiled: bool = False
     convolution_library: bool = True
@@ -154,6 +158,7 @@ def plan_device(
     cpu_offload: bool = False,
     quantization: Quantization = "none",
     compiled: bool = False,
+    cpu_threads: int = 0,
     environ: Mapping[str, str] | None = None,
 ) -> DevicePlan:
     """Decide where to run.
@@ -165,6 +170,7 @@ def plan_device(
         cpu_offload: Let layers that do not fit on the GPU stay in system memory.
         quantization: "int8" halves the language model's linear layers or better.
         compiled: Put the model's layers through torch.compile.
+        cpu_threads: Threads for torch's CPU kernels; 0 takes as many as may be used and the model's size is worth.
         environ: Environment variables, to advise only what is missing.
 
     Raises:
@@ -182,7 +188,16 @@ def plan_device(
         plan = _cpu_plan(facts, dtype, device_reason)
     else:
         plan = _gpu_plan(facts, kind, dtype, device_reason, cpu_offload=cpu_offload, environ=environ or {})
+    if cpu_threads:
+        plan = msgspec.structs.replace(plan, cpu_threads=cpu_threads, threads_asked=True)
     return _transformed(plan, quantization, compiled=compiled)
+
+
+def sized(plan: DevicePlan, parameters: int) -> DevicePlan:
+    """The plan for a model of so many parameters: threads that meet after every small product only hold each other up."""
+    if plan.kind != "cpu" or plan.threads_asked or parameters >= LEAST_SHARED_PARAMETERS:
+        return plan
+    return msgspec.structs.replace(plan, cpu_threads=1)
 
 
 def _transformed(plan: DevicePlan, quantization: Quantization, *, compiled: bool) -> DevicePlan:
@@ -395,10 +410,18 @@ def device_map_memory(facts: TorchFacts, plan: DevicePlan) -> dict[int | str, in
 
 
 def apply_plan(plan: DevicePlan) -> None:
-    """Put the process-wide parts of the plan into force in torch: CPU threads, and MIOpen off where it fails."""
+    """Put the plan into force in torch: CPU threads for the calling thread, and MIOpen off where it fails.
+
+    Every thread that computes has a team of its own. The model's gets all threads; those that come to it later, for voice
+    activity, get one each: teams that wait for each other on the same cores take turns in doing nothing.
+    """
     import torch  # noqa: PLC0415 - see the module docstring
 
     torch.set_num_threads(plan.cpu_threads)
+    torch.get_num_threads()  # a thread takes over the last number set, by whom ever, when it first asks; so ask now
+    newcomers = threading.Thread(target=torch.set_num_threads, args=(1,))
+    newcomers.start()
+    newcomers.join()
     if not plan.convolution_library:
         torch.backends.cudnn.enabled = False  # torch's name for MIOpen, too
 

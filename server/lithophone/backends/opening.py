@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lithophone.backends.base import Backend
-from lithophone.backends.device import DevicePlan, TorchFacts, apply_plan
+from lithophone.backends.device import DevicePlan, TorchFacts, apply_plan, sized
 from lithophone.backends.memory import check_fits, estimate_from_registry, estimate_memory
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, fetch, fetch_config
 from lithophone.backends.transformers_backend.ctc import CtcBackend
@@ -29,11 +29,12 @@ def backend_opener(
     """
 
     def open_backend() -> Backend:
-        apply_plan(plan)  # torch keeps the thread count by thread: it is set where the model will run
         facts = read_facts()
         if reference.path is None:
             check_fits(reference.model_id, estimate_from_registry(reference.spec, plan.dtype), facts, plan)
-        check_fits(reference.model_id, estimate_memory(fetch_config(reference), plan.dtype), facts, plan)
+        estimate = estimate_memory(fetch_config(reference), plan.dtype)
+        check_fits(reference.model_id, estimate, facts, plan)
+        apply_plan(sized(plan, estimate.parameters))  # here, in the thread where the model will run
         checkpoint = fetch(reference)
         if checkpoint.spec.architecture is Architecture.CTC:
             return CtcBackend.load(checkpoint, plan, facts)

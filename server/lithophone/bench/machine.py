@@ -49,7 +49,7 @@ def model_facts(opened: OpenedModel, plan: DevicePlan) -> ModelFacts:
         weights="random" if opened.is_random else "checkpoint",
         device=plan.kind,
         dtype=plan.dtype,
-        parameters=sum(parameter.numel() for parameter in opened.model.parameters()),
+        parameters=opened.parameters,
         weight_bytes=weight_bytes(opened.model),
         options=(
             *(["int8"] if plan.quantization == "int8" else []),

@@ -38,6 +38,11 @@ class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     note: str | None = None
 
     @property
+    def parameters(self) -> int:
+        """Numbers in its weights; shared ones count once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
     def is_ctc(self) -> bool:
         """There is no language model."""
         return self.spec.architecture is Architecture.CTC

@@ -24,7 +24,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
         dtype: As for the server.
         quantization: As for the server.
         compiled: As for the server.
-        cpu_threads: 0 takes the cores allowed.
+        cpu_threads: As for the server.
         audio: Files and folders; without any a signal is made.
         clips: Take only so many of them.
         batches: Batch sizes.

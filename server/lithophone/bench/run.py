@@ -21,6 +21,7 @@ from lithophone.backends.device import (
     apply_plan,
     plan_device,
     read_torch_facts,
+    sized,
 )
 from lithophone.backends.transformers_backend.ctc import CtcBackend
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
@@ -97,14 +98,20 @@ def measure(options: BenchOptions, tell: Tell) -> BenchReport:
     """
     facts = read_torch_facts()
     planned = plan_device(
-        facts, options.device, options.dtype, quantization=options.quantization, compiled=options.compiled
+        facts,
+        options.device,
+        options.dtype,
+        quantization=options.quantization,
+        compiled=options.compiled,
+        cpu_threads=options.cpu_threads,
     )
-    plan = _one_device(planned, options.cpu_threads)
-    apply_plan(plan)
+    plan = _one_device(planned)
     tell("loading", 0.0)
     opened = open_model(
         options.model, plan, facts, random_weights=options.random_weights, batch=max(options.batches)
     )
+    plan = sized(plan, opened.parameters)
+    apply_plan(plan)
     clips, audio = _clips(options, opened.spec)
     notes = [opened.note] if opened.note else []
     contest = CtcContest(opened, plan) if opened.is_ctc else SpeechContest(opened, plan, options, clips)
@@ -127,10 +134,9 @@ def measure(options: BenchOptions, tell: Tell) -> BenchReport:
     )
 
 
-def _one_device(plan: DevicePlan, cpu_threads: int) -> DevicePlan:
+def _one_device(plan: DevicePlan) -> DevicePlan:
     """Figures of one device mean something; those of layers spread over several are about the wires between."""
-    plan = msgspec.structs.replace(plan, gpu_indexes=plan.gpu_indexes[:1], device_map=None)
-    return msgspec.structs.replace(plan, cpu_threads=cpu_threads) if cpu_threads else plan
+    return msgspec.structs.replace(plan, gpu_indexes=plan.gpu_indexes[:1], device_map=None)
 
 
 def _clips(options: BenchOptions, spec: ModelSpec) -> tuple[list[BenchClip], str]:

@@ -28,10 +28,8 @@ from transformers.initialization import no_init_weights
 from transformers.models.parakeet.tokenization_parakeet import ParakeetTokenizer
 
 from lithophone.backends.device import DevicePlan
-from lithophone.backends.transformers_backend.compiling import compile_layers
 from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
-from lithophone.backends.transformers_backend.loading import MODEL_CLASSES
-from lithophone.backends.transformers_backend.quantization import quantize_language_model
+from lithophone.backends.transformers_backend.loading import MODEL_CLASSES, ready_to_infer
 from lithophone.errors import ConfigurationError
 from lithophone.granite.family import Architecture, ModelSpec
 
@@ -136,12 +134,7 @@ def random_model(spec: ModelSpec, config: Any, plan: DevicePlan) -> PreTrainedMo
     _fill(model)
     if hasattr(config, "text_config"):
         model.generation_config.update(eos_token_id=END, bos_token_id=END, pad_token_id=PAD)
-    model.eval().requires_grad_(requires_grad=False)
-    if plan.quantization == "int8":
-        quantize_language_model(model)
-    if plan.compiled:
-        compile_layers(model, plan.device)
-    return model
+    return ready_to_infer(model, plan)
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@
 Owns what a word is, its spelling in the letters of Granite's CTC head, and its times. Pure: no torch, no audio.
 
 A word the head cannot spell (digits, other scripts) is aligned as "anything" and gets what its neighbours leave; one
-without sound (a lone dash) gets the gap between them. A CTC head fires late by a constant, which is taken off.
+without sound (a lone dash) gets the gap between them. A CTC head fires late by a constant, which is taken off; a word
+before a pause lasts until its sound has faded.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ import numpy as np
 
 from lithophone.granite.alignment import ANYTHING, FrameSpan, LogProbs, align
 from lithophone.granite.labels import BLANK, FIRST_KATAKANA, KATAKANA_BASE
+from lithophone.granite.levels import Levels, fading_seconds
 
 FRAME_SECONDS: Final = 0.02
 JOINED_SECONDS: Final = 0.2  # a word whose letters end this shortly before the next one lasts until then
-TAIL_SECONDS: Final = 0.11  # how long a word before a pause lasts behind its last letter
+TAIL_SECONDS: Final = (
+    0.11  # how long a word before a pause lasts behind its last letter, where the sound does not tell
+)
 
 SPACE: Final = 32
 SMALL_LATIN: Final = range(0xDF, 0x100)
@@ -121,6 +125,7 @@ def align_words(
     *,
     duration_seconds: float,
     bias_seconds: float,
+    levels: Levels | None = None,
     frame_seconds: float = FRAME_SECONDS,
 ) -> tuple[Word, ...]:
     """The words of `text` with the times at which the head hears them.
@@ -130,6 +135,7 @@ def align_words(
         log_probs: float32 [frames, labels] of the grapheme head over the same audio.
         duration_seconds: Length of the audio; no time lies behind it.
         bias_seconds: How late the head fires.
+        levels: Of the same audio; without them a word before a pause is given a usual length.
         frame_seconds: Length of a frame.
     """
     words = split_words(text)
@@ -144,7 +150,9 @@ def align_words(
         shares = _shared(heard, [len(words[word]) for word in unit.words])
         for word, share in zip(unit.words, shares, strict=True):
             sounds[word] = share
-    return time_words(words, sounds, duration_seconds=duration_seconds, bias_seconds=bias_seconds)
+    return time_words(
+        words, sounds, duration_seconds=duration_seconds, bias_seconds=bias_seconds, levels=levels
+    )
 
 
 def _units(words: Sequence[str], *, katakana: bool) -> list[_Unit]:
@@ -193,12 +201,17 @@ def _shared(sound: Sound, lengths: Sequence[int]) -> list[Sound]:
 
 
 def time_words(
-    words: Sequence[str], sounds: Sequence[Sound | None], *, duration_seconds: float, bias_seconds: float
+    words: Sequence[str],
+    sounds: Sequence[Sound | None],
+    *,
+    duration_seconds: float,
+    bias_seconds: float,
+    levels: Levels | None = None,
 ) -> tuple[Word, ...]:
     """Words with times that never overlap, from when their letters fire; `None` for a word without sound.
 
     A CTC head marks letters, not lengths: a word that another follows closely lasts until it, and one before a pause
-    ends a little behind its last letter.
+    until its sound has faded, by the `levels` of the audio.
     """
     timed: list[Word] = []
     next_start = _starts(sounds, duration_seconds=duration_seconds, bias_seconds=bias_seconds)
@@ -208,7 +221,7 @@ def time_words(
             timed.append(_silent_word(word, before, next_start[index]))
             continue
         start = max(next_start[index] or 0.0, before or 0.0)
-        end = _end(sound, next_start[index + 1], duration_seconds)
+        end = _end(sound, start, next_start[index + 1], duration_seconds, levels)
         timed.append(
             Word(text=word, start_seconds=start, end_seconds=max(start, end), probability=sound.probability)
         )
@@ -227,10 +240,15 @@ def _starts(
     return starts[::-1]
 
 
-def _end(sound: Sound, next_start: float | None, duration_seconds: float) -> float:
-    if next_start is not None and next_start - sound.stop_seconds <= JOINED_SECONDS:
+def _end(
+    sound: Sound, start: float, next_start: float | None, duration_seconds: float, levels: Levels | None
+) -> float:
+    heard = sound.stop_seconds
+    if next_start is not None and next_start - heard <= JOINED_SECONDS:
         return next_start
-    return min(sound.stop_seconds + TAIL_SECONDS, duration_seconds)
+    faded = None if levels is None else fading_seconds(levels, start, heard)
+    end = heard + TAIL_SECONDS if faded is None else faded
+    return min(end, duration_seconds if next_start is None else next_start)
 
 
 def _silent_word(text: str, before: float | None, next_start: float | None) -> Word:

@@ -76,7 +76,8 @@ def _framework_error(failure: HTTPException, asked: str) -> ServiceError:
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(f"There is no {asked}. The routes are listed under /schema.")
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            return MethodNotAllowedError(f"{asked} is not possible with this method. See /schema.")
+            allowed = (failure.headers or {}).get("allow", "")
+            return MethodNotAllowedError(f"{asked} is not possible: {allowed} is.", allowed=allowed)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return PayloadTooLargeError("The request body is too large.")
         case HTTPStatus.UNAUTHORIZED:

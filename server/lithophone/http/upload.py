@@ -65,14 +65,14 @@ async def receive_form(
                     if not parser.closed:
                         for event in parser.parse(chunk):
                             reader.take(event)
-                    await reader.write(at_least=WRITE_BYTES)
+                    await reader.write_much()
     except ParserLimitReached:
         raise InvalidRequestError(
             f"The form has too many parts (over {MAX_PARTS}) or a part with long headers."
         ) from None
     except MultipartError as error:
         raise InvalidRequestError(f"The multipart body is broken: {error}") from None
-    await reader.write()
+    reader.write_rest()
     return ReceivedForm(tuple(reader.fields), reader.has_file)
 
 
@@ -101,11 +101,16 @@ class _PartReader:
         else:
             self._add_to_text(event)
 
-    async def write(self, *, at_least: int = 1) -> None:
-        """Write to disk, off the event loop, once `at_least` bytes are waiting."""
-        if len(self._unwritten) >= at_least:
+    async def write_much(self) -> None:
+        """Write to disk, off the event loop, once much is waiting."""
+        if len(self._unwritten) >= WRITE_BYTES:
             unwritten, self._unwritten = self._unwritten, bytearray()
             await asyncio.to_thread(self._spool.write, unwritten)
+
+    def write_rest(self) -> None:
+        """Write what is left: the system takes that little into its cache sooner than a thread would begin."""
+        self._spool.write(self._unwritten)
+        self._unwritten = bytearray()
 
     def _begin(self, part: MultipartSegment) -> None:
         self._part = part

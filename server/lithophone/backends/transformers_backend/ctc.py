@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Token
+from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
 from lithophone.backends.device import DevicePlan, TorchFacts
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.loading import ctc_processor, load_model, weight_bytes
@@ -22,6 +22,7 @@ from lithophone.granite.alignment import FrameSpan
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.features import SAMPLE_RATE
 from lithophone.granite.labels import empty_probability
+from lithophone.granite.levels import levels_of
 from lithophone.granite.words import Word, group_tokens, time_words
 
 FRAME_SECONDS: Final = 0.08  # log-mels of 10 ms stacked by 2, subsampled by 4
@@ -110,7 +111,7 @@ class CtcBackend:
             prompt_tokens=0,
             audio_tokens=len(labels),
             no_speech_probability=empty_probability(log_probs[:, self._blank].numpy()),
-            words=self._words(text, labels, log_probs, len(request.samples) / SAMPLE_RATE),
+            words=self._words(text, labels, log_probs, request.samples),
         )
 
     def _tokens(self, labels: Tensor, log_probs: Tensor) -> tuple[Token, ...]:
@@ -124,9 +125,7 @@ class CtcBackend:
             for label, span in self._runs(labels, log_probs)
         )
 
-    def _words(
-        self, text: str, labels: Tensor, log_probs: Tensor, duration_seconds: float
-    ) -> tuple[Word, ...]:
+    def _words(self, text: str, labels: Tensor, log_probs: Tensor, samples: Samples) -> tuple[Word, ...]:
         """The words of the head's own text: their times are those of its tokens."""
         spans = [span for _, span in self._runs(labels, log_probs)]
         stops = [self._text_length(labels[: span.stop]) for span in spans]
@@ -134,8 +133,9 @@ class CtcBackend:
         return time_words(
             [word for word, _ in grouped],
             [sound for _, sound in grouped],
-            duration_seconds=duration_seconds,
+            duration_seconds=len(samples) / SAMPLE_RATE,
             bias_seconds=self._bias_seconds,
+            levels=levels_of(samples),
         )
 
     def _text_length(self, labels: Tensor) -> int:

@@ -77,6 +77,15 @@ def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> P
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{checkpoint.path} cannot be loaded: {reason}") from error
+    return ready_to_infer(model, plan)
+
+
+def ready_to_infer(model: Any, plan: DevicePlan) -> Any:
+    """The model in eval mode, in place; quantised and marked for compilation if the plan says so.
+
+    Raises:
+        ConfigurationError: the installation lacks what that takes.
+    """
     model.eval().requires_grad_(requires_grad=False)
     if plan.quantization == "int8":
         quantize_language_model(model)

@@ -99,7 +99,7 @@ def _quantizer() -> Callable[[nn.Linear], Int8Linear]:
         )
     except ImportError as error:
         raise ConfigurationError(
-            f"--quantization int8 needs torchao, which is not there ({error}): pip install 'lithophone[int8]'"
+            f"--quantization int8 needs torchao, which is not there ({error}): pip install torchao"
         ) from None
     config = Int8WeightOnlyConfig(set_inductor_config=False)
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lithophone.backends.base import Recognition, RecognitionRequest, Token
+from lithophone.backends.base import Recognition, RecognitionRequest, Samples, Token
 from lithophone.backends.decoding.encoder import ClipwiseEncoder, FrameCounts, PackedEncoder, project
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
@@ -36,6 +36,7 @@ from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, Transcri
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.features import SAMPLE_RATE
 from lithophone.granite.labels import BLANK, empty_probability, greedy_text
+from lithophone.granite.levels import levels_of
 from lithophone.granite.parsing import has_word_times, spoken_words, timed_words
 from lithophone.granite.prompts import Tags, Task, chat_messages
 from lithophone.granite.words import Word, align_words, spread_over_speech
@@ -214,23 +215,30 @@ class SpeechModel:
         self, answer: str, request: RecognitionRequest, log_probs: NDArray[np.float32]
     ) -> tuple[str, tuple[Word, ...]]:
         """The text of the model's answer, and its words with their times."""
-        seconds = (len(request.samples) - request.context_samples) / SAMPLE_RATE
+        samples = request.samples[request.context_samples :]
+        seconds = len(samples) / SAMPLE_RATE
         if request.task.translate_to is not None:
             return answer, spread_over_speech(answer, log_probs, duration_seconds=seconds)
         if request.task.tags is Tags.WORD_TIMES and has_word_times(answer):
             timed = timed_words(answer, seconds)
             return "".join(word.text for word in timed), timed
+        if request.task.tags is not Tags.SPEAKERS:
+            return answer, self._aligned(answer, log_probs, samples)
         spoken = spoken_words(answer)
-        text = answer if request.task.tags is None else spoken.text
-        words = align_words(
-            text, log_probs, duration_seconds=seconds, bias_seconds=self._spec.ctc_bias_seconds
+        words = self._aligned(spoken.text, log_probs, samples)
+        return spoken.text, tuple(
+            msgspec.structs.replace(word, speaker=speaker)
+            for word, speaker in zip(words, spoken.speakers, strict=True)
         )
-        if request.task.tags is Tags.SPEAKERS:
-            words = tuple(
-                msgspec.structs.replace(word, speaker=speaker)
-                for word, speaker in zip(words, spoken.speakers, strict=True)
-            )
-        return text, words
+
+    def _aligned(self, text: str, log_probs: NDArray[np.float32], samples: Samples) -> tuple[Word, ...]:
+        return align_words(
+            text,
+            log_probs,
+            duration_seconds=len(samples) / SAMPLE_RATE,
+            bias_seconds=self._spec.ctc_bias_seconds,
+            levels=levels_of(samples),
+        )
 
     def _speculator(self, request: RecognitionRequest, window: HeardWindow) -> Speculator:
         """What the CTC head read is a draft of a transcript, not of a translation."""
