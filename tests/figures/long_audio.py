@@ -1,7 +1,7 @@
 """How well a long recording is transcribed: `python -m tests.figures.long_audio --minutes 60`.
 
-Makes a recording of known utterances, starts the server on a port of its own, sends each utterance alone, then the whole, and
-compares. Prints word error rates, what happened at the cuts between windows, word times, memory, speed, and how soon the
+Makes a recording of known utterances, starts the server on a port of its own, sends each utterance alone, as its file and as it
+lies in the recording, then the whole, and compares. Prints word error rates, what happened at the cuts between windows, word times, memory, speed, and how soon the
 first words of an event stream come.
 """
 
@@ -22,20 +22,20 @@ import msgspec
 
 from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.granite.family import DEMONSTRATION_ID
-from tests.figures.asking import Answer, first_delta_seconds, transcribe
+from tests.figures.alone import clips_alone, excerpts_alone
+from tests.figures.asking import first_delta_seconds, transcribe
 from tests.figures.recording import (
     ENCODERS,
     RUN_ON_SHARE,
     SPEECH,
     Clip,
     Composer,
-    Utterance,
     human_clips,
     manifest_clips,
     write,
 )
 from tests.figures.scoring import Errors, disorder, spread_of
-from tests.figures.seams import Comparison, compare, seams_of
+from tests.figures.seams import Comparison, compare, errors_alone, seams_of
 from tests.figures.server import MIB, ServerProcess, running_server
 
 STREAM_MINUTES: Final = 10.0
@@ -90,6 +90,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     disordered_words: int
     memory: Memory
     comparison: Comparison
+    clips_alone: Errors
     first_words: FirstWords | None
 
     def rows(self) -> list[Row]:
@@ -98,6 +99,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return [
             ("recording", f"{recording}, {self.overlapping_cuts} of their cuts overlap"),
             *_comparison_rows(self.comparison),
+            ("clip files alone", _with_difference(self.clips_alone, self.comparison.long)),
             ("words out of order (target 0)", str(self.disordered_words)),
             *self.memory.rows(),
             ("speed", speed),
@@ -151,14 +153,15 @@ def _measure(
     composer = Composer(clips, options.minutes * 60, options.seed, run_on_share=options.run_on_share)
     recording = folder / f"long.{options.format}"
     write(recording, composer.blocks())
-    alone = _each_alone(server.url, composer.utterances)
+    clips_heard = clips_alone(server.url, composer.utterances)
     after_alone = server.resident_bytes()
     server.take_windows()
     _say(f"sending {recording.stat().st_size / MIB:.1f} MiB")
     with server.watch_memory() as memory:
         answer = transcribe(server.url, recording)
     seams = seams_of(server.take_windows())
-    words_alone = {path: heard.words for path, heard in alone.items()}
+    _say(f"sending {len(composer.utterances)} excerpts")
+    excerpts_heard = list(excerpts_alone(server.url, recording, composer.utterances, folder))
     return Report(
         minutes=answer.audio_seconds / 60,
         utterances=len(composer.utterances),
@@ -167,19 +170,10 @@ def _measure(
         seconds=answer.seconds,
         disordered_words=disorder(answer.written),
         memory=Memory(server.idle_bytes, after_alone, memory.peak_bytes),
-        comparison=compare(composer.utterances, answer.words, words_alone, seams),
+        comparison=compare(composer.utterances, answer.words, excerpts_heard, seams),
+        clips_alone=errors_alone(composer.utterances, clips_heard),
         first_words=None if options.no_stream else _first_words(server, clips, folder, options),
     )
-
-
-def _each_alone(url: str, utterances: Sequence[Utterance]) -> dict[Path, Answer]:
-    alone: dict[Path, Answer] = {}
-    for utterance in utterances:
-        path = utterance.clip.path
-        if path not in alone:
-            alone[path] = transcribe(url, path)
-    _say(f"{len(alone)} utterances alone")
-    return alone
 
 
 def _first_words(
@@ -213,7 +207,7 @@ def _at_rest(ask: Callable[[], Asked]) -> Asked:
 def _comparison_rows(comparison: Comparison) -> list[Row]:
     rows = [
         ("word error rate, long", str(comparison.long)),
-        ("word error rate, alone", str(comparison.alone)),
+        ("its utterances one by one", str(comparison.alone)),
         ("difference, points (target 0.3)", _difference(comparison.long, comparison.alone)),
         ("  utterances between pauses", _pair(*comparison.paused)),
         ("  stretches without a pause", _pair(*comparison.run_on)),
@@ -224,13 +218,18 @@ def _comparison_rows(comparison: Comparison) -> list[Row]:
     ]
     if comparison.time_errors:
         rows.append(("word boundaries", spread_of(comparison.time_errors)))
-    if comparison.last_word_error is not None:
-        rows.append(("last word's time, ms (target 100)", f"{1000 * comparison.last_word_error:+.0f}"))
+    if comparison.last_word_errors is not None:
+        start, end = (f"{1000 * error:+.0f}" for error in comparison.last_word_errors)
+        rows.append(("last word's start and end, ms (target 100)", f"{start}, {end}"))
     return rows
 
 
 def _difference(long: Errors, alone: Errors) -> str:
     return f"{long.percent - alone.percent:+.2f}"
+
+
+def _with_difference(alone: Errors, long: Errors) -> str:
+    return f"{alone}; the recording {_difference(long, alone)} points"
 
 
 def _pair(long: Errors, alone: Errors) -> str:

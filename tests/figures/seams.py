@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from tests.figures.asking import HeardWord
@@ -86,7 +85,7 @@ class Comparison:
     recording and alone; `near` and `away` the differences near a cut and elsewhere; `cut_words` the cuts without overlap
     that went through a word whose times are known exactly, and `doubled_words` those said once and heard on both sides of a
     cut. Of the words that are right and whose times are known exactly,
-    `time_errors` has the found minus the true starts and ends, and `last_word_error` the larger of the last word's two.
+    `time_errors` has the found minus the true starts and ends, and `last_word_errors` the last word's two.
     """
 
     long: Errors
@@ -98,7 +97,7 @@ class Comparison:
     cut_words: int
     doubled_words: int
     time_errors: list[float]
-    last_word_error: float | None
+    last_word_errors: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +118,14 @@ class _Hearing:
 def compare(
     utterances: Sequence[Utterance],
     heard: Sequence[HeardWord],
-    alone: Mapping[Path, Sequence[HeardWord]],
+    alone: Sequence[Sequence[HeardWord]],
     seams: Sequence[Seam],
 ) -> Comparison:
-    """Everything at once; `alone` has the transcript of each clip by its path."""
+    """Everything at once; `alone` has what was heard in each utterance sent by itself."""
     said = [word for utterance in utterances for word in utterance.words]
     pairs = align(said, heard)
     in_long = _hearings(utterances, pairs, heard)
-    by_itself = [_heard_alone(utterance, alone[utterance.clip.path]) for utterance in utterances]
+    by_itself = _by_themselves(utterances, alone)
     tally = _Tally(seams)
     groups = {False: [Errors(), Errors()], True: [Errors(), Errors()]}
     closely = False
@@ -148,17 +147,21 @@ def compare(
         cut_words=_cut_words(said, seams),
         doubled_words=_doubled_words(pairs, heard, seams),
         time_errors=errors,
-        last_word_error=last,
+        last_word_errors=last,
     )
 
 
-def _heard_alone(utterance: Utterance, words: Sequence[HeardWord]) -> _Hearing:
-    moved = [_moved(word, utterance) for word in words]
-    return _hearings([utterance], align(utterance.words, moved), moved)[0]
+def errors_alone(utterances: Sequence[Utterance], alone: Sequence[Sequence[HeardWord]]) -> Errors:
+    """Word errors of the utterances sent by themselves."""
+    hearings = zip(utterances, _by_themselves(utterances, alone), strict=True)
+    return sum((hearing.errors(utterance.words) for utterance, hearing in hearings), Errors())
 
 
-def _moved(word: HeardWord, utterance: Utterance) -> HeardWord:
-    return HeardWord(word.text, word.start + utterance.origin, word.end + utterance.origin)
+def _by_themselves(utterances: Sequence[Utterance], alone: Sequence[Sequence[HeardWord]]) -> list[_Hearing]:
+    return [
+        _hearings([utterance], align(utterance.words, words), words)[0]
+        for utterance, words in zip(utterances, alone, strict=True)
+    ]
 
 
 def _hearings(
@@ -230,13 +233,12 @@ def _doubled_words(pairs: Sequence[Pair], heard: Sequence[HeardWord], seams: Seq
 
 def _time_errors(
     said: Sequence[KnownWord], heard: Sequence[HeardWord | None]
-) -> tuple[list[float], float | None]:
+) -> tuple[list[float], tuple[float, float] | None]:
     errors: list[float] = []
     last = None
     for word, found in zip(said, heard, strict=True):
         if found is None or not word.exact or found.text != word.text:
             continue
-        both = [found.start - word.start, found.end - word.end]
-        errors += both
-        last = max(both, key=abs)
+        last = (found.start - word.start, found.end - word.end)
+        errors += last
     return errors, last

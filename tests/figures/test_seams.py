@@ -21,7 +21,7 @@ def compared(long: str, alone: str, *seams: Seam, start: float = 100.0) -> Compa
         KnownWord(word, start + place, start + place + 0.9) for place, word in enumerate(CLIP.text.split())
     )
     utterance = Utterance(CLIP, start, start, start + 4, words)
-    return compare([utterance], heard(long, start), {CLIP.path: heard(alone)}, seams)
+    return compare([utterance], heard(long, start), [heard(alone, start)], seams)
 
 
 def test_a_word_lost_at_a_cut_is_told_from_one_lost_alone_too() -> None:
@@ -54,7 +54,7 @@ def test_errors_and_times_are_those_of_the_long_transcript() -> None:
     comparison = compared("a b x d", "a b c d", Seam(50.0, 50.0))
     assert (comparison.long.total, comparison.alone.total) == (1, 0)
     assert comparison.time_errors == [0.0] * 6
-    assert comparison.last_word_error == 0
+    assert comparison.last_word_errors == (0, 0)
 
 
 def test_seams_are_where_windows_begin() -> None:
