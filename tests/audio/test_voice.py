@@ -15,7 +15,7 @@ from lithophone.audio.voice import (
     TurnOptions,
     TurnSplitter,
     find_pauses,
-    heard_samples,
+    heard_span,
     speech_probability,
 )
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform
@@ -160,13 +160,15 @@ def test_a_gap_within_a_word_is_no_pause() -> None:
     st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.9]), min_size=1, max_size=120),
     st.integers(0, VOICE_FRAME_SAMPLES - 1),
 )
-def test_only_a_long_silence_at_the_end_is_left_unheard(probabilities: list[float], offset: int) -> None:
+def test_a_long_silence_is_left_unheard_at_either_end(probabilities: list[float], offset: int) -> None:
     samples = len(probabilities) * VOICE_FRAME_SAMPLES - offset
-    heard = heard_samples(np.array(probabilities, np.float32), -offset, samples)
+    start, stop = heard_span(np.array(probabilities, np.float32), -offset, samples)
     voiced = [place for place, one in enumerate(probabilities) if one >= PAUSE_PROBABILITY]
     if not voiced:
-        assert heard == samples
+        assert (start, stop) == (0, samples)
         return
-    silence = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
-    assert samples - heard in {0, silence - 4_800}
-    assert (heard < samples) == (silence > 8_000)
+    silence_before = voiced[0] * VOICE_FRAME_SAMPLES - offset
+    assert start == max(0, silence_before - 1_600)
+    silence_behind = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
+    assert samples - stop in {0, silence_behind - 4_800}
+    assert (stop < samples) == (silence_behind > 8_000)

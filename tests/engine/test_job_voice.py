@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from lithophone.audio.voice import TurnOptions
+from lithophone.audio.voice import VOICE_FRAME_SAMPLES, TurnOptions
 from lithophone.audio.waveform import pcm16_from_waveform
 from lithophone.backends.base import Recognition, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, LoudnessDetector
@@ -122,6 +122,15 @@ def test_speech_without_a_pause_loses_and_doubles_no_word_at_the_cuts() -> None:
     assert [word.text.strip() for word in transcript.words] == transcript.text.split()
     bounds = [word.start_seconds for word in transcript.words]
     assert bounds == sorted(bounds)
+
+
+def test_a_silence_before_the_first_word_is_not_heard_and_times_count_from_the_window() -> None:
+    backend = SpeakingClock()
+    _, transcript = run(bytes(2 * 16_000 * 2) + clock(4), backend=backend)
+    ((request,),) = backend.calls
+    assert len(request.samples) == pytest.approx(4.1 * 16_000, abs=VOICE_FRAME_SAMPLES)
+    starts = {word.text.strip(): word.start_seconds for word in transcript.words}
+    assert [starts[str(50 + second)] for second in range(4)] == [2.0, 3.0, 4.0, 5.0]
 
 
 def test_a_looping_window_is_marked_in_its_segment() -> None:

@@ -28,6 +28,7 @@ SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 10
 PAUSE_SEARCH_SHARE: Final = 3 / 4  # the cut falls into a pause within this last part of a full window
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
 LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: silence harms a start most
+HEAD_SECONDS: Final = 0.1  # of the silence before the first voice so much is heard: more of it costs words
 LONG_TAIL_SECONDS: Final = (
     0.5  # a longer silence at the end of a window is not heard: models make words of it
 )
@@ -52,21 +53,27 @@ def speech_probability(probabilities: Probabilities) -> float:
     return float(np.convolve(probabilities, np.full(size, 1 / size), mode="valid").max().clip(0, 1))
 
 
-def heard_samples(probabilities: Probabilities, first_sample: int, samples: int) -> int:
-    """How much of a window to hear: all of it, or up to a little behind the last voice where a long silence follows.
+def heard_span(
+    probabilities: Probabilities, first_sample: int, samples: int, head_seconds: float = HEAD_SECONDS
+) -> tuple[int, int]:
+    """Which samples of a window to hear: all of them, but for a long silence before the first voice or behind the last.
 
     Args:
         probabilities: Of the frames that touch the window.
         first_sample: Where the first of them begins, counted from the window's start.
         samples: Length of the window.
+        head_seconds: How much of the silence before the first voice to hear.
     """
     voiced = np.flatnonzero(probabilities >= PAUSE_PROBABILITY)
     if not len(voiced):
-        return samples
+        return 0, samples
+    voice_start = first_sample + int(voiced[0]) * VOICE_FRAME_SAMPLES
     voice_stop = first_sample + (int(voiced[-1]) + 1) * VOICE_FRAME_SAMPLES
-    if samples - voice_stop <= samples_from_seconds(LONG_TAIL_SECONDS):
-        return samples
-    return voice_stop + samples_from_seconds(TAIL_SECONDS)
+    long_tail = samples - voice_stop > samples_from_seconds(LONG_TAIL_SECONDS)
+    return (
+        max(0, voice_start - samples_from_seconds(head_seconds)),
+        voice_stop + samples_from_seconds(TAIL_SECONDS) if long_tail else samples,
+    )
 
 
 def find_pauses(probabilities: Probabilities) -> list[tuple[int, int]]:
@@ -107,10 +114,14 @@ class SpeechSplitter:
     A full window ends in the first pause behind its first quarter that may lie between sentences, or else in the longest
     there is: most windows then hold whole sentences, and few of them.
 
-    Takes samples with the probabilities of the frames they complete. `first_frame` is where it starts in the recording.
+    Takes samples with the probabilities of the frames they complete. `first_frame` is where it starts in the recording,
+    `head_seconds` how much is heard before the first voice of a window.
     """
 
-    def __init__(self, max_window_seconds: float, *, first_frame: int = 0) -> None:
+    def __init__(
+        self, max_window_seconds: float, *, first_frame: int = 0, head_seconds: float = HEAD_SECONDS
+    ) -> None:
+        self._head_seconds = head_seconds
         self._track = VoiceTrack(first_frame)
         self._splitter = WindowSplitter(
             max_window_seconds,
@@ -137,10 +148,12 @@ class SpeechSplitter:
     def _with_voice(self, window: Window) -> Window:
         probabilities = self._track.between(window.start_sample, window.stop_sample)
         first = window.start_sample // VOICE_FRAME_SAMPLES * VOICE_FRAME_SAMPLES - window.start_sample
+        start, stop = heard_span(probabilities, first, len(window.samples), self._head_seconds)
         return replace(
             window,
             speech_probability=speech_probability(probabilities),
-            heard_samples=heard_samples(probabilities, first, len(window.samples)),
+            heard_start=start,
+            heard_stop=stop,
         )
 
     def _choose_cut(self, samples: Waveform, earliest: int, latest: int) -> Cut:
@@ -192,6 +205,7 @@ class TurnSplitter:
         self._max_window_seconds = max_window_seconds
         self._threshold = options.threshold
         self._release = max(options.threshold - (SPEECH_PROBABILITY - PAUSE_PROBABILITY), 0.01)
+        self._padding_seconds = options.prefix_padding_seconds
         self._silence_frames = max(1, _frames(options.silence_seconds))
         self._before: deque[tuple[Waveform, float]] = deque(
             maxlen=_frames(options.prefix_padding_seconds) + 1
@@ -229,7 +243,11 @@ class TurnSplitter:
 
     def _begin(self) -> list[Window]:
         frames, probabilities = zip(*self._before, strict=True)
-        self._turn = SpeechSplitter(self._max_window_seconds, first_frame=self._frames_seen - len(frames))
+        self._turn = SpeechSplitter(
+            self._max_window_seconds,
+            first_frame=self._frames_seen - len(frames),
+            head_seconds=self._padding_seconds,
+        )
         self._before.clear()
         self._quiet_frames = 0
         return self._turn.push(np.concatenate(frames), np.array(probabilities, np.float32))

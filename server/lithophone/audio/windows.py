@@ -57,8 +57,8 @@ class Window:
 
     `samples` is float32 [samples], 16 kHz mono, read-only; `start_sample` counts from the start of the recording.
     The first `shared_before_samples` are the end of the window before, too, and the last `shared_after_samples` the
-    start of the next. `speech_probability` is told by voice activity, where that was listened to; behind `heard_samples`
-    there is nothing worth hearing.
+    start of the next. `speech_probability` is told by voice activity, where that was listened to; before `heard_start` and
+    from `heard_stop` on there is nothing worth hearing.
     """
 
     start_sample: int
@@ -66,12 +66,18 @@ class Window:
     shared_before_samples: int = 0
     shared_after_samples: int = 0
     speech_probability: float | None = None
-    heard_samples: int | None = None
+    heard_start: int = 0
+    heard_stop: int | None = None
 
     @property
     def heard(self) -> Waveform:
-        """The samples without a long silence at their end."""
-        return self.samples[: self.heard_samples]
+        """The samples without a long silence at either end."""
+        return self.samples[self.heard_start : self.heard_stop]
+
+    @property
+    def unheard_seconds(self) -> float:
+        """How far into the window that begins."""
+        return seconds_from_samples(self.heard_start)
 
     @property
     def stop_sample(self) -> int:

@@ -193,13 +193,13 @@ class Job:
 
     async def _recognise(self, window: Window) -> Attempt:
         if not self._holds_speech(window):
-            return Attempt(_with_voice(NOTHING_HEARD, window), self._options.temperature)
+            return Attempt(_in_window(NOTHING_HEARD, window), self._options.temperature)
         if self._conversation is None:
             attempt = await self._attempt(window, self._options.task)
         else:
             async with self._in_order:
                 attempt = await self._converse(window, self._conversation)
-        return attempt._replace(recognition=_with_voice(attempt.recognition, window))
+        return attempt._replace(recognition=_in_window(attempt.recognition, window))
 
     async def _attempt(self, window: Window, task: Task, context: Samples | None = None) -> Attempt:
         samples = window.heard if context is None else np.concatenate((context, window.heard))
@@ -293,11 +293,17 @@ def _keep(heard: _Heard, start: int, stop: int) -> _Heard:
     return heard._replace(attempt=heard.attempt._replace(recognition=recognition))
 
 
-def _with_voice(recognition: Recognition, window: Window) -> Recognition:
-    """Voice activity knows better than the CTC head whether somebody speaks."""
+def _in_window(recognition: Recognition, window: Window) -> Recognition:
+    """What was heard in a part of a window, with times from the window's start.
+
+    Voice activity knows better than the CTC head whether somebody speaks.
+    """
+    placed = msgspec.structs.replace(
+        recognition, words=tuple(moved(word, window.unheard_seconds) for word in recognition.words)
+    )
     if window.speech_probability is None:
-        return recognition
-    return msgspec.structs.replace(recognition, no_speech_probability=1.0 - window.speech_probability)
+        return placed
+    return msgspec.structs.replace(placed, no_speech_probability=1.0 - window.speech_probability)
 
 
 def _normalised(samples: Samples) -> Samples:

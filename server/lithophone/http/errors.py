@@ -77,7 +77,9 @@ def _framework_error(failure: HTTPException, asked: str) -> ServiceError:
             return NotFoundError(f"There is no {asked}. The routes are listed under /schema.")
         case HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = (failure.headers or {}).get("allow", "")
-            return MethodNotAllowedError(f"{asked} is not possible: {allowed} is.", allowed=allowed)
+            return MethodNotAllowedError(
+                f"{asked} is not possible here; the methods are {allowed}.", allowed=allowed
+            )
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return PayloadTooLargeError("The request body is too large.")
         case HTTPStatus.UNAUTHORIZED:
