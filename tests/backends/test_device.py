@@ -60,6 +60,7 @@ def test_a_half_dtype_on_a_plain_cpu_is_honoured_with_a_warning(dtype: DtypeRequ
     plan = plan_device(CPU_BUILD, "cpu", dtype)
     assert plan.dtype == dtype
     assert "does not compute it natively" in plan.reasons[1]
+    assert plan.widened
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ Quantization: TypeAlias = Literal["none", "int8"]
 
 DTYPE_BYTES: Mapping[DtypeName, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATIVE_BFLOAT16_FEATURES = frozenset({"amx_bf16", "avx512_bf16", "bf16", "sve_bf16"})  # x86, x86, ARM, ARM
+NATIVE_FEATURES: Mapping[DtypeName, frozenset[str]] = {
+    "bfloat16": NATIVE_BFLOAT16_FEATURES,
+    "float16": frozenset({"amx_fp16", "avx512_fp16"}),
+}
 AMPERE = (8, 0)  # first NVIDIA compute capability with bfloat16 units
 GIB = 1 << 30
 LEAST_SHARED_PARAMETERS = 20_000_000  # a smaller model's products are not worth sharing; at 4.6 M one thread was 1.3 times as fast as two
@@ -121,6 +125,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         cpu_offload: Layers that do not fit on the GPU may stay in system memory.
         cpu_threads: Threads for torch's CPU kernels.
         threads_asked: That number was asked for, so the model's size does not change it.
+        widened: The CPU has no instructions for `dtype`: its weights are widened to float32 as they are used.
         quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
         compiled: The model's layers go through torch.compile.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
@@ -137,6 +142,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     cpu_offload: bool = False
     cpu_threads: int = 1
     threads_asked: bool = False
+    widened: bool = False
     quantization: Quantization = "none"
     compiled: bool = False
     convolution_library: bool = True
@@ -317,7 +323,10 @@ def _cpu_plan(facts: TorchFacts, dtype: DtypeRequest, device_reason: str) -> Dev
     chosen, dtype_reason = _cpu_dtype(facts.cpu, dtype)
     threads = facts.cpu.usable_threads
     reasons = (device_reason, dtype_reason, f"{threads} CPU thread{'' if threads == 1 else 's'} usable")
-    return DevicePlan(device="cpu", kind="cpu", dtype=chosen, cpu_threads=threads, reasons=reasons)
+    widened = chosen != "float32" and not facts.cpu.features & NATIVE_FEATURES[chosen]
+    return DevicePlan(
+        device="cpu", kind="cpu", dtype=chosen, cpu_threads=threads, widened=widened, reasons=reasons
+    )
 
 
 def _cpu_dtype(cpu: CpuFacts, asked: DtypeRequest) -> tuple[DtypeName, str]:
@@ -326,11 +335,11 @@ def _cpu_dtype(cpu: CpuFacts, asked: DtypeRequest) -> tuple[DtypeName, str]:
         if native:
             return "bfloat16", f"bfloat16: this CPU computes it natively ({native})"
         return "float32", "float32: this CPU has no native bfloat16 (no AMX or AVX512-BF16)"
-    if asked == "float32" or (asked == "bfloat16" and native):
+    if asked == "float32" or cpu.features & NATIVE_FEATURES[asked]:
         return asked, f"{asked}, as asked"
     return asked, (
-        f"{asked}, as asked: half the memory, but this CPU does not compute it natively, so the encoder and the "
-        "prompt take several times as long as in float32"
+        f"{asked}, as asked: half the memory of float32; this CPU does not compute it natively, so weights are "
+        "widened to float32 as they are used"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ TEXT = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
 }
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5  # of the largest value: float32 rounding through four layers; a neighbour unmasked changes 1e-2
 LENGTHS = st.lists(st.integers(1, 65), min_size=1, max_size=6)
 
 
@@ -107,6 +108,20 @@ def test_the_plus_model_exports_the_layers_transformers_exports(exported: list[i
     assert furthest(ours.encode(features), theirs) < TOLERANCE
     expected = torch.log_softmax(plus.encoder.out(theirs[1][:, -HIDDEN:]), dim=-1)
     torch.testing.assert_close(ours.ctc_log_probs(theirs[1]), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_widened_encoder_computes_in_float32_on_the_16_bit_weights(dtype: torch.dtype) -> None:
+    halved = built(GraniteSpeechConfig, GraniteSpeechModel).to(dtype)
+    whole = copy.deepcopy(halved).float()
+    features = clips([7, 45, 20])
+    theirs = [whole.encoder(clip.unsqueeze(0)).last_hidden_state[0] for clip in features]
+    ours = PackedEncoder(halved.encoder, widened=True)
+    assert furthest(ours.encode(features), theirs) < TOLERANCE
+    assert furthest(ours.encode(features), theirs) < TOLERANCE
+    expected = torch.log_softmax(whole.encoder.out(theirs[1]), dim=-1)
+    torch.testing.assert_close(ours.ctc_log_probs(theirs[1]), expected, atol=1e-4, rtol=0)
+    assert halved.encoder.input_linear.weight.dtype is dtype
 
 
 def test_a_neighbour_changes_transformers_own_states(speech: Any) -> None:

@@ -277,7 +277,7 @@ def test_nor_does_the_library_that_computes_short_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert model.can_switch
-    monkeypatch.setattr(model.short_passes, "wanted", True)
+    monkeypatch.setattr(model.products, "wanted", True)
     crowd = [
         drafted(prompt, DRAFTS["wrong in every third place"](list(expected.tokens)), key=number)
         for number, (prompt, expected) in enumerate(zip(prompts, plain, strict=True))

@@ -11,8 +11,9 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -79,18 +80,24 @@ class PackedEncoder:
 
     Args:
         encoder: `model.model.encoder` of a 3.x, 4.x or plus model, in eval mode.
+        widened: Compute in float32 whatever the weights are in: for processors that have no 16-bit instructions.
 
     Attributes:
         counts: What has gone through it.
     """
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: Any, *, widened: bool = False) -> None:
         self._encoder = encoder
+        self._dtype: torch.dtype = torch.float32 if widened else encoder.input_linear.weight.dtype
         config = encoder.config
         self._context = int(config.context_size)
         self._exported = frozenset(getattr(config, "cat_hidden_layers", None) or ())
         self._middle = int(encoder.num_layers) // 2
-        self._layers = [_Layer(layer, self._context) for layer in encoder.layers]
+        self._layers: Iterable[_Layer] = (
+            _WidenedLayers(encoder.layers, self._context)
+            if widened
+            else [_Layer(layer, self._context) for layer in encoder.layers]
+        )
         self._gap = int(config.conv_kernel_size) // 2
         self.counts = FrameCounts()
 
@@ -101,12 +108,13 @@ class PackedEncoder:
             features: For each clip [frames, 160], at least one frame.
 
         Returns:
-            For each clip [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden].
+            For each clip [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden]. In the dtype of
+            the weights, or in float32 if widened.
         """
-        weights = self._encoder.input_linear.weight
-        clips = PackedClips([len(clip) for clip in features], self._context, self._gap, weights.device)
+        device = self._encoder.input_linear.weight.device
+        clips = PackedClips([len(clip) for clip in features], self._context, self._gap, device)
         self.counts = self.counts.plus(clips.frames, clips.blocks * clips.block_frames - clips.frames)
-        packed = torch.cat([clip.to(weights.device, weights.dtype) for clip in features])
+        packed = torch.cat([clip.to(device, self._dtype) for clip in features])
         return list(clips.split(self._forward(packed, clips)))
 
     def ctc_log_probs(self, hidden: Tensor) -> Tensor:
@@ -114,7 +122,7 @@ class PackedEncoder:
         return head_log_probs(self._encoder.out, hidden)
 
     def _forward(self, packed: Tensor, clips: PackedClips) -> Tensor:
-        hidden = self._encoder.input_linear(packed)
+        hidden = _applied(self._encoder.input_linear, packed)
         exported = [hidden] if 0 in self._exported else []
         for number, layer in enumerate(self._layers, start=1):
             hidden = layer(hidden, clips)
@@ -130,7 +138,8 @@ class PackedEncoder:
 
     def _fed_back(self, hidden: Tensor) -> Tensor:
         """The CTC head's opinion half-way, added to what it was made of."""
-        return hidden + self._encoder.out_mid(functional.softmax(self._encoder.out(hidden), dim=-1))
+        opinion = functional.softmax(_applied(self._encoder.out, hidden), dim=-1)
+        return hidden + _applied(self._encoder.out_mid, opinion)
 
 
 class ClipwiseEncoder:
@@ -164,7 +173,38 @@ def head_log_probs(head: Any, hidden: Tensor) -> Tensor:
 
     The head reads the last layer, which the plus model keeps behind the earlier ones.
     """
-    return torch.log_softmax(head(hidden[..., -head.in_features :]).float(), dim=-1)
+    return torch.log_softmax(_applied(head, hidden[..., -head.in_features :]).float(), dim=-1)
+
+
+def _applied(linear: Any, hidden: Tensor) -> Tensor:
+    """A small linear layer, in the dtype of what goes in."""
+    if linear.weight.dtype == hidden.dtype:
+        return linear(hidden)  # whole: accelerate may have to fetch its weights
+    bias = None if linear.bias is None else linear.bias.to(hidden.dtype)
+    return functional.linear(hidden, linear.weight.to(hidden.dtype), bias)
+
+
+class _WidenedLayers:
+    """The layers one after another, each copied into the same float32 memory when its turn comes.
+
+    Reading and widening a layer costs a hundredth of what it then computes on half a minute of audio, and memory for one
+    layer; float32 weights throughout would take twice the memory.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], context: int) -> None:
+        self._layers = layers
+        self._widened = copy.deepcopy(layers[0]).float()
+        self._context = context
+
+    def __iter__(self) -> Iterator[_Layer]:
+        for layer in self._layers:
+            for target, source in zip(_tensors(self._widened), _tensors(layer), strict=True):
+                target.copy_(source)
+            yield _Layer(self._widened, self._context)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 class _Layer:
@@ -284,5 +324,5 @@ def project(projector: Any, hidden: Sequence[Tensor]) -> list[Tensor]:
         functional.pad(clip, (0, 0, 0, count * window - len(clip)))
         for clip, count in zip(hidden, counts, strict=True)
     ]
-    queries = projector(torch.cat(filled).unsqueeze(0))[0]
+    queries = projector(torch.cat(filled).unsqueeze(0).to(projector.query.dtype))[0]
     return list(queries.split([count * int(projector.num_queries) for count in counts]))

@@ -18,7 +18,13 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from lithophone.backends.decoding.cache import KeyValueCache
-from lithophone.backends.decoding.short_passes import Switch, SwitchedLinear, can_switch, switch_linears
+from lithophone.backends.decoding.products import (
+    Switch,
+    SwitchedLinear,
+    can_switch,
+    rows_switched,
+    switch_linears,
+)
 
 ATTENTION = "lithophone_packed"
 
@@ -169,7 +175,7 @@ class LanguageModel:
     """The language model of a Granite Speech model, with its head.
 
     Attributes:
-        short_passes: Where the products of short passes are computed.
+        products: How matrix products are computed.
         can_switch: There is a choice.
 
     Args:
@@ -181,9 +187,9 @@ class LanguageModel:
     def __init__(self, model: Any, device: torch.device) -> None:
         self.device = device
         self._model = model.model.language_model
-        self.short_passes = Switch()
-        self.can_switch = not _is_compiled(self._model) and switch_linears(self._model, self.short_passes) > 0
-        self._head = _switched_head(model, self.short_passes)
+        self.products = Switch(rows_switched(self._model.dtype))
+        self.can_switch = not _is_compiled(self._model) and switch_linears(self._model, self.products) > 0
+        self._head = _switched_head(model, self.products)
         config = self._model.config
         config._attn_implementation = ATTENTION  # noqa: SLF001 - where transformers' layers look it up
         self._scaling = float(config.logits_scaling)
@@ -207,7 +213,7 @@ class LanguageModel:
         packed = PackedPass(spans, cache, embeddings.device, embeddings.dtype)
         hidden = embeddings.unsqueeze(0) * self._model.embedding_multiplier
         rotation = self._model.rotary_emb(hidden, position_ids=packed.positions.unsqueeze(0))
-        with self.short_passes.during_pass(len(embeddings)):
+        with self.products.during_pass(len(embeddings)):
             for layer in self._model.layers:
                 hidden = layer(hidden, position_embeddings=rotation, packed=packed)
         return self._model.norm(hidden)[0]
@@ -217,7 +223,7 @@ class LanguageModel:
 
         Divided by `logits_scaling`, which transformers' Granite Speech classes leave out.
         """
-        with self.short_passes.during_pass(len(hidden)):
+        with self.products.during_pass(len(hidden)):
             return self._head(hidden).float() / self._scaling
 
 

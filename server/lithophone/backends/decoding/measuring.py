@@ -22,15 +22,15 @@ ROUNDS_SECONDS = 1.0
 def measure_pass_cost(model: LanguageModel) -> PassCost:
     """Time passes of a few lengths behind a short prompt. For the warm-up.
 
-    Where there are two ways to compute short passes, the model is left with the faster one.
+    Where there are two ways to compute matrix products, the model is left with the faster one.
     """
-    model.short_passes.wanted = False
+    model.products.wanted = False
     usual = _best_seconds(model)
     if model.can_switch:
-        model.short_passes.wanted = True
+        model.products.wanted = True
         other = _best_seconds(model)
-        model.short_passes.wanted = sum(other) < sum(usual)
-        usual = other if model.short_passes.wanted else usual
+        model.products.wanted = sum(other) < sum(usual)
+        usual = other if model.products.wanted else usual
     return PassCost.measured(PASS_TOKENS, usual)
 
 

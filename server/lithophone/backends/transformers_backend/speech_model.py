@@ -20,6 +20,7 @@ from lithophone.backends.decoding.encoder import ClipwiseEncoder, FrameCounts, P
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
 from lithophone.backends.decoding.measuring import measure_pass_cost
+from lithophone.backends.decoding.products import Switch, rows_switched, switch_linears
 from lithophone.backends.decoding.speculation import (
     LEAST_EXPECTED,
     REPETITION_EXPECTED,
@@ -86,7 +87,13 @@ class SpeechModel:
         self._device = torch.device(plan.torch_device)
         encoder = self._model.model.encoder
         spread = plan.device_map is not None
-        self._encoder = ClipwiseEncoder(encoder, self._device) if spread else PackedEncoder(encoder)
+        self._encoder = (
+            ClipwiseEncoder(encoder, self._device) if spread else PackedEncoder(encoder, widened=plan.widened)
+        )
+        self._projection = Switch(rows_switched(self._model.dtype))
+        self._projection.wanted = (
+            plan.widened and switch_linears(self._model.model.projector, self._projection) > 0
+        )
         self._language_model = LanguageModel(self._model, self._device)
         self._control_ids = frozenset(self._tokenizer.all_special_ids)
         self._end_tokens = _end_tokens(self._model.generation_config)
@@ -145,7 +152,8 @@ class SpeechModel:
             return []
         inputs = [self._process(request) for request in requests]
         hidden = self._encoder.encode([features for features, _, _ in inputs])
-        embeddings = project(self._model.model.projector, hidden)
+        with self._projection.during_pass(sum(map(len, hidden))):
+            embeddings = project(self._model.model.projector, hidden)
         return [
             HeardWindow(
                 ctc_log_probs=self._encoder.ctc_log_probs(states).cpu().numpy(),

@@ -4,13 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from lithophone.backends.decoding.short_passes import (
-    MOST_ROWS,
+from lithophone.backends.decoding.products import (
+    BLOCK_WEIGHTS,
+    FEW_ROWS,
+    FLOAT32_ROWS,
+    SIXTEEN_BIT_ROWS,
     Switch,
     SwitchedLinear,
     can_switch,
+    rows_switched,
     switch_linears,
+    widened_linear,
 )
+
+MOST_ROWS = FLOAT32_ROWS[-1]
 
 
 def linear(*, bias: bool = False, dtype: torch.dtype = torch.float32) -> nn.Linear:
@@ -18,8 +25,8 @@ def linear(*, bias: bool = False, dtype: torch.dtype = torch.float32) -> nn.Line
     return nn.Linear(48, 96, bias=bias, dtype=dtype).requires_grad_(requires_grad=False)
 
 
-def switch(*, wanted: bool = True) -> Switch:
-    made = Switch()
+def switch(*, wanted: bool = True, rows: range = FLOAT32_ROWS) -> Switch:
+    made = Switch(rows)
     made.wanted = wanted
     return made
 
@@ -49,9 +56,10 @@ def test_outside_of_a_pass_nothing_is_switched() -> None:
     assert not way.on
 
 
-def test_only_plain_float32_layers_take_a_switch() -> None:
+def test_only_plain_layers_take_a_switch() -> None:
     assert can_switch(linear())
-    assert not can_switch(linear(dtype=torch.bfloat16))
+    assert can_switch(linear(dtype=torch.bfloat16))
+    assert not can_switch(linear(dtype=torch.float64))
     assert not can_switch(nn.LayerNorm(4))
     hooked = linear()
     hooked._hf_hook = object()  # type: ignore[assignment] - what accelerate does
@@ -67,3 +75,29 @@ def test_a_second_switch_takes_over_the_same_layers() -> None:
     taken = torch.randn(1, 4, 48)
     with first.during_pass(4):
         assert torch.equal(parent[0](taken), first_layer(taken))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("rows", [SIXTEEN_BIT_ROWS[0], FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize("features", [(48, 96), (5, BLOCK_WEIGHTS // 5 + 7)])
+def test_widened_products_are_the_exact_ones_rounded_once(
+    rows: int, bias: bool, dtype: torch.dtype, features: tuple[int, int]
+) -> None:
+    torch.manual_seed(rows)
+    plain = nn.Linear(*features, bias=bias, dtype=dtype).requires_grad_(requires_grad=False)
+    taken = torch.randn(1, rows, features[0]).to(dtype)
+    found = widened_linear(taken, plain.weight, plain.bias)
+    exact = torch.nn.functional.linear(
+        taken.double(), plain.weight.double(), None if plain.bias is None else plain.bias.double()
+    )
+    assert (found.shape, found.dtype, found.is_contiguous()) == (exact.shape, dtype, True)
+    torch.testing.assert_close(found.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-6)
+
+
+def test_single_rows_of_16_bit_weights_stay_with_torch() -> None:
+    plain = linear(dtype=torch.bfloat16)
+    way = switch(rows=rows_switched(plain.weight.dtype))
+    for rows, on in [(1, False), (SIXTEEN_BIT_ROWS[0], True), (1000, True)]:
+        with way.during_pass(rows):
+            assert way.on is on
