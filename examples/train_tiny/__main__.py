@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import corpus
 from .ctc_train import CtcPlan, train_ctc
@@ -67,20 +68,27 @@ def run_training(chosen: argparse.Namespace, size: Size) -> None:
     train(
         Plan(
             folder=chosen.out / "run",
-            corpus=chosen.out / "corpus",
-            seed=chosen.seed,
             read_steps=size.read,
             letter_steps=size.letters,
             listen_steps=size.listen,
             joint_steps=size.joint,
-            processes=chosen.processes,
-            compiled=size is FULL and not chosen.no_compile,
             warmup=200 if size is FULL else 2,
             project_steps=150 if size is FULL else 2,
-            log_every=20 if size is FULL else 2,
-            test_set=chosen.test_set,
+            **of_both_models(chosen, size),
         )
     )
+
+
+def of_both_models(chosen: argparse.Namespace, size: Size) -> dict[str, Any]:
+    """What the plans of the two models' training share."""
+    return {
+        "corpus": chosen.out / "corpus",
+        "seed": chosen.seed,
+        "processes": chosen.processes,
+        "compiled": size is FULL and not chosen.no_compile,
+        "log_every": 20 if size is FULL else 2,
+        "test_set": chosen.test_set,
+    }
 
 
 def run_export(chosen: argparse.Namespace) -> None:
@@ -93,16 +101,11 @@ def run_ctc(chosen: argparse.Namespace, size: Size) -> None:
     train_ctc(
         CtcPlan(
             folder=chosen.out / "run-ctc",
-            corpus=chosen.out / "corpus",
             big_run=chosen.out / "run",
-            seed=chosen.seed,
             piece_steps=size.pieces,
             ctc_steps=size.ctc,
-            processes=chosen.processes,
-            compiled=size is FULL and not chosen.no_compile,
             warmup=50 if size is FULL else 2,
-            log_every=20 if size is FULL else 2,
-            test_set=chosen.test_set,
+            **of_both_models(chosen, size),
         )
     )
     export_ctc(chosen.out / "run-ctc", chosen.export_ctc, chosen.seed)

@@ -120,17 +120,17 @@ def _warp_matrix(factor: float) -> np.ndarray:
     return matrix
 
 
-WARPS = [torch.from_numpy(_warp_matrix(factor)) for factor in np.linspace(0.9, 1.12, 23)]
+WARPS = [torch.from_numpy(_warp_matrix(factor)) for factor in np.linspace(0.86, 1.17, 32)]
 
 
 def varied(corpus: Corpus, index: int, rng: np.random.Generator) -> Utterance:
     """One clip with its vocal tract, speed and loudness varied."""
     mel, clip = corpus.mel(index), corpus.clips[index][1]
     words = corpus.words.get(index)
-    if rng.random() < 0.4:
+    if rng.random() < 0.6:
         mel = (torch.from_numpy(mel) @ WARPS[rng.integers(len(WARPS))]).numpy()
-    if rng.random() < 0.3:
-        factor = rng.uniform(0.9, 1.12)
+    if rng.random() < 0.4:
+        factor = rng.uniform(0.87, 1.15)
         place = np.arange(int(len(mel) * factor)) / factor
         low = np.minimum(place.astype(int), len(mel) - 2)
         share = (place - low).astype(np.float32)[:, None].clip(0, 1)
@@ -149,7 +149,8 @@ def _pause(mel: np.ndarray, seconds: float) -> np.ndarray:
 
 def joined(parts: list[Utterance], rng: np.random.Generator) -> Utterance:
     """Utterances with pauses before, between and after."""
-    pauses = [rng.exponential(0.12) if i == 0 else rng.uniform(0.05, 0.6) for i in range(len(parts))]
+    first = rng.uniform(0.0, 1.0) if rng.random() < 0.35 else rng.exponential(0.12)
+    pauses = [first, *(rng.uniform(0.05, 0.6) for _ in parts[1:])]
     last = rng.uniform(0.4, 2.0) if rng.random() < 0.15 else rng.uniform(0.02, 0.3)
     chunks: list[np.ndarray] = []
     words: Words = []
@@ -284,7 +285,7 @@ def drawn(
     parts: list[Utterance] = []
     frames, tries, source = 0.0, 0, ""
     while (not parts or frames < wanted) and tries < 6:
-        if not source or rng.random() < 0.5:
+        if not source or rng.random() < 0.7:
             place = np.searchsorted(np.cumsum(list(shares.values())), rng.random())
             source = list(shares)[min(int(place), len(shares) - 1)]
         indices = corpus.by_source[source]

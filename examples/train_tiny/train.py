@@ -40,11 +40,11 @@ from .vocabulary import CTC_ALPHABET, PAD_ID, ctc_text, domain_words, load_or_tr
 
 EMPTY_SLOT_WEIGHT = 0.3
 MIDDLE_WEIGHT = 0.3
-CTC_WEIGHT = 2.0
+CTC_WEIGHT = 3.0
 SLOT_WEIGHT = 0.7
 UNUSED_LOGIT = -30.0
 SPOKEN_FIRST = {"espeak": 1.0}
-LISTEN_JOINED, JOINT_JOINED = 0.2, 0.5  # shares of rows that hold several clips
+LISTEN_JOINED, JOINT_JOINED = 0.2, 0.6  # shares of rows that hold several clips
 
 
 @dataclass(frozen=True, kw_only=True)

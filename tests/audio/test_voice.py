@@ -168,7 +168,6 @@ def test_a_long_silence_is_left_unheard_at_either_end(probabilities: list[float]
         assert (start, stop) == (0, samples)
         return
     silence_before = voiced[0] * VOICE_FRAME_SAMPLES - offset
-    assert start == max(0, silence_before - 1_600)
+    assert start == max(0, silence_before - 3_200)
     silence_behind = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
-    assert samples - stop in {0, silence_behind - 4_800}
-    assert (stop < samples) == (silence_behind > 8_000)
+    assert samples - stop == max(0, silence_behind - 4_800)

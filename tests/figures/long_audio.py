@@ -142,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default=DEMONSTRATION_ID, help="what the server serves")
     parser.add_argument("--threads", type=int, default=0, help="the server's --cpu-threads")
+    parser.add_argument(
+        "--no-excerpts", action="store_true", help="compare with the clip files alone, which takes less time"
+    )
     parser.add_argument("--no-stream", action="store_true", help="leave out the time to the first words")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     return parser
@@ -160,8 +163,10 @@ def _measure(
     with server.watch_memory() as memory:
         answer = transcribe(server.url, recording)
     seams = seams_of(server.take_windows())
-    _say(f"sending {len(composer.utterances)} excerpts")
-    excerpts_heard = list(excerpts_alone(server.url, recording, composer.utterances, folder))
+    alone = clips_heard
+    if not options.no_excerpts:
+        _say(f"sending {len(composer.utterances)} excerpts")
+        alone = list(excerpts_alone(server.url, recording, composer.utterances, folder))
     return Report(
         minutes=answer.audio_seconds / 60,
         utterances=len(composer.utterances),
@@ -170,7 +175,7 @@ def _measure(
         seconds=answer.seconds,
         disordered_words=disorder(answer.written),
         memory=Memory(server.idle_bytes, after_alone, memory.peak_bytes),
-        comparison=compare(composer.utterances, answer.words, excerpts_heard, seams),
+        comparison=compare(composer.utterances, answer.words, alone, seams),
         clips_alone=errors_alone(composer.utterances, clips_heard),
         first_words=None if options.no_stream else _first_words(server, clips, folder, options),
     )

@@ -28,11 +28,8 @@ SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 10
 PAUSE_SEARCH_SHARE: Final = 3 / 4  # the cut falls into a pause within this last part of a full window
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
 LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: silence harms a start most
-HEAD_SECONDS: Final = 0.1  # of the silence before the first voice so much is heard: more of it costs words
-LONG_TAIL_SECONDS: Final = (
-    0.5  # a longer silence at the end of a window is not heard: models make words of it
-)
-TAIL_SECONDS: Final = 0.3  # but for so much of it
+HEAD_SECONDS: Final = 0.2  # of the silence before the first voice so much is heard: more of it costs words
+TAIL_SECONDS: Final = 0.3  # of the silence behind the last: models make words of more
 OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
 
 
@@ -56,7 +53,7 @@ def speech_probability(probabilities: Probabilities) -> float:
 def heard_span(
     probabilities: Probabilities, first_sample: int, samples: int, head_seconds: float = HEAD_SECONDS
 ) -> tuple[int, int]:
-    """Which samples of a window to hear: all of them, but for a long silence before the first voice or behind the last.
+    """Which samples of a window to hear: all of them, but for silence long before the first voice or behind the last.
 
     Args:
         probabilities: Of the frames that touch the window.
@@ -69,10 +66,9 @@ def heard_span(
         return 0, samples
     voice_start = first_sample + int(voiced[0]) * VOICE_FRAME_SAMPLES
     voice_stop = first_sample + (int(voiced[-1]) + 1) * VOICE_FRAME_SAMPLES
-    long_tail = samples - voice_stop > samples_from_seconds(LONG_TAIL_SECONDS)
     return (
         max(0, voice_start - samples_from_seconds(head_seconds)),
-        voice_stop + samples_from_seconds(TAIL_SECONDS) if long_tail else samples,
+        min(samples, voice_stop + samples_from_seconds(TAIL_SECONDS)),
     )
 
 
@@ -111,22 +107,27 @@ class VoiceTrack:
 class SpeechSplitter:
     """Windows of up to `max_window_seconds`, cut in pauses; where nobody pauses, two windows share the cut's stretch.
 
-    A full window ends in the first pause behind its first quarter that may lie between sentences, or else in the longest
-    there is: most windows then hold whole sentences, and few of them.
+    A full window ends in the first pause within its last `search_share` that may lie between sentences, or else in the
+    longest there is: most windows then hold whole sentences, and few of them.
 
     Takes samples with the probabilities of the frames they complete. `first_frame` is where it starts in the recording,
     `head_seconds` how much is heard before the first voice of a window.
     """
 
     def __init__(
-        self, max_window_seconds: float, *, first_frame: int = 0, head_seconds: float = HEAD_SECONDS
+        self,
+        max_window_seconds: float,
+        *,
+        search_share: float = PAUSE_SEARCH_SHARE,
+        first_frame: int = 0,
+        head_seconds: float = HEAD_SECONDS,
     ) -> None:
         self._head_seconds = head_seconds
         self._track = VoiceTrack(first_frame)
         self._splitter = WindowSplitter(
             max_window_seconds,
             choose_cut=self._choose_cut,
-            search_share=PAUSE_SEARCH_SHARE,
+            search_share=search_share,
             start_sample=first_frame * VOICE_FRAME_SAMPLES,
         )
 

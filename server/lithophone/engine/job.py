@@ -175,9 +175,7 @@ class Job:
             await ahead.put(None)
 
     async def _windows(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[Window]:
-        listener = open_listener(
-            self._engine.spec.max_window_seconds, self._engine.open_voice(), self._options.turns
-        )
+        listener = open_listener(self._engine.spec, self._engine.open_voice(), self._options.turns)
         async for block in blocks:
             self._samples += samples_in_pcm16(len(block))
             for window in await asyncio.to_thread(listener.push, block):

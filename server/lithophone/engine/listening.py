@@ -14,6 +14,7 @@ from lithophone.audio.voice import SpeechSplitter, TurnOptions, TurnSplitter
 from lithophone.audio.waveform import seconds_from_samples, waveform_from_pcm16
 from lithophone.audio.windows import Window, WindowSplitter
 from lithophone.backends.base import VoiceStream
+from lithophone.granite.family import ModelSpec
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +34,14 @@ class Listener(Protocol):
 class VoiceListener:
     """Windows by voice activity; `turns` asks for one for each turn of speech."""
 
-    def __init__(self, max_window_seconds: float, voice: VoiceStream, turns: TurnOptions | None) -> None:
+    def __init__(
+        self, max_window_seconds: float, search_share: float, voice: VoiceStream, turns: TurnOptions | None
+    ) -> None:
         self._voice = voice
         self._splitter = (
-            SpeechSplitter(max_window_seconds) if turns is None else TurnSplitter(max_window_seconds, turns)
+            SpeechSplitter(max_window_seconds, search_share=search_share)
+            if turns is None
+            else TurnSplitter(max_window_seconds, turns)
         )
 
     def push(self, block: bytes) -> list[Window]:
@@ -62,16 +67,14 @@ def _logged(windows: list[Window]) -> list[Window]:
     return windows
 
 
-def open_listener(
-    max_window_seconds: float, voice: VoiceStream | None, turns: TurnOptions | None
-) -> Listener:
-    """A listener at the start of a recording.
+def open_listener(spec: ModelSpec, voice: VoiceStream | None, turns: TurnOptions | None) -> Listener:
+    """A listener at the start of a recording, for the windows a model is at home with.
 
     Raises:
         ValueError: turns are asked for, but there is nothing to tell them by.
     """
     if voice is not None:
-        return VoiceListener(max_window_seconds, voice, turns)
+        return VoiceListener(spec.max_window_seconds, spec.pause_search_share, voice, turns)
     if turns is not None:
         raise ValueError("turns of speech need a voice detector")
-    return WindowSplitter(max_window_seconds)
+    return WindowSplitter(spec.max_window_seconds)

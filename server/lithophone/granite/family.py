@@ -51,7 +51,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One member of the family.
 
     `parameters` counts the LoRA adapter too. `max_window_seconds` is the longest stretch of audio the model hears at
-    once. `ctc_bias_seconds` is how late the CTC head fires behind the start of a word: measured on the demonstration
+    once; a window ends in a pause within the last `pause_search_share` of that, so that a model used to single sentences hears
+    them one by one. `ctc_bias_seconds` is how late the CTC head fires behind the start of a word: measured on the demonstration
     models; for the others what a trial on another small model of the family saw. `translations` are pairs of
     ISO-639-1 codes (source, target). `embedded` is the folder of a demonstration model inside the package, and
     `stands_for` the published model it is shaped like.
@@ -64,6 +65,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     speech_languages: tuple[str, ...]
     max_window_seconds: float = 30.0
+    pause_search_share: float = 0.75
     ctc_bias_seconds: float = 0.05
     created: int = 0
     owned_by: str = "ibm-granite"
@@ -179,8 +181,9 @@ _SPECS = (
         owned_by="lithophone",
         embedded="tiny",
         stands_for="granite-speech-3.3-2b",
-        ctc_bias_seconds=0.035,
+        ctc_bias_seconds=0.037,
         max_window_seconds=8.0,
+        pause_search_share=0.9,
     ),
     ModelSpec(
         id="granite-speech-tiny-ctc",
@@ -195,6 +198,7 @@ _SPECS = (
         stands_for="granite-speech-5.0-470m-turboctc",
         ctc_bias_seconds=0.06,
         max_window_seconds=8.0,
+        pause_search_share=0.9,
     ),
 )
 

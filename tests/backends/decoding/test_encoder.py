@@ -40,7 +40,9 @@ TEXT = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
 }
-TOLERANCE = 5e-5  # of the largest value: float32 rounding through four layers; a neighbour unmasked changes 1e-2
+TOLERANCE = (
+    5e-5  # of the largest value: float32 rounding through four layers; a neighbour unmasked changes 1e-2
+)
 LENGTHS = st.lists(st.integers(1, 65), min_size=1, max_size=6)
 
 
