@@ -80,7 +80,7 @@ def test_a_second_switch_takes_over_the_same_layers() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("rows", [SIXTEEN_BIT_ROWS[0], FEW_ROWS, FEW_ROWS + 1])
-@pytest.mark.parametrize("features", [(48, 96), (5, BLOCK_WEIGHTS // 5 + 7)])
+@pytest.mark.parametrize("features", [(48, 96), (4096, BLOCK_WEIGHTS // 4096 + 44)])
 def test_widened_products_are_the_exact_ones_rounded_once(
     rows: int, bias: bool, dtype: torch.dtype, features: tuple[int, int]
 ) -> None:
@@ -92,7 +92,7 @@ def test_widened_products_are_the_exact_ones_rounded_once(
         taken.double(), plain.weight.double(), None if plain.bias is None else plain.bias.double()
     )
     assert (found.shape, found.dtype, found.is_contiguous()) == (exact.shape, dtype, True)
-    torch.testing.assert_close(found.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-6)
+    torch.testing.assert_close(found.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 
 def test_single_rows_of_16_bit_weights_stay_with_torch() -> None:
