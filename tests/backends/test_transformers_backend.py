@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
+from torch import Tensor
 
 from lithophone.backends.base import RecognitionRequest, Samples
+from lithophone.backends.decoding import products
+from lithophone.backends.decoding.products import widened_linear
 from lithophone.backends.device import DevicePlan, plan_device, read_torch_facts
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.errors import CheckpointError
@@ -51,6 +55,25 @@ def test_the_embedded_model_says_the_same_in_half_precision(dtype: Literal["floa
     backend = opened(DEMONSTRATION_ID, one_thread(plan_device(read_torch_facts(), "cpu", dtype)))
     heard = backend.recognise([RecognitionRequest(samples=samples)], lambda: False)[0]
     assert heard.text == (SPEECH / "demo.txt").read_text().strip()
+
+
+def test_a_ctc_model_in_half_precision_computes_by_widened_products(
+    plan: DevicePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = RecognitionRequest(samples=demo())
+    whole = opened("granite-speech-tiny-ctc", plan).recognise([request], lambda: False)[0]
+    widened: list[int] = []
+
+    def counted(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        widened.append(weight.numel())
+        return widened_linear(rows, weight, bias)
+
+    monkeypatch.setattr(products, "widened_linear", counted)
+    half = one_thread(
+        msgspec.structs.replace(plan_device(read_torch_facts(), "cpu", "float16"), widened=True)
+    )
+    assert opened("granite-speech-tiny-ctc", half).recognise([request], lambda: False)[0].text == whole.text
+    assert sum(widened) > 1_000_000
 
 
 def test_decoding_stops_soon_after_it_is_told_to(shape: Callable[[str], Path], plan: DevicePlan) -> None:

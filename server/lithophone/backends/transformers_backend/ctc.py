@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
+from lithophone.backends.decoding.products import Switch, rows_switched, switch_linears
 from lithophone.backends.device import DevicePlan, TorchFacts
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.loading import ctc_processor, load_model, weight_bytes
@@ -45,6 +46,8 @@ class CtcBackend:
         self._tokenizer = self._processor.tokenizer
         self._blank = int(self._model.config.pad_token_id)
         self._device = plan.torch_device
+        self._products = Switch(rows_switched(self._model.dtype))
+        self._products.wanted = plan.widened and switch_linears(self._model, self._products) > 0
         self._bias_seconds = spec.ctc_bias_seconds
         self._info = BackendInfo(
             spec=spec,
@@ -99,9 +102,10 @@ class CtcBackend:
             )
         inputs = self._processor(audio=request.samples, sampling_rate=SAMPLE_RATE).to(self._device)
         features = inputs["input_features"].to(self._model.dtype)
-        output = self._model.generate(
-            input_features=features, attention_mask=inputs["attention_mask"], return_dict_in_generate=True
-        )
+        with self._products.during_pass(features.shape[1]):
+            output = self._model.generate(
+                input_features=features, attention_mask=inputs["attention_mask"], return_dict_in_generate=True
+            )
         log_probs = torch.log_softmax(output.logits[0].float(), dim=-1).cpu()
         labels = output.sequences[0].cpu()
         text = self._tokenizer.decode(labels, skip_special_tokens=True).strip()
