@@ -22,6 +22,7 @@ from lithophone.audio.waveform import SAMPLE_RATE, Waveform
 from lithophone.audio.windows import Window
 
 FRAME_SECONDS = VOICE_FRAME_SAMPLES / SAMPLE_RATE
+SEARCH_SHARE = 3 / 4
 
 
 def track(seconds: float, *spoken: tuple[float, float]) -> tuple[Waveform, Probabilities]:
@@ -63,7 +64,7 @@ def test_speech_windows_cover_everything_and_share_only_what_they_say(
     seconds: float, spoken: list[tuple[float, float]], block: int
 ) -> None:
     samples, voice = track(seconds, *spoken)
-    windows = split(SpeechSplitter(10.0), samples, voice, block)
+    windows = split(SpeechSplitter(10.0, search_share=SEARCH_SHARE), samples, voice, block)
     check_samples(windows, samples)
     assert sum(len(w.samples) - w.shared_before_samples for w in windows) == len(samples)
     for window, following in pairwise(windows):
@@ -80,7 +81,7 @@ def test_turns_hold_all_speech_in_order(
 ) -> None:
     samples, voice = track(seconds, *spoken)
     options = TurnOptions(prefix_padding_seconds=padding, silence_seconds=silence)
-    windows = split(TurnSplitter(10.0, options), samples, voice, block)
+    windows = split(TurnSplitter(10.0, options, search_share=SEARCH_SHARE), samples, voice, block)
     check_samples(windows, samples)
     heard = np.zeros(len(samples), bool)
     for window in windows:
@@ -91,41 +92,41 @@ def test_turns_hold_all_speech_in_order(
 
 def test_the_cut_falls_into_a_pause_of_the_voice_not_of_the_sound() -> None:
     samples, voice = track(40.0, (0, 24), (24.6, 40))
-    first, second = split(SpeechSplitter(30.0), samples, voice)
+    first, second = split(SpeechSplitter(30.0, search_share=SEARCH_SHARE), samples, voice)
     assert 24.0 < first.stop_seconds < 24.6
     assert second.start_seconds == first.stop_seconds
 
 
 def test_where_nobody_pauses_both_windows_hear_the_cut() -> None:
     samples, voice = track(40.0, (0, 40))
-    first, second = split(SpeechSplitter(30.0), samples, voice)
+    first, second = split(SpeechSplitter(30.0, search_share=SEARCH_SHARE), samples, voice)
     assert first.stop_seconds - second.start_seconds == pytest.approx(2.0)
     assert first.stop_seconds > 18
 
 
 def test_a_window_ends_in_the_first_pause_that_may_lie_between_sentences() -> None:
     samples, voice = track(60.0, (0, 5), (5.9, 12), (12.3, 20), (20.7, 26), (26.9, 60))
-    first, second, *_ = split(SpeechSplitter(30.0), samples, voice)
+    first, second, *_ = split(SpeechSplitter(30.0, search_share=SEARCH_SHARE), samples, voice)
     assert 20.0 < first.stop_seconds < 20.7
     assert second.start_seconds == first.stop_seconds
 
 
 def test_without_such_a_pause_the_longest_is_taken() -> None:
     samples, voice = track(60.0, (0, 12), (12.2, 15), (15.4, 26), (26.2, 60))
-    first, *_ = split(SpeechSplitter(30.0), samples, voice)
+    first, *_ = split(SpeechSplitter(30.0, search_share=SEARCH_SHARE), samples, voice)
     assert 15.0 < first.stop_seconds < 15.4
 
 
 def test_the_cut_leaves_a_long_pause_to_the_window_before_it() -> None:
     samples, voice = track(60.0, (0, 12), (17, 60))
-    first, *_ = split(SpeechSplitter(30.0), samples, voice)
+    first, *_ = split(SpeechSplitter(30.0, search_share=SEARCH_SHARE), samples, voice)
     assert 16.5 < first.stop_seconds < 17.0
 
 
 def test_turns_keep_their_padding_and_end_with_their_silence() -> None:
     samples, voice = track(20.0, (2, 4), (4.3, 6), (12, 13))
     options = TurnOptions(prefix_padding_seconds=0.5, silence_seconds=0.8)
-    first, second = split(TurnSplitter(30.0, options), samples, voice)
+    first, second = split(TurnSplitter(30.0, options, search_share=SEARCH_SHARE), samples, voice)
     assert first.start_seconds == pytest.approx(1.5, abs=2 * FRAME_SECONDS)
     assert first.stop_seconds == pytest.approx(6.8, abs=2 * FRAME_SECONDS)
     assert second.start_seconds == pytest.approx(11.5, abs=2 * FRAME_SECONDS)
@@ -133,7 +134,7 @@ def test_turns_keep_their_padding_and_end_with_their_silence() -> None:
 
 def test_windows_know_whether_anybody_speaks_in_them() -> None:
     samples, voice = track(60.0, (0, 20))
-    windows = split(SpeechSplitter(30.0), samples, voice)
+    windows = split(SpeechSplitter(30.0, search_share=SEARCH_SHARE), samples, voice)
     told = [window.speech_probability for window in windows]
     assert told[0] == pytest.approx(0.98, abs=1e-3)
     assert told[-1] == pytest.approx(0.02, abs=1e-3)

@@ -25,7 +25,6 @@ SPEECH_PROBABILITY: Final = 0.5  # from here on a frame is voice
 PAUSE_PROBABILITY: Final = 0.35  # below this it is not; what lies between goes on as it was
 PAUSE_FRAMES: Final = 6  # 192 ms; a shorter gap may be within a word
 SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 100 ms
-PAUSE_SEARCH_SHARE: Final = 3 / 4  # the cut falls into a pause within this last part of a full window
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
 LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: silence harms a start most
 HEAD_SECONDS: Final = 0.2  # of the silence before the first voice so much is heard: more of it costs words
@@ -118,7 +117,7 @@ class SpeechSplitter:
         self,
         max_window_seconds: float,
         *,
-        search_share: float = PAUSE_SEARCH_SHARE,
+        search_share: float,
         first_frame: int = 0,
         head_seconds: float = HEAD_SECONDS,
     ) -> None:
@@ -202,8 +201,9 @@ class TurnSplitter:
     A turn longer than `max_window_seconds` is cut like any other long speech.
     """
 
-    def __init__(self, max_window_seconds: float, options: TurnOptions) -> None:
+    def __init__(self, max_window_seconds: float, options: TurnOptions, *, search_share: float) -> None:
         self._max_window_seconds = max_window_seconds
+        self._search_share = search_share
         self._threshold = options.threshold
         self._release = max(options.threshold - (SPEECH_PROBABILITY - PAUSE_PROBABILITY), 0.01)
         self._padding_seconds = options.prefix_padding_seconds
@@ -246,6 +246,7 @@ class TurnSplitter:
         frames, probabilities = zip(*self._before, strict=True)
         self._turn = SpeechSplitter(
             self._max_window_seconds,
+            search_share=self._search_share,
             first_frame=self._frames_seen - len(frames),
             head_seconds=self._padding_seconds,
         )

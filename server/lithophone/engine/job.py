@@ -296,12 +296,12 @@ def _in_window(recognition: Recognition, window: Window) -> Recognition:
 
     Voice activity knows better than the CTC head whether somebody speaks.
     """
-    placed = msgspec.structs.replace(
-        recognition, words=tuple(moved(word, window.unheard_seconds) for word in recognition.words)
+    voice = window.speech_probability
+    return msgspec.structs.replace(
+        recognition,
+        words=tuple(moved(word, window.unheard_seconds) for word in recognition.words),
+        no_speech_probability=recognition.no_speech_probability if voice is None else 1.0 - voice,
     )
-    if window.speech_probability is None:
-        return placed
-    return msgspec.structs.replace(placed, no_speech_probability=1.0 - window.speech_probability)
 
 
 def _normalised(samples: Samples) -> Samples:

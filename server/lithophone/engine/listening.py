@@ -41,7 +41,7 @@ class VoiceListener:
         self._splitter = (
             SpeechSplitter(max_window_seconds, search_share=search_share)
             if turns is None
-            else TurnSplitter(max_window_seconds, turns)
+            else TurnSplitter(max_window_seconds, turns, search_share=search_share)
         )
 
     def push(self, block: bytes) -> list[Window]:

@@ -294,16 +294,17 @@ def _as_linear(convolution: nn.Conv1d) -> tuple[Tensor, Tensor | None]:
 
 
 def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of convolution and BatchNorm in one, computed in float32.
+    """Weight and bias of convolution and BatchNorm in one, computed in float32, or wider if they are.
 
     Raises:
         ValueError: the norm keeps no running statistics.
     """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("BatchNorm without running statistics cannot be folded")
-    scale = norm.weight.float() / torch.sqrt(norm.running_var.float() + norm.eps)
-    weight = convolution.weight.float() * scale.view(-1, 1, 1)
-    bias = norm.bias.float() - norm.running_mean.float() * scale
+    wide = torch.promote_types(convolution.weight.dtype, torch.float32)
+    scale = norm.weight.to(wide) / torch.sqrt(norm.running_var.to(wide) + norm.eps)
+    weight = convolution.weight.to(wide) * scale.view(-1, 1, 1)
+    bias = norm.bias.to(wide) - norm.running_mean.to(wide) * scale
     return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
 
 

@@ -116,6 +116,13 @@ def widened_linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product.to(weight.dtype, memory_format=torch.contiguous_format).view(*rows.shape[:-1], -1)
 
 
+def widened_products(parent: nn.Module, dtype: torch.dtype, *, wanted: bool) -> Switch:
+    """A switch for the linear layers below `parent`, which stay as they are unless it is wanted."""
+    switch = Switch(rows_switched(dtype))
+    switch.wanted = wanted and switch_linears(parent, switch) > 0
+    return switch
+
+
 def rows_switched(dtype: torch.dtype) -> range:
     """The passes for which there is another way, by the dtype of the weights."""
     return SIXTEEN_BIT_ROWS if dtype in SIXTEEN_BITS else FLOAT32_ROWS

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
-from lithophone.backends.decoding.products import Switch, rows_switched, switch_linears
+from lithophone.backends.decoding.products import widened_products
 from lithophone.backends.device import DevicePlan, TorchFacts
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.loading import ctc_processor, load_model, weight_bytes
@@ -46,8 +46,7 @@ class CtcBackend:
         self._tokenizer = self._processor.tokenizer
         self._blank = int(self._model.config.pad_token_id)
         self._device = plan.torch_device
-        self._products = Switch(rows_switched(self._model.dtype))
-        self._products.wanted = plan.widened and switch_linears(self._model, self._products) > 0
+        self._products = widened_products(self._model, self._model.dtype, wanted=plan.widened)
         self._bias_seconds = spec.ctc_bias_seconds
         self._info = BackendInfo(
             spec=spec,

@@ -20,7 +20,7 @@ from lithophone.backends.decoding.encoder import ClipwiseEncoder, FrameCounts, P
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
 from lithophone.backends.decoding.measuring import measure_pass_cost
-from lithophone.backends.decoding.products import Switch, rows_switched, switch_linears
+from lithophone.backends.decoding.products import widened_products
 from lithophone.backends.decoding.speculation import (
     LEAST_EXPECTED,
     REPETITION_EXPECTED,
@@ -90,10 +90,8 @@ class SpeechModel:
         self._encoder = (
             ClipwiseEncoder(encoder, self._device) if spread else PackedEncoder(encoder, widened=plan.widened)
         )
-        self._projection = Switch(rows_switched(self._model.dtype))
-        self._projection.wanted = (
-            plan.widened and switch_linears(self._model.model.projector, self._projection) > 0
-        )
+        projector = self._model.model.projector
+        self._projection = widened_products(projector, self._model.dtype, wanted=plan.widened)
         self._language_model = LanguageModel(self._model, self._device)
         self._control_ids = frozenset(self._tokenizer.all_special_ids)
         self._end_tokens = _end_tokens(self._model.generation_config)
