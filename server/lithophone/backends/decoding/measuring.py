@@ -11,7 +11,7 @@ from lithophone.backends.decoding.cache import KeyValueCache
 from lithophone.backends.decoding.language_model import LanguageModel, Span
 from lithophone.backends.decoding.speculation import PassCost
 
-PASS_TOKENS = (1, 8, 32)
+PASS_TOKENS = (1, 2, 8, 32)  # the second token often costs more than the next six
 CACHED_POSITIONS = 128
 LEAST_ROUNDS = 2
 MOST_ROUNDS = 10

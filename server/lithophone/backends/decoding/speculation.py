@@ -16,9 +16,7 @@ from lithophone.granite.drafts import Draft
 
 FORGETTING = 0.97  # of past verdicts with each new one: about the last 30 tokens count
 PRIOR_VERDICTS = 4.0  # how many verdicts the expectation at the start is worth
-LEAST_EXPECTED = (
-    0.5  # at the start of a transcript: its own audio may suit the CTC head better than the last one's
-)
+LEAST_EXPECTED = 0.25  # at a transcript's start: its audio may suit the CTC head better than the last one's
 TRANSCRIPT_EXPECTED = 0.9
 REPETITION_EXPECTED = 0.4
 
