@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lithophone.audio.voice import (
+    HEAD_SECONDS,
     PAUSE_PROBABILITY,
+    SOUND_SAMPLES,
+    TAIL_SECONDS,
     VOICE_FRAME_SAMPLES,
     Probabilities,
     SpeechSplitter,
@@ -163,12 +166,38 @@ def test_a_gap_within_a_word_is_no_pause() -> None:
 )
 def test_a_long_silence_is_left_unheard_at_either_end(probabilities: list[float], offset: int) -> None:
     samples = len(probabilities) * VOICE_FRAME_SAMPLES - offset
-    start, stop = heard_span(np.array(probabilities, np.float32), -offset, samples)
+    start, stop = heard_span(np.array(probabilities, np.float32), -offset, np.zeros(samples, np.float32))
     voiced = [place for place, one in enumerate(probabilities) if one >= PAUSE_PROBABILITY]
     if not voiced:
         assert (start, stop) == (0, samples)
         return
-    silence_before = voiced[0] * VOICE_FRAME_SAMPLES - offset
-    assert start == max(0, silence_before - 3_200)
+    silence_before = max(0, voiced[0] * VOICE_FRAME_SAMPLES - offset)
+    assert start == max(0, silence_before - round(HEAD_SECONDS * SAMPLE_RATE))
     silence_behind = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
-    assert samples - stop == max(0, silence_behind - 4_800)
+    assert samples - stop == max(0, silence_behind - round(TAIL_SECONDS * SAMPLE_RATE))
+
+
+@given(
+    st.integers(4_000, 60_000),
+    st.integers(4_000, 60_000),
+    st.integers(0, 5),
+    st.integers(-3, 12),
+    st.integers(0, VOICE_FRAME_SAMPLES - 1),
+)
+def test_the_same_sound_is_heard_alike_wherever_it_stands(
+    before: int, behind: int, late: int, lingering: int, offset: int
+) -> None:
+    """However late the detector notices that it begins and ends."""
+    sound = np.sin(np.arange(20_000, dtype=np.float32)) * 0.3
+    samples = np.concatenate([np.zeros(before, np.float32), sound, np.zeros(behind, np.float32)])
+    place = (np.arange(-(-(len(samples) + offset) // VOICE_FRAME_SAMPLES))) * VOICE_FRAME_SAMPLES - offset
+    first, last = late * VOICE_FRAME_SAMPLES, len(sound) + lingering * VOICE_FRAME_SAMPLES
+    voice = np.where((place >= before + first) & (place < before + last), 0.9, 0.0).astype(np.float32)
+    start, stop = heard_span(voice, -offset, samples)
+    assert before - start == pytest.approx(HEAD_SECONDS * SAMPLE_RATE, abs=SOUND_SAMPLES)
+    assert stop - before - len(sound) == pytest.approx(TAIL_SECONDS * SAMPLE_RATE, abs=SOUND_SAMPLES)
+    at_rest = np.concatenate([np.zeros(8_000, np.float32), sound, np.zeros(8_000, np.float32)])
+    told = np.full(-(-len(at_rest) // VOICE_FRAME_SAMPLES), 0.9, np.float32)
+    told[:16], told[60:] = 0, 0
+    begin, end = heard_span(told, 0, at_rest)
+    assert np.array_equal(samples[start:stop], at_rest[begin:end])

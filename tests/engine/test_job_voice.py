@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from lithophone.audio.voice import VOICE_FRAME_SAMPLES, TurnOptions
+from lithophone.audio.voice import HEAD_SECONDS, SOUND_SAMPLES, TurnOptions
 from lithophone.audio.waveform import pcm16_from_waveform
 from lithophone.backends.base import Recognition, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, LoudnessDetector
@@ -128,7 +128,7 @@ def test_a_silence_before_the_first_word_is_not_heard_and_times_count_from_the_w
     backend = SpeakingClock()
     _, transcript = run(bytes(2 * 16_000 * 2) + clock(4), backend=backend)
     ((request,),) = backend.calls
-    assert len(request.samples) == pytest.approx(4.2 * 16_000, abs=VOICE_FRAME_SAMPLES)
+    assert len(request.samples) == pytest.approx((4 + HEAD_SECONDS) * 16_000, abs=SOUND_SAMPLES)
     starts = {word.text.strip(): word.start_seconds for word in transcript.words}
     assert [starts[str(50 + second)] for second in range(4)] == [2.0, 3.0, 4.0, 5.0]
 
