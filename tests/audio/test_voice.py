@@ -188,7 +188,7 @@ def test_the_same_sound_is_heard_alike_wherever_it_stands(
     before: int, behind: int, late: int, lingering: int, offset: int
 ) -> None:
     """However late the detector notices that it begins and ends."""
-    sound = np.sin(np.arange(20_000, dtype=np.float32)) * 0.3
+    sound = (np.sin(np.arange(20_000)) * 0.3).astype(np.float32)
     samples = np.concatenate([np.zeros(before, np.float32), sound, np.zeros(behind, np.float32)])
     place = (np.arange(-(-(len(samples) + offset) // VOICE_FRAME_SAMPLES))) * VOICE_FRAME_SAMPLES - offset
     first, last = late * VOICE_FRAME_SAMPLES, len(sound) + lingering * VOICE_FRAME_SAMPLES

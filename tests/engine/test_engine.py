@@ -1,12 +1,14 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from lithophone.backends.base import Backend, RecognitionRequest
 from lithophone.backends.fake import FakeBackend
+from lithophone.engine import engine as engine_module
 from lithophone.engine.engine import Engine, EngineOptions, EngineState
 from lithophone.errors import (
     DoesNotFitError,
@@ -16,7 +18,7 @@ from lithophone.errors import (
     OverloadedError,
     UnavailableError,
 )
-from tests.engine.conftest import running
+from tests.engine.conftest import SPEC, running
 
 REQUEST = RecognitionRequest(samples=np.full(1600, 0.5, np.float32))
 
@@ -30,6 +32,19 @@ def test_the_model_is_warmed_up_before_the_engine_is_ready() -> None:
             assert engine.info == backend.info
         assert backend.closed
         assert engine.state is EngineState.STOPPED
+
+    asyncio.run(scenario())
+
+
+def test_telling_languages_apart_is_prepared_before_the_engine_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared: list[Sequence[str]] = []
+    monkeypatch.setattr(engine_module, "prepare_detection", prepared.append)
+
+    async def scenario() -> None:
+        async with running(FakeBackend()):
+            assert prepared == [SPEC.speech_languages]
 
     asyncio.run(scenario())
 

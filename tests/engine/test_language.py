@@ -1,6 +1,7 @@
 import pytest
 
-from lithophone.engine.language import detect_language
+from lithophone.engine import language
+from lithophone.engine.language import detect_language, prepare_detection
 from lithophone.granite.family import FAMILY
 
 SIX = FAMILY["granite-speech-4.1-2b"].speech_languages
@@ -29,3 +30,9 @@ def test_a_model_of_one_language_needs_no_words() -> None:
 
 def test_nothing_is_told_from_nothing() -> None:
     assert detect_language("  ", SIX) is None
+
+
+def test_once_prepared_nothing_is_loaded_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_detection(SIX)
+    monkeypatch.setattr(language, "_Identifier", None)
+    assert detect_language(SAID["fr"], SIX) == "fr"

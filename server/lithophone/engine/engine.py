@@ -26,6 +26,7 @@ from lithophone.backends.base import (
     VoiceStream,
 )
 from lithophone.engine.job import Job, JobOptions
+from lithophone.engine.language import prepare_detection
 from lithophone.engine.messages import (
     Cancel,
     Event,
@@ -122,9 +123,14 @@ class Engine:
         def deliver(event: Event) -> None:
             loop.call_soon_threadsafe(self._on_event, event)
 
-        self._worker = Worker(self._open_backend, deliver)
+        self._worker = Worker(self._open, deliver)
         self._worker.start()
         self._worker.post(Load())
+
+    def _open(self) -> Backend:
+        """In the worker's thread, and before the engine is ready."""
+        prepare_detection(self.spec.speech_languages)
+        return self._open_backend()
 
     async def settled(self) -> None:
         """Wait until loading has ended, well or badly."""

@@ -27,6 +27,12 @@ def detect_language(text: str, candidates: Sequence[str]) -> str | None:
     return str(code)
 
 
+def prepare_detection(candidates: Sequence[str]) -> None:
+    """Load what telling them apart takes, which is about a second that the first transcript would wait for."""
+    if len(candidates) > 1:
+        _identifier(tuple(sorted(candidates)))
+
+
 @lru_cache(maxsize=16)
 def _identifier(candidates: tuple[str, ...]) -> Any:
     identifier = _Identifier.from_model_file(MODEL_FILE)
