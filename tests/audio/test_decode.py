@@ -220,9 +220,9 @@ def test_blocks_are_of_one_size_but_the_last(tmp_path: Path, suffix: str) -> Non
         async with decode_audio(file) as stream:
             return [len(block) async for block in stream]
 
-    with render(wav_bytes(speech_like(20.0)), tmp_path / f"a{suffix}").open("rb") as file:
+    with render(wav_bytes(speech_like(32.0)), tmp_path / f"a{suffix}").open("rb") as file:
         sizes = asyncio.run(block_sizes(file))
-    assert sizes == [BLOCK_BYTES, BLOCK_BYTES, 640_000 - 2 * BLOCK_BYTES]
+    assert sizes == [*[BLOCK_BYTES] * 3, 1_024_000 - 3 * BLOCK_BYTES]
 
 
 @pytest.mark.parametrize("upload", HOSTILE_UPLOADS, ids=lambda upload: upload.name)

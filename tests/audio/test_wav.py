@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from lithophone.audio.decode import DecodeLimits, bundled_ffmpeg, decode_audio
 from lithophone.audio.stream import BLOCK_BYTES
-from lithophone.audio.wav import Encoding, PlainWav, WavStream, find_plain_wav
-from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.audio.wav import AT_ONCE_SAMPLES, Encoding, PlainWav, WavStream, find_plain_wav
+from lithophone.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE
 from lithophone.errors import AudioTooLongError
 
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-FRAMES = BLOCK_BYTES + 778  # two blocks and a bit
+FRAMES = AT_ONCE_SAMPLES + 778
 
 
 def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:
@@ -62,6 +62,8 @@ async def pcm(path: Path, ffmpeg_path: str | None = None, limits: DecodeLimits |
         async with decode_audio(file, ffmpeg_path=ffmpeg_path, limits=limits) as stream:
             assert isinstance(stream, WavStream) is (ffmpeg_path is None)
             blocks = [block async for block in stream]
+    if ffmpeg_path is None and sum(map(len, blocks)) <= AT_ONCE_SAMPLES * SAMPLE_BYTES:
+        assert len(blocks) == 1
     assert {len(block) for block in blocks[:-1]} <= {BLOCK_BYTES}
     return b"".join(blocks)
 

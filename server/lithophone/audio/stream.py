@@ -67,7 +67,7 @@ class PcmStream(ABC):
         return self
 
     async def __anext__(self) -> bytes:
-        """The next block: `BLOCK_BYTES` of signed 16-bit little-endian mono samples, the last one shorter.
+        """The next block of signed 16-bit little-endian mono samples: `BLOCK_BYTES`, the last one shorter, or a short file whole.
 
         Raises:
             AudioTooLongError: more audio than `max_audio_seconds`.

@@ -31,6 +31,7 @@ ReadAt = Callable[[int, int], bytes]
 RIFF_HEADER_BYTES: Final = 12
 CHUNK_HEADER_BYTES: Final = 8
 MAX_CHUNKS: Final = 32
+AT_ONCE_SAMPLES: Final = 30 * SAMPLE_RATE  # a file no longer is one block: each costs a few changes of thread
 IGNORED_CHUNKS: Final = frozenset(
     (b"LIST", b"fact", b"bext", b"iXML", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"FLLR", b"PAD ", b"PEAK", b"cue ", b"smpl")
 )  # fmt: skip
@@ -221,12 +222,12 @@ class WavReader:
 
 
 class WavStream(PcmStream):
-    """The blocks of a plain WAV file, read off the event loop; the first is read here and now."""
+    """The blocks of a plain WAV file, read off the event loop; the first, or all of a short file, is read here and now."""
 
     def __init__(self, reader: WavReader, limits: DecodeLimits) -> None:
         super().__init__(Container.WAV, limits)
         self._reader = reader
-        self._first = self._read()
+        self._first = reader.read(AT_ONCE_SAMPLES) if reader.wav.samples <= AT_ONCE_SAMPLES else self._read()
 
     @property
     def stated_seconds(self) -> float:
