@@ -32,12 +32,12 @@ print(before, loaded, resident(), weights)
 
 
 def test_unloading_gives_the_weights_back(tmp_path: Path) -> None:
-    folder = write_speech_4(tmp_path / "granite-speech-4.1-2b", text_hidden=1024)
+    folder = write_speech_4(tmp_path / "granite-speech-4.1-2b", text_hidden=1536)  # libraries keep some 15 MB
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     before, loaded, after, weights = map(int, done.stdout.split())
-    assert weights > 100e6
+    assert weights > 250e6
     assert loaded - before > 0.9 * weights
     assert after - before < 0.1 * weights
