@@ -196,14 +196,15 @@ def _reverb(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _masks(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Bands and moments that cannot be heard (SpecAugment, Park et al. 2019): what is missing follows from the words around."""
     mel = mel.copy()
     fill = mel.mean()
     for _ in range(rng.integers(0, 3)):
-        width = rng.integers(1, 9)
+        width = rng.integers(1, 13)
         low = rng.integers(0, MEL - width)
         mel[:, low : low + width] = fill
-    for _ in range(len(mel) // 250):
-        width = rng.integers(1, 9)
+    for _ in range(len(mel) // 120):
+        width = rng.integers(1, 13)
         low = rng.integers(0, len(mel) - width)
         mel[low : low + width] = fill
     return mel
@@ -213,15 +214,15 @@ def degraded(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Room, channel and noise, each by chance."""
     if rng.random() < 0.08:
         mel = _reverb(mel, rng)
-    if rng.random() < 0.3:
-        curve = np.interp(np.arange(MEL), np.linspace(0, MEL, 4), rng.normal(0, 0.25, 4))
+    if rng.random() < 0.5:
+        curve = np.interp(np.arange(MEL), np.linspace(0, MEL, 4), rng.normal(0, 0.3, 4))
         mel = mel + curve.astype(np.float32)
     if rng.random() < 0.4:
         mel = _noise(mel, rng)
     if rng.random() < 0.08:
         mel = mel.copy()
         mel[:, rng.integers(55, 76) :] -= rng.uniform(1, 4)
-    if rng.random() < 0.25:
+    if rng.random() < 0.6:
         mel = _masks(mel, rng)
     return mel.astype(np.float32)
 
