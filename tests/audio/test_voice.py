@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lithophone.audio.voice import (
+    BEYOND_VOICE_SECONDS,
     HEAD_SECONDS,
+    LINGERING_SECONDS,
     PAUSE_PROBABILITY,
     SOUND_SAMPLES,
     TAIL_SECONDS,
@@ -164,7 +166,9 @@ def test_a_gap_within_a_word_is_no_pause() -> None:
     st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.9]), min_size=1, max_size=120),
     st.integers(0, VOICE_FRAME_SAMPLES - 1),
 )
-def test_a_long_silence_is_left_unheard_at_either_end(probabilities: list[float], offset: int) -> None:
+def test_where_no_sound_tells_the_detector_does_with_room_on_either_side(
+    probabilities: list[float], offset: int
+) -> None:
     samples = len(probabilities) * VOICE_FRAME_SAMPLES - offset
     start, stop = heard_span(np.array(probabilities, np.float32), -offset, np.zeros(samples, np.float32))
     voiced = [place for place, one in enumerate(probabilities) if one >= PAUSE_PROBABILITY]
@@ -172,16 +176,17 @@ def test_a_long_silence_is_left_unheard_at_either_end(probabilities: list[float]
         assert (start, stop) == (0, samples)
         return
     silence_before = max(0, voiced[0] * VOICE_FRAME_SAMPLES - offset)
-    assert start == max(0, silence_before - round(HEAD_SECONDS * SAMPLE_RATE))
+    assert start == max(0, silence_before - round((BEYOND_VOICE_SECONDS + HEAD_SECONDS) * SAMPLE_RATE))
     silence_behind = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
-    assert samples - stop == max(0, silence_behind - round(TAIL_SECONDS * SAMPLE_RATE))
+    tail = round((BEYOND_VOICE_SECONDS + TAIL_SECONDS) * SAMPLE_RATE)
+    assert samples - stop == max(0, silence_behind - tail)
 
 
 @given(
     st.integers(4_000, 60_000),
     st.integers(4_000, 60_000),
     st.integers(0, 5),
-    st.integers(-3, 12),
+    st.integers(-3, 6),
     st.integers(0, VOICE_FRAME_SAMPLES - 1),
 )
 def test_the_same_sound_is_heard_alike_wherever_it_stands(
@@ -201,3 +206,24 @@ def test_the_same_sound_is_heard_alike_wherever_it_stands(
     told[:16], told[60:] = 0, 0
     begin, end = heard_span(told, 0, at_rest)
     assert np.array_equal(samples[start:stop], at_rest[begin:end])
+
+
+@given(
+    st.floats(0.0, 0.3),
+    st.integers(0, 16_000),
+    st.integers(0, 16_000),
+    st.integers(0, VOICE_FRAME_SAMPLES - 1),
+)
+def test_a_voice_is_heard_however_faint_it_begins_and_ends(
+    level: float, begins: int, ends: int, offset: int
+) -> None:
+    """Beside something much louder in the same window; of its end as much may go as the detector tells too long."""
+    tone = np.sin(np.arange(begins + 16_000 + ends))
+    loud = np.zeros(len(tone))
+    loud[begins : begins + 16_000] = 1.0
+    samples = np.pad((tone * np.maximum(loud, level * 0.01)), 16_000).astype(np.float32)
+    place = (np.arange(-(-(len(samples) + offset) // VOICE_FRAME_SAMPLES))) * VOICE_FRAME_SAMPLES - offset
+    spoken = (place > 16_000 - VOICE_FRAME_SAMPLES) & (place < 16_000 + len(tone))
+    start, stop = heard_span(np.where(spoken, 0.9, 0.0).astype(np.float32), -offset, samples)
+    assert start <= 16_000
+    assert stop >= 16_000 + len(tone) - (LINGERING_SECONDS - TAIL_SECONDS) * SAMPLE_RATE

@@ -26,13 +26,18 @@ PAUSE_PROBABILITY: Final = 0.35  # below this it is not; what lies between goes 
 PAUSE_FRAMES: Final = 6  # 192 ms; a shorter gap may be within a word
 SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 100 ms
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
-LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: silence harms a start most
+LEAD_IN_SECONDS: Final = (
+    0.5  # of a pause the cut falls into this last part: more would only fill up the next window
+)
 HEAD_SECONDS: Final = 0.12  # of the silence before the first sound so much is heard: more of it costs words
 TAIL_SECONDS: Final = 0.12  # of the silence behind the last: models make words of more
 SOUND_SAMPLES: Final = 80  # 5 ms
 SOUND_POWER_SHARE: Final = 4e-4  # of the loudest sample's power, -34 dB: from here on 5 ms are sound
-SOUND_BEFORE_VOICE_SECONDS: Final = 0.2  # a voice is noticed late, above all one that begins softly
-SOUND_BEHIND_VOICE_SECONDS: Final = 1.0  # and its end later still
+BEYOND_VOICE_SECONDS: Final = 0.2  # a voice is noticed late, above all one that begins softly
+LATEST_START_SECONDS: Final = (
+    0.1  # behind where it is noticed: less than `HEAD_SECONDS`, so no voice goes unheard
+)
+LINGERING_SECONDS: Final = 0.25  # and it is still told after its end: by a tenth of a second, mostly
 OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
 
 
@@ -73,25 +78,27 @@ def heard_span(
     voice_start = max(0, first_sample + int(voiced[0]) * VOICE_FRAME_SAMPLES)
     voice_stop = min(first_sample + (int(voiced[-1]) + 1) * VOICE_FRAME_SAMPLES, len(samples))
     sound_power = float(np.abs(samples).max()) ** 2 * SOUND_POWER_SHARE
-    begin = _sound_begins(samples, voice_start, sound_power)
-    end = len(samples) - _sound_begins(samples[::-1], len(samples) - voice_stop, sound_power)
+    begin = _sound_begins(samples, voice_start, LATEST_START_SECONDS, sound_power)
+    end = len(samples) - _sound_begins(
+        samples[::-1], len(samples) - voice_stop, LINGERING_SECONDS, sound_power
+    )
     return (
         max(0, begin - samples_from_seconds(head_seconds)),
         min(len(samples), end + samples_from_seconds(TAIL_SECONDS)),
     )
 
 
-def _sound_begins(samples: Waveform, voice_start: int, power: float) -> int:
+def _sound_begins(samples: Waveform, voice_start: int, latest_seconds: float, power: float) -> int:
     """The first sample of the first `SOUND_SAMPLES` with more than that mean power, about where a voice was noticed.
 
-    Where there is none, the voice began as noticed; noise above that power makes it begin as early as is looked for.
+    Where nothing tells it, in noise or where the voice is faint, as early as is looked for.
     """
-    low = max(0, voice_start - samples_from_seconds(SOUND_BEFORE_VOICE_SECONDS))
-    high = voice_start + samples_from_seconds(SOUND_BEHIND_VOICE_SECONDS)
+    low = max(0, voice_start - samples_from_seconds(BEYOND_VOICE_SECONDS))
+    high = voice_start + samples_from_seconds(latest_seconds)
     sums = np.cumsum(np.square(samples[low:high], dtype=np.float64))
     energies = sums[SOUND_SAMPLES:] - sums[:-SOUND_SAMPLES]
     found = np.flatnonzero(energies > power * SOUND_SAMPLES)
-    return low + 1 + int(found[0]) if len(found) else voice_start
+    return low + 1 + int(found[0]) if len(found) else low
 
 
 def find_pauses(probabilities: Probabilities) -> list[tuple[int, int]]:

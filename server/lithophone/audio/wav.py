@@ -31,7 +31,10 @@ ReadAt = Callable[[int, int], bytes]
 RIFF_HEADER_BYTES: Final = 12
 CHUNK_HEADER_BYTES: Final = 8
 MAX_CHUNKS: Final = 32
-AT_ONCE_SAMPLES: Final = 30 * SAMPLE_RATE  # a file no longer is one block: each costs a few changes of thread
+AT_ONCE_SAMPLES: Final = (
+    30 * SAMPLE_RATE
+)  # up to here a file is one block: each costs a few changes of thread
+BLOCK_SAMPLES: Final = BLOCK_BYTES // SAMPLE_BYTES
 IGNORED_CHUNKS: Final = frozenset(
     (b"LIST", b"fact", b"bext", b"iXML", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"FLLR", b"PAD ", b"PEAK", b"cue ", b"smpl")
 )  # fmt: skip
@@ -227,7 +230,7 @@ class WavStream(PcmStream):
     def __init__(self, reader: WavReader, limits: DecodeLimits) -> None:
         super().__init__(Container.WAV, limits)
         self._reader = reader
-        self._first = reader.read(AT_ONCE_SAMPLES) if reader.wav.samples <= AT_ONCE_SAMPLES else self._read()
+        self._first = reader.read(AT_ONCE_SAMPLES if reader.wav.samples <= AT_ONCE_SAMPLES else BLOCK_SAMPLES)
 
     @property
     def stated_seconds(self) -> float:
@@ -241,7 +244,4 @@ class WavStream(PcmStream):
         first, self._first = self._first, b""
         if first or self._reader.at_end:
             return first
-        return await asyncio.to_thread(self._read)
-
-    def _read(self) -> bytes:
-        return self._reader.read(BLOCK_BYTES // SAMPLE_BYTES)
+        return await asyncio.to_thread(self._reader.read, BLOCK_SAMPLES)
