@@ -7,22 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lithophone.audio.voice import (
-    BEYOND_VOICE_SECONDS,
-    HEAD_SECONDS,
-    LINGERING_SECONDS,
-    PAUSE_PROBABILITY,
-    SOUND_SAMPLES,
-    TAIL_SECONDS,
+from lithophone.audio.activity import (
     VOICE_FRAME_SAMPLES,
     Probabilities,
-    SpeechSplitter,
-    TurnOptions,
-    TurnSplitter,
     find_pauses,
-    heard_span,
     speech_probability,
 )
+from lithophone.audio.voice import SpeechSplitter, TurnOptions, TurnSplitter
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform
 from lithophone.audio.windows import Window
 
@@ -160,70 +151,3 @@ def test_a_gap_within_a_word_is_no_pause() -> None:
     voice[10:14] = 0.1
     voice[30:45] = 0.1
     assert find_pauses(voice) == [(30, 45)]
-
-
-@given(
-    st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.9]), min_size=1, max_size=120),
-    st.integers(0, VOICE_FRAME_SAMPLES - 1),
-)
-def test_where_no_sound_tells_the_detector_does_with_room_on_either_side(
-    probabilities: list[float], offset: int
-) -> None:
-    samples = len(probabilities) * VOICE_FRAME_SAMPLES - offset
-    start, stop = heard_span(np.array(probabilities, np.float32), -offset, np.zeros(samples, np.float32))
-    voiced = [place for place, one in enumerate(probabilities) if one >= PAUSE_PROBABILITY]
-    if not voiced:
-        assert (start, stop) == (0, samples)
-        return
-    silence_before = max(0, voiced[0] * VOICE_FRAME_SAMPLES - offset)
-    assert start == max(0, silence_before - round((BEYOND_VOICE_SECONDS + HEAD_SECONDS) * SAMPLE_RATE))
-    silence_behind = samples - ((voiced[-1] + 1) * VOICE_FRAME_SAMPLES - offset)
-    tail = round((BEYOND_VOICE_SECONDS + TAIL_SECONDS) * SAMPLE_RATE)
-    assert samples - stop == max(0, silence_behind - tail)
-
-
-@given(
-    st.integers(4_000, 60_000),
-    st.integers(4_000, 60_000),
-    st.integers(0, 5),
-    st.integers(-3, 6),
-    st.integers(0, VOICE_FRAME_SAMPLES - 1),
-)
-def test_the_same_sound_is_heard_alike_wherever_it_stands(
-    before: int, behind: int, late: int, lingering: int, offset: int
-) -> None:
-    """However late the detector notices that it begins and ends."""
-    sound = (np.sin(np.arange(20_000)) * 0.3).astype(np.float32)
-    samples = np.concatenate([np.zeros(before, np.float32), sound, np.zeros(behind, np.float32)])
-    place = (np.arange(-(-(len(samples) + offset) // VOICE_FRAME_SAMPLES))) * VOICE_FRAME_SAMPLES - offset
-    first, last = late * VOICE_FRAME_SAMPLES, len(sound) + lingering * VOICE_FRAME_SAMPLES
-    voice = np.where((place >= before + first) & (place < before + last), 0.9, 0.0).astype(np.float32)
-    start, stop = heard_span(voice, -offset, samples)
-    assert before - start == pytest.approx(HEAD_SECONDS * SAMPLE_RATE, abs=SOUND_SAMPLES)
-    assert stop - before - len(sound) == pytest.approx(TAIL_SECONDS * SAMPLE_RATE, abs=SOUND_SAMPLES)
-    at_rest = np.concatenate([np.zeros(8_000, np.float32), sound, np.zeros(8_000, np.float32)])
-    told = np.full(-(-len(at_rest) // VOICE_FRAME_SAMPLES), 0.9, np.float32)
-    told[:16], told[60:] = 0, 0
-    begin, end = heard_span(told, 0, at_rest)
-    assert np.array_equal(samples[start:stop], at_rest[begin:end])
-
-
-@given(
-    st.floats(0.0, 0.3),
-    st.integers(0, 16_000),
-    st.integers(0, 16_000),
-    st.integers(0, VOICE_FRAME_SAMPLES - 1),
-)
-def test_a_voice_is_heard_however_faint_it_begins_and_ends(
-    level: float, begins: int, ends: int, offset: int
-) -> None:
-    """Beside something much louder in the same window; of its end as much may go as the detector tells too long."""
-    tone = np.sin(np.arange(begins + 16_000 + ends))
-    loud = np.zeros(len(tone))
-    loud[begins : begins + 16_000] = 1.0
-    samples = np.pad((tone * np.maximum(loud, level * 0.01)), 16_000).astype(np.float32)
-    place = (np.arange(-(-(len(samples) + offset) // VOICE_FRAME_SAMPLES))) * VOICE_FRAME_SAMPLES - offset
-    spoken = (place > 16_000 - VOICE_FRAME_SAMPLES) & (place < 16_000 + len(tone))
-    start, stop = heard_span(np.where(spoken, 0.9, 0.0).astype(np.float32), -offset, samples)
-    assert start <= 16_000
-    assert stop >= 16_000 + len(tone) - (LINGERING_SECONDS - TAIL_SECONDS) * SAMPLE_RATE

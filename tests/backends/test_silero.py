@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lithophone.audio.voice import Probabilities, speech_probability
+from lithophone.audio.activity import Probabilities, speech_probability
 from lithophone.audio.waveform import Waveform
 from lithophone.backends.silero import SileroDetector
 from tests.noises import NOISES

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from lithophone.audio.voice import HEAD_SECONDS, SOUND_SAMPLES, TurnOptions
+from lithophone.audio.heard import HEAD_SECONDS, SOUND_SAMPLES
+from lithophone.audio.voice import TurnOptions
 from lithophone.audio.waveform import pcm16_from_waveform
 from lithophone.backends.base import Recognition, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, LoudnessDetector

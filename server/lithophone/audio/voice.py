@@ -1,7 +1,6 @@
 """Windows by voice activity: cut where nobody speaks, and know which hold no speech at all.
 
-Owns what the probabilities of voice mean: pauses, turns, and whether there is speech. Pure numpy; who computes the
-probabilities is none of its business.
+Owns where the cuts fall, in pauses and between turns. Pure numpy; who computes the probabilities is none of its business.
 """
 
 from __future__ import annotations
@@ -12,32 +11,23 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithophone.audio.activity import (
+    PAUSE_PROBABILITY,
+    SPEECH_PROBABILITY,
+    VOICE_FRAME_SAMPLES,
+    Probabilities,
+    find_pauses,
+    speech_probability,
+)
+from lithophone.audio.heard import HEAD_SECONDS, heard_span
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds
 from lithophone.audio.windows import Cut, Window, WindowSplitter, quietest_cut
 
-Probabilities = NDArray[np.float32]
-"""Probability of voice in consecutive frames of `VOICE_FRAME_SAMPLES`, float32 [frames]."""
-
-VOICE_FRAME_SAMPLES: Final = 512  # 32 ms
-SPEECH_PROBABILITY: Final = 0.5  # from here on a frame is voice
-PAUSE_PROBABILITY: Final = 0.35  # below this it is not; what lies between goes on as it was
-PAUSE_FRAMES: Final = 6  # 192 ms; a shorter gap may be within a word
-SPEECH_FRAMES: Final = 8  # 256 ms; a note or a click may look like voice for 100 ms
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
 LEAD_IN_SECONDS: Final = (
     0.5  # of a pause the cut falls into this last part: more would only fill up the next window
 )
-HEAD_SECONDS: Final = 0.12  # of the silence before the first sound so much is heard: more of it costs words
-TAIL_SECONDS: Final = 0.12  # of the silence behind the last: models make words of more
-SOUND_SAMPLES: Final = 80  # 5 ms
-SOUND_POWER_SHARE: Final = 4e-4  # of the loudest sample's power, -34 dB: from here on 5 ms are sound
-BEYOND_VOICE_SECONDS: Final = 0.2  # a voice is noticed late, above all one that begins softly
-LATEST_START_SECONDS: Final = (
-    0.1  # behind where it is noticed: less than `HEAD_SECONDS`, so no voice goes unheard
-)
-LINGERING_SECONDS: Final = 0.25  # and it is still told after its end: by a tenth of a second, mostly
 OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
 
 
@@ -48,64 +38,6 @@ class TurnOptions:
     threshold: float = SPEECH_PROBABILITY
     prefix_padding_seconds: float = 0.3
     silence_seconds: float = 0.2
-
-
-def speech_probability(probabilities: Probabilities) -> float:
-    """Probability that somebody speaks: the highest mean over a quarter of a second; 0 for no frames."""
-    if len(probabilities) == 0:
-        return 0.0
-    size = min(SPEECH_FRAMES, len(probabilities))
-    return float(np.convolve(probabilities, np.full(size, 1 / size), mode="valid").max().clip(0, 1))
-
-
-def heard_span(
-    probabilities: Probabilities, first_sample: int, samples: Waveform, head_seconds: float = HEAD_SECONDS
-) -> tuple[int, int]:
-    """Which samples of a window to hear: all of them, but for silence long before the first voice or behind the last.
-
-    Counted from the very samples at which sound begins and ends, so that the same words are heard alike wherever in a
-    recording they stand: with another hundredth of a second in front of them a model may get another word wrong.
-
-    Args:
-        probabilities: Of the frames that touch the window.
-        first_sample: Where the first of them begins, counted from the window's start.
-        samples: The window.
-        head_seconds: How much of the silence before the first sound to hear.
-    """
-    voiced = np.flatnonzero(probabilities >= PAUSE_PROBABILITY)
-    if not len(voiced):
-        return 0, len(samples)
-    voice_start = max(0, first_sample + int(voiced[0]) * VOICE_FRAME_SAMPLES)
-    voice_stop = min(first_sample + (int(voiced[-1]) + 1) * VOICE_FRAME_SAMPLES, len(samples))
-    sound_power = float(np.abs(samples).max()) ** 2 * SOUND_POWER_SHARE
-    begin = _sound_begins(samples, voice_start, LATEST_START_SECONDS, sound_power)
-    end = len(samples) - _sound_begins(
-        samples[::-1], len(samples) - voice_stop, LINGERING_SECONDS, sound_power
-    )
-    return (
-        max(0, begin - samples_from_seconds(head_seconds)),
-        min(len(samples), end + samples_from_seconds(TAIL_SECONDS)),
-    )
-
-
-def _sound_begins(samples: Waveform, voice_start: int, latest_seconds: float, power: float) -> int:
-    """The first sample of the first `SOUND_SAMPLES` with more than that mean power, about where a voice was noticed.
-
-    Where nothing tells it, in noise or where the voice is faint, as early as is looked for.
-    """
-    low = max(0, voice_start - samples_from_seconds(BEYOND_VOICE_SECONDS))
-    high = voice_start + samples_from_seconds(latest_seconds)
-    sums = np.cumsum(np.square(samples[low:high], dtype=np.float64))
-    energies = sums[SOUND_SAMPLES:] - sums[:-SOUND_SAMPLES]
-    found = np.flatnonzero(energies > power * SOUND_SAMPLES)
-    return low + 1 + int(found[0]) if len(found) else low
-
-
-def find_pauses(probabilities: Probabilities) -> list[tuple[int, int]]:
-    """Runs of at least `PAUSE_FRAMES` frames without voice, as (start, stop) frames."""
-    quiet = np.concatenate([[False], probabilities < PAUSE_PROBABILITY, [False]])
-    edges = np.flatnonzero(quiet[1:] != quiet[:-1])
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2) if stop - start >= PAUSE_FRAMES]
 
 
 class VoiceTrack:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lithophone.audio.voice import Probabilities
+from lithophone.audio.activity import Probabilities
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.prompts import Task
 from lithophone.granite.words import Word

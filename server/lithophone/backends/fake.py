@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from lithophone.audio.voice import VOICE_FRAME_SAMPLES, Probabilities
+from lithophone.audio.activity import VOICE_FRAME_SAMPLES, Probabilities
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
 from lithophone.granite.parsing import spoken_words

@@ -16,7 +16,7 @@ from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithophone.audio.voice import VOICE_FRAME_SAMPLES, Probabilities
+from lithophone.audio.activity import VOICE_FRAME_SAMPLES, Probabilities
 from lithophone.audio.waveform import Waveform
 from lithophone.errors import CheckpointError
 

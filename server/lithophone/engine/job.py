@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import numpy as np
 
+from lithophone.audio.activity import SPEECH_PROBABILITY
 from lithophone.audio.clip import Clip
-from lithophone.audio.voice import SPEECH_PROBABILITY, TurnOptions
+from lithophone.audio.voice import TurnOptions
 from lithophone.audio.waveform import SAMPLE_RATE, samples_in_pcm16, seconds_from_samples
 from lithophone.audio.windows import Window, is_silent, is_too_short
 from lithophone.backends.base import Recognition, RecognitionRequest, Samples, VoiceStream
