@@ -28,6 +28,7 @@ class Size:
     letters: int
     listen: int
     joint: int
+    polish: int
     pieces: int
     ctc: int
 
@@ -38,6 +39,7 @@ FULL = Size(
     letters=400,
     listen=3000,
     joint=2200,
+    polish=1500,
     pieces=150,
     ctc=1850,
 )
@@ -47,6 +49,7 @@ SMOKE = Size(
     letters=4,
     listen=8,
     joint=6,
+    polish=4,
     pieces=4,
     ctc=6,
 )
@@ -72,6 +75,7 @@ def run_training(chosen: argparse.Namespace, size: Size) -> None:
             letter_steps=size.letters,
             listen_steps=size.listen,
             joint_steps=size.joint,
+            polish_steps=size.polish,
             warmup=200 if size is FULL else 2,
             project_steps=150 if size is FULL else 2,
             **of_both_models(chosen, size),

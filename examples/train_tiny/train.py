@@ -1,9 +1,10 @@
-"""Training in four stages with two or more single-thread processes that average their gradients.
+"""Training in five stages with two or more single-thread processes that average their gradients.
 
 1. read: the language model learns to write down simulated audio slots in order, without sound.
 2. listen: the encoder learns letters, first frame by frame from espeak's word times, then by CTC.
 3. align: word times of all other clips are found with the CTC head.
 4. joint: everything together; the projector is also told which token each of its slots stands for.
+5. polish: the same once more, on lower learning rates that rise and fall again.
 
 Owns losses and schedules (by step). The same seed and process count give the same run.
 """
@@ -45,6 +46,7 @@ SLOT_WEIGHT = 0.7
 UNUSED_LOGIT = -30.0
 SPOKEN_FIRST = {"espeak": 1.0}
 LISTEN_JOINED, JOINT_JOINED = 0.2, 0.6  # shares of rows that hold several clips
+POLISH_ENCODER, POLISH_DECODER = 0.75, 1 / 3  # shares of the first learning rates (a warm restart)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ class Plan(RunPlan):
     letter_steps: int
     listen_steps: int
     joint_steps: int
+    polish_steps: int
     encoder_rate: float = 2e-3
     decoder_rate: float = 3e-3
     project_steps: int = 150  # of joint training, in which the projector alone learns its slots
@@ -70,9 +73,14 @@ class Plan(RunPlan):
         return self.read_steps + self.listen_steps
 
     @property
+    def polish_begin(self) -> int:
+        """First step on the learning rates of the end."""
+        return self.joint_begin + self.joint_steps
+
+    @property
     def total(self) -> int:
         """Steps of the whole run."""
-        return self.joint_begin + self.joint_steps
+        return self.polish_begin + self.polish_steps
 
     def stage(self, step: int) -> str:
         """The stage a step belongs to."""
@@ -80,16 +88,22 @@ class Plan(RunPlan):
             return "read"
         if step < self.listen_begin + self.letter_steps:
             return "letters"
-        return "listen" if step < self.joint_begin else "joint"
+        if step < self.joint_begin:
+            return "listen"
+        return "joint" if step < self.polish_begin else "polish"
 
 
 def encoder_factor(plan: Plan, step: int) -> float:
-    """Warm-up, then one cosine to zero over listening and joint training."""
+    """Warm-up, then one cosine to zero over listening and joint training, and a lower one over polishing."""
+    if step >= plan.polish_begin:
+        return POLISH_ENCODER * cosine(step - plan.polish_begin, plan.polish_steps, plan.warmup)
     return cosine(step - plan.listen_begin, plan.listen_steps + plan.joint_steps, plan.warmup)
 
 
 def decoder_factor(plan: Plan, step: int) -> float:
-    """Warm-up and cosine, once for reading (to a third) and once for joint training (to zero)."""
+    """Warm-up and cosine: for reading (to a third), for joint training and, lower, for polishing (to zero)."""
+    if step >= plan.polish_begin:
+        return POLISH_DECODER * cosine(step - plan.polish_begin, plan.polish_steps, plan.warmup)
     if step < plan.listen_begin:
         done, whole, floor = step, plan.read_steps, 0.3
     else:
@@ -130,15 +144,17 @@ class Trainer(TrainingProcess):
         self.encoder_parameters, self.other_parameters = encoder, others
         self.optimizer = Optimizer(self.model, rank, plan.processes)
         self.maker = self._maker()
+        self._losses = {
+            "read": self._read,
+            "letters": self._listen,
+            "listen": self._listen,
+            "joint": self._joint,
+            "polish": self._joint,
+        }
 
     def _maker(self) -> PackMaker:
         corpus = Corpus(self.plan.corpus, self.plan.folder, domain_words(self.plan.seed))
         return PackMaker(corpus, self.tokenizer)
-
-    def load(self) -> None:
-        """Resume from the kept state, if there is one."""
-        super().load()
-        silence_unused_labels(self.model.model.encoder.out)
 
     def enter_stage(self) -> None:
         """Word times are found before joint training; every stage begins with the corpus as it then is."""
@@ -150,28 +166,32 @@ class Trainer(TrainingProcess):
         """One update; returns the losses."""
         stage = self.plan.stage(self.step)
         rng = np.random.default_rng((self.plan.seed, self.rank, self.step))
-        losses = {"read": self._read, "letters": self._listen, "listen": self._listen, "joint": self._joint}[
-            stage
-        ](rng)
+        losses = self._losses[stage](rng)
         total = sum(losses.values())
         total.backward()
         self._update(stage)
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _update(self, stage: str) -> None:
-        groups = {"read": self.other_parameters, "joint": [*self.encoder_parameters, *self.other_parameters]}
-        if self.average_gradients(groups.get(stage, self.encoder_parameters)):
+        if self.average_gradients(self._trained(stage)):
             encoder_rate = self.plan.encoder_rate * encoder_factor(self.plan, self.step)
             other_rate = self.plan.decoder_rate * decoder_factor(self.plan, self.step)
             self.optimizer.step(encoder_rate, other_rate)
         self.optimizer.zero_grad()
+
+    def _trained(self, stage: str) -> list[nn.Parameter]:
+        if stage == "read":
+            return self.other_parameters
+        everything = stage in ("joint", "polish")
+        return [*self.encoder_parameters, *(self.other_parameters if everything else [])]
 
     def _read(self, rng: np.random.Generator) -> dict[str, Tensor]:
         pack = simulated_pack(self.maker, rng, (self.step + 1) / self.plan.read_steps)
         layout = token_pack(pack, self.maker, self.vocabulary, bare=rng.random() < 0.7)
         heard = corrupted_slots(layout.slots, rng, self.vocabulary)
         table = self.network.embedding
-        slots = table[heard] + torch.randn(len(heard), table.shape[1]) * 0.3 * table.std().detach()
+        noise = torch.from_numpy(rng.standard_normal((len(heard), table.shape[1]), np.float32))
+        slots = table[heard] + noise * 0.3 * table.std().detach()
         return {"text": self._text_loss(layout, slots)}
 
     def _text_loss(self, layout: TokenPack, slots: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,34 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.train_tiny import ctc_model, ctc_packs, ctc_start, model
+from examples.train_tiny import corpus, ctc_model, ctc_packs, ctc_start, model, train
 from examples.train_tiny.ctc_vocabulary import BLANK_ID
 from lithophone.granite.features import log_mel_stacked, log_mel_with_deltas
 
 ROOT = Path(__file__).parents[2]
+NOTHING = dict.fromkeys(corpus.WRITERS, 0)
+needs_espeak = pytest.mark.skipif(
+    ctypes.util.find_library("espeak-ng") is None, reason="libespeak-ng1 is not installed"
+)
 LIMIT_BYTES = {"checkpoint": 16_000_000, "checkpoint-ctc": 6_000_000}
+
+
+class InterruptionError(Exception):
+    """What ends a run before its time."""
+
+
+class Interruptible(train.Trainer):
+    """A run alone in its process that breaks off before a step."""
+
+    def __init__(self, plan: train.Plan, end: int) -> None:
+        torch.set_num_threads(1)
+        super().__init__(plan, 0)
+        self._end = end
+
+    def train_step(self) -> dict[str, float]:
+        if self.step == self._end:
+            raise InterruptionError
+        return super().train_step()
 
 
 def packed(starts: list[int], rows: list[torch.Tensor], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,7 +148,41 @@ def test_equal_neighbours_need_a_blank_between_them() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="libespeak-ng1 is not installed")
+@needs_espeak
+def test_the_same_seed_gives_the_same_speech_and_the_same_weights_even_if_interrupted(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        corpus.build(
+            tmp_path / name / "corpus", seed=5, sentences={**NOTHING, "espeak": 60}, human=None, workers=1
+        )
+        plan = train.Plan(
+            folder=tmp_path / name / "run",
+            corpus=tmp_path / name / "corpus",
+            seed=5,
+            processes=1,
+            compiled=False,
+            warmup=2,
+            save_every=1,
+            read_steps=3,
+            letter_steps=2,
+            listen_steps=4,
+            joint_steps=4,
+            polish_steps=2,
+            project_steps=1,
+        )
+        plan.folder.mkdir()
+        for end in (plan.total,) if name == "one" else (2, 6, 9, plan.total):
+            with suppress(InterruptionError):
+                Interruptible(plan, end).run()
+    spoken = [(tmp_path / name / "corpus" / "espeak-0.mel").read_bytes() for name in ("one", "other")]
+    assert spoken[0] == spoken[1]
+    states = [torch.load(tmp_path / name / "run" / "state.pt") for name in ("one", "other")]
+    assert states[0]["step"] == states[1]["step"] == 13
+    for name, weight in states[0]["model"].items():
+        assert torch.equal(weight, states[1]["model"][name]), name
+
+
+@pytest.mark.slow
+@needs_espeak
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 def test_the_recipe_runs_to_its_end(tmp_path: Path) -> None:
     """What `make train-tiny-smoke` does: a few sentences and steps, both models, export and evaluation."""
