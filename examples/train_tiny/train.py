@@ -93,17 +93,22 @@ class Plan(RunPlan):
         return "joint" if step < self.polish_begin else "polish"
 
 
+def polish_factor(plan: Plan, step: int) -> float:
+    """Warm-up and one cosine to zero over polishing."""
+    return cosine(step - plan.polish_begin, plan.polish_steps, plan.warmup)
+
+
 def encoder_factor(plan: Plan, step: int) -> float:
     """Warm-up, then one cosine to zero over listening and joint training, and a lower one over polishing."""
     if step >= plan.polish_begin:
-        return POLISH_ENCODER * cosine(step - plan.polish_begin, plan.polish_steps, plan.warmup)
+        return POLISH_ENCODER * polish_factor(plan, step)
     return cosine(step - plan.listen_begin, plan.listen_steps + plan.joint_steps, plan.warmup)
 
 
 def decoder_factor(plan: Plan, step: int) -> float:
     """Warm-up and cosine: for reading (to a third), for joint training and, lower, for polishing (to zero)."""
     if step >= plan.polish_begin:
-        return POLISH_DECODER * cosine(step - plan.polish_begin, plan.polish_steps, plan.warmup)
+        return POLISH_DECODER * polish_factor(plan, step)
     if step < plan.listen_begin:
         done, whole, floor = step, plan.read_steps, 0.3
     else:
@@ -180,10 +185,9 @@ class Trainer(TrainingProcess):
         self.optimizer.zero_grad()
 
     def _trained(self, stage: str) -> list[nn.Parameter]:
-        if stage == "read":
-            return self.other_parameters
-        everything = stage in ("joint", "polish")
-        return [*self.encoder_parameters, *(self.other_parameters if everything else [])]
+        encoder = [] if stage == "read" else self.encoder_parameters
+        others = [] if stage in ("letters", "listen") else self.other_parameters
+        return [*encoder, *others]
 
     def _read(self, rng: np.random.Generator) -> dict[str, Tensor]:
         pack = simulated_pack(self.maker, rng, (self.step + 1) / self.plan.read_steps)

@@ -20,14 +20,12 @@ TAIL_SECONDS: Final = 0.12  # of the silence behind the last: models make words 
 SOUND_SAMPLES: Final = 80  # 5 ms
 SOUND_POWER_SHARE: Final = 4e-4  # of the loudest sample's power, -34 dB: from here on 5 ms are sound
 NOTICED_LATE_SECONDS: Final = 0.5  # a voice that begins softly, with an s: so long it may be taken for none
+LATEST_START_SECONDS: Final = 0.1  # behind where it is noticed; below `HEAD_SECONDS`, or some went unheard
+LINGERING_SECONDS: Final = 0.25  # and it is still told after its end: by a tenth of a second, mostly
 UNTOLD_SECONDS: Final = 0.2  # where sound does not tell, in noise: so much of what came before is heard
 CLOSURE_SAMPLES: Final = 2400  # 0.15 s: a longer gap in a sound is none within a word
-LATEST_START_SECONDS: Final = (
-    0.1  # behind where it is noticed: less than `HEAD_SECONDS`, so no voice goes unheard
-)
 SURE_PROBABILITY: Final = 0.95  # even a short word comes this far, a breath or a click seldom
 FAINT_POWER_SHARE: Final = 1e-2  # -20 dB: of the power of the window's loudest frame
-LINGERING_SECONDS: Final = 0.25  # and it is still told after its end: by a tenth of a second, mostly
 
 
 def heard_span(
@@ -41,7 +39,7 @@ def heard_span(
         samples: The window.
         head_seconds: How much of the silence before the first sound to hear.
     """
-    voiced = _without_breaths(probabilities, _frame_powers(samples, first_sample, len(probabilities)))
+    voiced = _without_breaths(probabilities, first_sample, samples)
     if voiced is None:
         return 0, len(samples)
     voice_start = max(0, first_sample + voiced[0] * VOICE_FRAME_SAMPLES)
@@ -57,6 +55,27 @@ def heard_span(
     )
 
 
+def _without_breaths(
+    probabilities: Probabilities, first_sample: int, samples: Waveform
+) -> tuple[int, int] | None:
+    """The frames from the first voice to behind the last; a breath or a click that stands apart at either end is none.
+
+    The detector takes such a thing for voice or not by what it heard before: it is brief, faint, and never surely one.
+    """
+    stretches = voiced_stretches(probabilities)
+    doubtful = [
+        (start, stop)
+        for start, stop in stretches
+        if stop - start < SPEECH_FRAMES and probabilities[start:stop].max() < SURE_PROBABILITY
+    ]
+    if doubtful:
+        powers = _frame_powers(samples, first_sample, len(probabilities))
+        faint = FAINT_POWER_SHARE * powers.max()
+        breaths = [(start, stop) for start, stop in doubtful if powers[start:stop].max() < faint]
+        stretches = [stretch for stretch in stretches if stretch not in breaths] or stretches
+    return (stretches[0][0], stretches[-1][1]) if stretches else None
+
+
 def _frame_powers(samples: Waveform, first_sample: int, frames: int) -> Waveform:
     """Mean power of each frame; what lies outside of the window counts as silence."""
     whole = np.zeros(frames * VOICE_FRAME_SAMPLES, np.float32)
@@ -64,24 +83,6 @@ def _frame_powers(samples: Waveform, first_sample: int, frames: int) -> Waveform
     begin = max(0, -first_sample)
     whole[begin : begin + len(inside)] = inside
     return np.square(whole.reshape(frames, -1)).mean(axis=1)
-
-
-def _without_breaths(probabilities: Probabilities, powers: Waveform) -> tuple[int, int] | None:
-    """The frames from the first voice to behind the last; a breath or a click that stands apart at either end is none.
-
-    The detector takes such a thing for voice or not by what it heard before: it is brief, faint, and never surely one.
-    """
-    stretches = voiced_stretches(probabilities)
-
-    def is_breath(start: int, stop: int) -> bool:
-        return bool(
-            stop - start < SPEECH_FRAMES
-            and probabilities[start:stop].max() < SURE_PROBABILITY
-            and powers[start:stop].max() < FAINT_POWER_SHARE * powers.max()
-        )
-
-    kept = [stretch for stretch in stretches if not is_breath(*stretch)] or stretches
-    return (kept[0][0], kept[-1][1]) if kept else None
 
 
 def _sound_begins(samples: Waveform, voice_start: int, latest_seconds: float, power: float) -> int:

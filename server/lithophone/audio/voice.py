@@ -25,9 +25,7 @@ from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_second
 from lithophone.audio.windows import Cut, Window, WindowSplitter, quietest_cut
 
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
-LEAD_IN_SECONDS: Final = (
-    0.5  # of a pause the cut falls into this last part: more would only fill up the next window
-)
+LEAD_IN_SECONDS: Final = 0.5  # of a pause the cut falls into this last part: more only fills up windows
 OVERLAP_SECONDS: Final = 2.0  # long enough to hold a whole word on either side of its middle
 
 

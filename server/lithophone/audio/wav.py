@@ -31,9 +31,7 @@ ReadAt = Callable[[int, int], bytes]
 RIFF_HEADER_BYTES: Final = 12
 CHUNK_HEADER_BYTES: Final = 8
 MAX_CHUNKS: Final = 32
-AT_ONCE_SAMPLES: Final = (
-    30 * SAMPLE_RATE
-)  # up to here a file is one block: each costs a few changes of thread
+AT_ONCE_SAMPLES: Final = 30 * SAMPLE_RATE  # up to here a file is one block: each costs changes of thread
 BLOCK_SAMPLES: Final = BLOCK_BYTES // SAMPLE_BYTES
 IGNORED_CHUNKS: Final = frozenset(
     (b"LIST", b"fact", b"bext", b"iXML", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"FLLR", b"PAD ", b"PEAK", b"cue ", b"smpl")
