@@ -37,9 +37,9 @@ FULL = Size(
     sentences={"espeak": 21_000, "flite": 12_000, "rhvoice": 6_000, "pico": 3_000},
     read=1000,
     letters=400,
-    listen=3000,
-    joint=2200,
-    polish=1500,
+    listen=2700,
+    joint=2000,
+    polish=1300,
     pieces=150,
     ctc=1850,
 )

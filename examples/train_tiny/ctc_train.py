@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import align
+from .average import final_weights
 from .ctc_model import GUARD_FRAMES, SLOT, SUBSAMPLING, CtcNetwork, ctc_config, new_ctc_model
 from .ctc_packs import FRAMES, CtcPack, CtcPackMaker, normalised_with_deltas
 from .ctc_start import start_from_encoder
@@ -63,8 +64,7 @@ class CtcTrainer(TrainingProcess):
         torch.manual_seed(plan.seed)
         self.tokenizer = load_or_train_pieces(plan.folder / "tokenizer", plan.seed)
         self.model = new_ctc_model(ctc_config(len(self.tokenizer)))
-        big = torch.load(plan.big_run / "state.pt", weights_only=True)
-        start_from_encoder(self.model, big["model"])
+        start_from_encoder(self.model, final_weights(plan.big_run)[0])
         self.network = CtcNetwork(self.model, compiled=plan.compiled)
         self.parameters = list(self.model.parameters())
         self.optimizer = Optimizer(self.model, rank, plan.processes)

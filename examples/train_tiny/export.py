@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from .average import final_weights
 from .ctc_model import ctc_config, new_ctc_model
 from .ctc_vocabulary import load_or_train_pieces
 from .model import new_model, tiny_config
@@ -50,9 +51,9 @@ CTC_PROCESSOR = {"processor_class": "GraniteSpeech5Processor"}
 def export(run: Path, target: Path, seed: int) -> None:
     """The state of `run` as a checkpoint in `target`."""
     tokenizer = load_or_train(run / "tokenizer", seed)
-    state = torch.load(run / "state.pt", weights_only=True)
+    weights, step = final_weights(run)
     model = new_model(tiny_config(len(tokenizer)))
-    model.load_state_dict(state["model"])
+    model.load_state_dict(weights)
     model.generation_config = GenerationConfig(
         bos_token_id=END_ID, eos_token_id=END_ID, pad_token_id=PAD_ID, do_sample=False, num_beams=1
     )
@@ -61,7 +62,7 @@ def export(run: Path, target: Path, seed: int) -> None:
     tokenizer.save_pretrained(target)
     _tidy_tokenizer(target, chat_template=CHAT_TEMPLATE)
     _write_processor(target, EXTRACTOR, PROCESSOR)
-    _say_size(target, state["step"])
+    _say_size(target, step)
 
 
 def export_ctc(run: Path, target: Path, seed: int) -> None:

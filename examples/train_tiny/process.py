@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from .average import write_whole
 from .corpus import log_mel
 from .evaluate import Tally, samples_of, short_clips
 from .optimizer import Optimizer
@@ -108,10 +109,9 @@ class TrainingProcess(ABC):
     def save(self) -> None:
         """Keep the state; a crash while writing leaves the old one."""
         if self.rank == 0:
-            part = self.state_path.with_suffix(".part")
             optimizer = self.optimizer.state_dict()
-            torch.save({"model": self.model.state_dict(), "optimizer": optimizer, "step": self.step}, part)
-            part.rename(self.state_path)
+            state = {"model": self.model.state_dict(), "optimizer": optimizer, "step": self.step}
+            write_whole(state, self.state_path)
 
     def say(self, text: str) -> None:
         """A line of the log, by the first process only."""

@@ -6,6 +6,7 @@
 4. joint: everything together; the projector is also told which token each of its slots stands for.
 5. polish: the same once more, on lower learning rates that rise and fall again.
 
+What leaves the run is an average of the weights at the ends of the last two (`average.py`).
 Owns losses and schedules (by step). The same seed and process count give the same run.
 """
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import align
+from .average import joint_path, write_whole
 from .losses import ctc_loss
 from .model import BLOCK, GUARD_FRAMES, Network, new_model, tiny_config
 from .optimizer import Optimizer
@@ -162,9 +164,14 @@ class Trainer(TrainingProcess):
         return PackMaker(corpus, self.tokenizer)
 
     def enter_stage(self) -> None:
-        """Word times are found before joint training; every stage begins with the corpus as it then is."""
+        """Word times are found before joint training, and its last weights kept for the average.
+
+        Every stage begins with the corpus as it then is.
+        """
         if self.step == self.plan.joint_begin:
             self.align()
+        if self.step == self.plan.polish_begin and self.rank == 0:
+            write_whole(self.model.state_dict(), joint_path(self.plan.folder))
         self.maker = self._maker()
 
     def train_step(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from lithophone import __version__
+from lithophone.backends.heap import keep_freed_pages
 from lithophone.backends.rocm import read_startup_environment
 from lithophone.bench.options import add_bench_flags, read_bench_flags
 from lithophone.errors import StartupError
@@ -72,6 +73,7 @@ def _serve(settings: Settings) -> int:
     refuse_what_cannot_fit(settings.model, settings.device, settings.dtype, cpu_offload=settings.cpu_offload)
     from lithophone.app import serve  # noqa: PLC0415 - and transformers some more
 
+    keep_freed_pages()
     return serve(settings)
 
 
@@ -96,4 +98,5 @@ def _bench(settings: Settings, flags: argparse.Namespace) -> int:
     refuse_what_cannot_fit(settings.model, settings.device, settings.dtype, cpu_offload=False)
     from lithophone.bench.run import run  # noqa: PLC0415 - and transformers some more
 
+    keep_freed_pages()
     return run(options, as_json=flags.json)

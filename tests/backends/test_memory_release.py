@@ -11,9 +11,11 @@ import sys
 import msgspec
 import psutil
 from lithophone.backends.device import plan_device, read_torch_facts
+from lithophone.backends.heap import keep_freed_pages
 from lithophone.backends.opening import backend_opener
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 
+keep_freed_pages()
 resident = lambda: psutil.Process().memory_info().rss
 facts = read_torch_facts()
 plan = plan_device(facts, "cpu", "float32", cpu_threads=1)

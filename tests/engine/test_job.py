@@ -24,7 +24,7 @@ def test_long_audio_becomes_segments_that_tile_it_and_deltas_that_join_to_the_te
         async with running(FakeBackend()) as engine:
             job = engine.job(blocks(noise(70)), JobOptions())
             segments = [segment async for segment in job]
-            transcript = job.transcript()
+            transcript = await job.transcript()
             assert len(segments) == 3
             assert segments[0].start_seconds == 0
             assert segments[-1].end_seconds == transcript.duration_seconds == 70
@@ -44,7 +44,7 @@ def test_silence_never_reaches_the_model() -> None:
             job = engine.job(blocks(SILENCE), JobOptions())
             segments = [segment async for segment in job]
             assert backend.calls == []
-            assert job.transcript().text == ""
+            assert (await job.transcript()).text == ""
             assert all(segment.no_speech_probability == 1.0 for segment in segments)
 
     asyncio.run(scenario())
@@ -143,7 +143,7 @@ def test_options_reach_the_model() -> None:
         request = backend.calls[0][0]
         assert (request.task.language, request.task.keywords, request.temperature) == ("en", ("ore",), 0.4)
         assert segments[0].temperature == 0.4
-        assert job.transcript().language == "en"
+        assert (await job.transcript()).language == "en"
 
     asyncio.run(scenario())
 

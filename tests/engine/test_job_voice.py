@@ -34,7 +34,7 @@ async def transcribe(
     await engine.settled()
     try:
         job = engine.job(blocks(pcm), options)
-        return [segment async for segment in job], job.transcript()
+        return [segment async for segment in job], await job.transcript()
     finally:
         await engine.stop()
 

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.train_tiny import corpus, ctc_model, ctc_packs, ctc_start, model, train
+from examples.train_tiny import average, corpus, ctc_model, ctc_packs, ctc_start, model, train
 from examples.train_tiny.ctc_vocabulary import BLANK_ID
 from lithophone.granite.features import log_mel_stacked, log_mel_with_deltas
 
@@ -147,6 +147,33 @@ def test_equal_neighbours_need_a_blank_between_them() -> None:
     assert not ctc_packs.fits([1, 1, 2], 3)
 
 
+def kept_run(folder: Path, weight: float, steps_seen: int) -> None:
+    model = {"weight": torch.full((2,), weight), "num_batches_tracked": torch.tensor(steps_seen)}
+    average.write_whole({"model": model, "step": steps_seen}, folder / "state.pt")
+
+
+def test_what_leaves_a_run_lies_two_thirds_of_the_way_from_joint_training_to_the_end(tmp_path: Path) -> None:
+    kept_run(tmp_path, 3.0, 9)
+    average.write_whole(
+        {"weight": torch.zeros(2), "num_batches_tracked": torch.tensor(5)}, average.joint_path(tmp_path)
+    )
+    weights, step = average.final_weights(tmp_path)
+    assert weights["weight"].tolist() == pytest.approx([2.0, 2.0])
+    assert (int(weights["num_batches_tracked"]), step) == (9, 9)
+
+
+def test_before_polishing_has_begun_the_weights_leave_a_run_as_they_are(tmp_path: Path) -> None:
+    kept_run(tmp_path, 3.0, 9)
+    assert average.final_weights(tmp_path)[0]["weight"].tolist() == [3.0, 3.0]
+
+
+def test_a_crash_while_writing_leaves_the_old_weights(tmp_path: Path) -> None:
+    kept_run(tmp_path, 3.0, 9)
+    with pytest.raises(Exception, match="pickle"):
+        average.write_whole({"model": lambda: None}, tmp_path / "state.pt")
+    assert average.final_weights(tmp_path)[1] == 9
+
+
 @pytest.mark.slow
 @needs_espeak
 def test_the_same_seed_gives_the_same_speech_and_the_same_weights_even_if_interrupted(tmp_path: Path) -> None:
@@ -175,10 +202,11 @@ def test_the_same_seed_gives_the_same_speech_and_the_same_weights_even_if_interr
                 Interruptible(plan, end).run()
     spoken = [(tmp_path / name / "corpus" / "espeak-0.mel").read_bytes() for name in ("one", "other")]
     assert spoken[0] == spoken[1]
-    states = [torch.load(tmp_path / name / "run" / "state.pt") for name in ("one", "other")]
-    assert states[0]["step"] == states[1]["step"] == 13
-    for name, weight in states[0]["model"].items():
-        assert torch.equal(weight, states[1]["model"][name]), name
+    one, other = (average.final_weights(tmp_path / name / "run") for name in ("one", "other"))
+    assert one[1] == other[1] == 13
+    assert one[0].keys() == other[0].keys()
+    for name, weight in one[0].items():
+        assert torch.equal(weight, other[0][name]), name
 
 
 @pytest.mark.slow

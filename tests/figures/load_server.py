@@ -17,18 +17,29 @@ import msgspec
 import uvicorn
 
 from lithophone.app import Server, build_app, engine_for
-from lithophone.backends.base import Backend, BackendInfo, Batch, Recognition, RecognitionRequest
+from lithophone.backends.base import Backend, BackendInfo, Batch, Recognition, RecognitionRequest, Token
 from lithophone.backends.batches import run_to_end, start_batch
 from lithophone.backends.device import plan_device, read_torch_facts
-from lithophone.backends.fake import FakeBackend
+from lithophone.backends.heap import keep_freed_pages
 from lithophone.backends.opening import backend_opener
 from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.engine.engine import Engine
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.granite.words import spread_words
 from lithophone.logs import configure_logging
 from lithophone.settings import Settings
 
 NEVER = bool  # an `interrupted` that says no
+TEXT = "the seven keys are on the table"
+SAID = Recognition(
+    text=TEXT,
+    tokens=tuple(Token(index, f" {word}", -0.25) for index, word in enumerate(TEXT.split())),
+    prompt_tokens=8,
+    audio_tokens=50,
+    no_speech_probability=0.0,
+    words=spread_words(TEXT, 0.0, 4.0),
+)
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -51,6 +62,29 @@ class Counts(msgspec.Struct, frozen=True):
     def mean_windows(self) -> float:
         """Windows in the batch in the average step."""
         return sum(size * count for size, count in self.steps.items()) / max(1, sum(self.steps.values()))
+
+
+class IdleBackend:
+    """Does nothing and keeps nothing: what is measured around it is the server's."""
+
+    def __init__(self) -> None:
+        spec = FAMILY[DEMONSTRATION_ID]
+        self.info = BackendInfo(
+            spec=spec, model_id=spec.id, device="cpu", dtype="float32", weight_bytes=0, max_batch=16
+        )
+
+    def recognise(
+        self,
+        requests: Sequence[RecognitionRequest],
+        interrupted: Callable[[], bool],  # noqa: ARG002 - the protocol's
+    ) -> list[Recognition]:
+        return [SAID] * len(requests)
+
+    def warm_up(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class CountedBackend:
@@ -139,13 +173,13 @@ def main() -> None:
     )
     parser.add_argument("--voice", action="store_true", help="with voice activity detection")
     options = parser.parse_args()
+    keep_freed_pages()
     settings = Settings(port=0, max_requests=64)
     configure_logging("info", "json")
     if options.model is None:
         model = "granite-speech-tiny"
 
-        def open_backend() -> Backend:
-            return FakeBackend(lambda _: "the seven keys are on the table", max_batch=16)
+        open_backend = IdleBackend
     else:
         model = options.model
         plan = plan_device(read_torch_facts(), "cpu", options.dtype, cpu_threads=options.threads)

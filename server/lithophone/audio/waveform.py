@@ -31,7 +31,9 @@ def waveform_from_pcm16(pcm: bytes | bytearray | memoryview) -> Waveform:
     """
     if len(pcm) % SAMPLE_BYTES:
         raise ValueError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
-    return np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(PCM16_SCALE)
+    waveform = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    waveform /= PCM16_SCALE
+    return waveform
 
 
 def pcm16_from_waveform(waveform: Waveform) -> bytes:

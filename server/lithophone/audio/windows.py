@@ -106,7 +106,7 @@ class WindowSplitter:
 
     Audio up to `max_window_seconds` stays one window. Longer audio is cut within the last `search_share` of each full
     window, and every window, the last one too, lasts at least a thirtieth of it. Holds one full window, that thirtieth
-    and one block at most.
+    and one block at most, and each window keeps as much while it is in use: nothing is copied.
 
     Raises:
         ValueError: `max_window_seconds` is under 3.
@@ -142,7 +142,7 @@ class WindowSplitter:
         return self._start_sample
 
     def push(self, block: bytes | Waveform) -> list[Window]:
-        """Takes the next block, PCM16 bytes or float32 [samples], and returns the windows it completes.
+        """Takes the next block, PCM16 bytes or float32 [samples] that stay as they are, and returns the windows it completes.
 
         Raises:
             ValueError: the bytes end within a sample.
@@ -175,12 +175,12 @@ class WindowSplitter:
 
     def _take(self, cut: Cut) -> Window:
         pending = self._joined()
-        samples = pending[: cut.sample].copy()
+        samples = pending[: cut.sample]
         samples.flags.writeable = False
         window = Window(self._start_sample, samples, self._shared_samples, cut.overlap_samples)
         self._shared_samples = cut.overlap_samples
         step = cut.sample - cut.overlap_samples
-        self._pending = [pending[step:].copy()]
+        self._pending = [pending[step:]]
         self._pending_samples -= step
         self._start_sample += step
         return window
@@ -216,7 +216,7 @@ def quietest_cut(samples: Waveform, earliest: int, latest: int) -> int:
 
 def _pause_level_db(frames: Waveform) -> Waveform:
     """Mean power of each run of `PAUSE_FRAMES` frames, in dB below full scale."""
-    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME_SAMPLES
     smoothed = np.convolve(power, np.full(PAUSE_FRAMES, 1 / PAUSE_FRAMES), mode="valid")
     return (10 * np.log10(np.maximum(smoothed, 10 ** (FLOOR_DB / 10)))).astype(np.float32)
 

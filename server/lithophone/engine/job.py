@@ -24,7 +24,7 @@ from lithophone.audio.windows import Window, is_silent, is_too_short
 from lithophone.backends.base import Recognition, RecognitionRequest, Samples, VoiceStream
 from lithophone.engine.attempts import Attempt, recognise_soundly
 from lithophone.engine.conversation import Conversation
-from lithophone.engine.language import detect_language
+from lithophone.engine.language import tell_language
 from lithophone.engine.listening import open_listener
 from lithophone.engine.segmentation import moved, segments_of
 from lithophone.engine.stitching import find_seam, keep_words
@@ -126,15 +126,13 @@ class Job:
         """Audio decoded so far."""
         return self._samples / SAMPLE_RATE
 
-    def transcript(self) -> Transcript:
+    async def transcript(self) -> Transcript:
         """Everything together, after the iteration has ended."""
         text = "".join(segment.delta for segment in self._segments)
-        candidates = self._engine.spec.speech_languages
+        known = self._options.translate_to or self._options.language
         return Transcript(
             text=text,
-            language=self._options.translate_to
-            or self._options.language
-            or detect_language(text, candidates),
+            language=known or await tell_language(text, self._engine.spec.speech_languages),
             duration_seconds=self.duration_seconds,
             segments=tuple(self._segments),
             usage=sum((segment.usage for segment in self._segments), Usage()),

@@ -5,6 +5,7 @@ Owns the choice of detector: py3langid's model, limited to the languages the loa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -25,6 +26,13 @@ def detect_language(text: str, candidates: Sequence[str]) -> str | None:
         return None
     code, _ = _identifier(tuple(sorted(candidates))).classify(text)
     return str(code)
+
+
+async def tell_language(text: str, candidates: Sequence[str]) -> str | None:
+    """See `detect_language`; off the event loop where it takes a moment, which is where there is a choice."""
+    if len(candidates) == 1:
+        return detect_language(text, candidates)
+    return await asyncio.to_thread(detect_language, text, candidates)
 
 
 def prepare_detection(candidates: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ before the headers of a stream go out.
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -127,8 +126,7 @@ class Answer:
         return await self._transcript()
 
     async def _transcript(self) -> Transcript:
-        """The whole; telling the language takes a moment, so not in the event loop."""
-        transcript = await asyncio.to_thread(self._job.transcript)
+        transcript = await self._job.transcript()
         self._exchange.audio_seconds = transcript.duration_seconds
         return transcript
 

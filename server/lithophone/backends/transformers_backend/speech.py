@@ -19,6 +19,7 @@ from lithophone.backends.base import BackendInfo, Recognition, RecognitionReques
 from lithophone.backends.batches import run_to_end
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device import DevicePlan, TorchFacts
+from lithophone.backends.heap import return_freed_pages
 from lithophone.backends.memory import budget_bytes, estimate_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import HeardWindow, SpeechModel
@@ -186,14 +187,4 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    _trim_heap()
-
-
-def _trim_heap() -> None:
-    """Ask glibc, which keeps freed pages for reuse, to return them. Other C libraries have no such call."""
-    import ctypes  # noqa: PLC0415 - used once in a server's life
-
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return
+    return_freed_pages()

@@ -1,0 +1,36 @@
+"""Memory between Python and the system: which pages glibc keeps for the next allocation, and when it gives them back.
+
+A page fresh from the system costs a fault and is cleared; on a virtual machine that takes microseconds. A waveform, a form
+or a layer's activations are hundreds of pages that are wanted again a moment later. Other C libraries have no such calls,
+and are left as they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_… of malloc.h
+LARGEST_KEPT_BYTES = 32 << 20
+"""Larger blocks come from the system and go back at once. glibc raises its own threshold to this as blocks are freed."""
+
+
+def keep_freed_pages(environ: Mapping[str, str] = os.environ) -> None:
+    """Keep what is freed, from the start; unless the environment already says otherwise (`MALLOC_…_`, glibc's own)."""
+    if any(name.startswith("MALLOC_") for name in environ):
+        return
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * LARGEST_KEPT_BYTES)
+    except (OSError, AttributeError):
+        return
+
+
+def return_freed_pages() -> None:
+    """Give every page back that nothing lies on."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return

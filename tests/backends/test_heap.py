@@ -1,0 +1,61 @@
+"""What is freed is kept for the next allocation: page faults are counted, in processes of their own."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from lithophone.backends.heap import LARGEST_KEPT_BYTES, keep_freed_pages
+
+PAGES = LARGEST_KEPT_BYTES // 4 // resource.getpagesize()
+ROUNDS = 20
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc can be told what to keep"
+)
+
+
+def _allocate() -> None:
+    """Two blocks at a time, as a computation's input and output are."""
+    for _ in range(ROUNDS):
+        first = np.zeros(LARGEST_KEPT_BYTES // 16, np.float32) + 1
+        del first
+
+
+def _faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def measure() -> None:
+    """Page faults of doing the same again, in a thread of its own as most of the server's work is."""
+    keep_freed_pages()
+    for work in (_allocate, lambda: sys.stdout.write(f"{-_faults()} "), _allocate):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    sys.stdout.write(str(_faults()))
+
+
+def _faults_of_the_second_time(**environment: str) -> int:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", "from tests.backends.test_heap import measure; measure()"],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sum(map(int, done.stdout.split()))
+
+
+def test_what_is_freed_serves_again() -> None:
+    assert _faults_of_the_second_time() < PAGES
+
+
+def test_what_the_environment_says_of_the_heap_holds() -> None:
+    assert _faults_of_the_second_time(MALLOC_MMAP_THRESHOLD_="65536") > PAGES / 2 * ROUNDS
