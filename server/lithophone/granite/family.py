@@ -181,7 +181,7 @@ _SPECS = (
         owned_by="lithophone",
         embedded="tiny",
         stands_for="granite-speech-3.3-2b",
-        ctc_bias_seconds=0.036,
+        ctc_bias_seconds=0.035,
         max_window_seconds=8.0,
         pause_search_share=0.9,
     ),
