@@ -1,5 +1,6 @@
 """What is freed is kept for the next allocation: page faults are counted, in processes of their own."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -14,6 +15,7 @@ from lithophone.backends.heap import LARGEST_KEPT_BYTES, keep_freed_pages
 
 PAGES = LARGEST_KEPT_BYTES // 4 // resource.getpagesize()
 ROUNDS = 20
+SET_TRANSPARENT_HUGE_PAGES_OFF = 41  # prctl(2)
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="only glibc can be told what to keep"
@@ -32,7 +34,11 @@ def _faults() -> int:
 
 
 def measure() -> None:
-    """Page faults of doing the same again, in a thread of its own as most of the server's work is."""
+    """Page faults of doing the same again, in a thread of its own as most of the server's work is.
+
+    With huge pages a fault would bring 1 or 512 pages, by what the machine's memory has left in one piece.
+    """
+    ctypes.CDLL(None).prctl(SET_TRANSPARENT_HUGE_PAGES_OFF, 1, 0, 0, 0)
     keep_freed_pages()
     for work in (_allocate, lambda: sys.stdout.write(f"{-_faults()} "), _allocate):
         thread = threading.Thread(target=work)
