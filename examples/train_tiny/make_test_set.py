@@ -1,5 +1,6 @@
 """Makes the spoken test set of the project: clips and `manifest.jsonl` in one folder.
 
+With another seed and more clips it makes a larger one, on which two runs of the recipe can be told apart.
 Owns what is in the set: short clips in seen and unseen voices, joined clips of 20-60 s and noisy clips, all of sentences
 that training never contains. Human speech is not part of it: it belongs to others.
 """
@@ -136,10 +137,10 @@ def level(samples: np.ndarray) -> np.ndarray:
     return (samples * (0.7 / peak)).astype(np.float32)
 
 
-def clip_plan(source: Source) -> Iterator[str]:
-    """The kind of each clip of a source."""
+def clip_plan(source: Source, times: int) -> Iterator[str]:
+    """The kind of each clip of a source, `times` as many of each as the project's set has."""
     for kind, count in (("short", source.short), ("long", source.long), ("noisy", source.noisy)):
-        yield from [kind] * count
+        yield from [kind] * (count * times)
 
 
 def spoken(
@@ -161,14 +162,14 @@ def spoken(
     return parts, said
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, seed: int, times: int) -> None:
     """Write the whole set."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(SEED)
-    texts = sentences(SEED, test=True)
+    rng = random.Random(seed)
+    texts = sentences(seed, test=True)
     clips: list[TestClip] = []
     for source in sources(rng):
-        for index, kind in enumerate(clip_plan(source)):
+        for index, kind in enumerate(clip_plan(source, times)):
             seconds = rng.uniform(22, 52) if kind == "long" else 0.0
             parts, said = spoken(source, texts, seconds, source.name.startswith("espeak"))
             samples, words = joined(parts, said, rng)
@@ -203,4 +204,11 @@ def write_demo(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the clips and the manifest go")
-    make(parser.parse_args().folder)
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="of sentences and voices (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--times", type=int, default=1, help="how many times as many clips as the project's set (default: 1)"
+    )
+    chosen = parser.parse_args()
+    make(chosen.folder, chosen.seed, chosen.times)
