@@ -39,7 +39,7 @@ FULL = Size(
     letters=400,
     listen=2700,
     joint=2000,
-    polish=1000,
+    polish=1500,
     pieces=150,
     ctc=1850,
 )

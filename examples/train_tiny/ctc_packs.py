@@ -21,7 +21,7 @@ from lithophone.granite import features
 
 from .ctc_model import GUARD_FRAMES, SLOT, SUBSAMPLING
 from .ctc_vocabulary import BLANK_ID
-from .packs import IGNORE, SILENCE, Corpus, Utterance, Words, degraded, drawn
+from .packs import IGNORE, SILENCE, Corpus, RowShape, Utterance, Words, degraded, drawn
 
 FRAMES = 6 * SLOT  # of one pack: 31 s at 20 ms
 LABEL_SECONDS = 0.02 * SUBSAMPLING
@@ -111,7 +111,8 @@ class CtcPackMaker:
             if SINGLE_SHARE <= kind < SINGLE_SHARE + SHORT_SHARE:
                 room = min(room, SLOT - GUARD_FRAMES)
             wanted = 0 if kind < SINGLE_SHARE else room
-            utterance = drawn(self.corpus, shares, rng, wanted=wanted, room=room, pauses=LONGEST_PAUSES)
+            shape = RowShape(room, LONGEST_PAUSES, SLOT, GUARD_FRAMES)
+            utterance = drawn(self.corpus, shares, rng, wanted, shape)
             if utterance is None:
                 break
             used = self._place(pack, utterance, used, rng)

@@ -131,7 +131,11 @@ def by_distance(query: Tensor, table: Tensor) -> Tensor:
 
 
 def attention(x: Tensor, key_bias: Tensor, p: tuple[Tensor, ...], *, block: int) -> Tensor:
-    """Self-attention within blocks of `block` frames, with Shaw's embeddings of the distance."""
+    """Self-attention within blocks of `block` frames, with Shaw's embeddings of the distance.
+
+    One batched product takes the distances as what it adds to: where the compiler itself adds them, it lays the softmax
+    out with the blocks innermost, and every product after that copies its matrices one by one.
+    """
     frames, width = x.shape
     head = p[6].shape[1]
     heads = p[2].shape[0] // head
@@ -139,31 +143,54 @@ def attention(x: Tensor, key_bias: Tensor, p: tuple[Tensor, ...], *, block: int)
     query = functional.linear(hidden, p[2]).view(-1, block, heads, head).transpose(1, 2)
     key, value = functional.linear(hidden, p[3]).view(-1, block, 2 * heads, head).transpose(1, 2).chunk(2, 1)
     middle = p[6].shape[0] // 2
-    position = by_distance(query, p[6][middle - block + 1 : middle + block])
-    scores = (query @ key.transpose(-1, -2) + position) * head**-0.5 + key_bias
-    mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(frames, -1)
-    return functional.linear(mixed, p[4], p[5])
+    distances = by_distance(query, p[6][middle - block + 1 : middle + block]) + key_bias * head**0.5
+    query, key, value = (each.reshape(-1, block, head) for each in (query, key, value))
+    scores = torch.baddbmm(distances.reshape(-1, block, block), query, key.transpose(1, 2)) * head**-0.5
+    mixed = torch.bmm(scores.softmax(-1), value).view(-1, heads, block, head).transpose(1, 2)
+    return functional.linear(mixed.reshape(frames, -1), p[4], p[5])
 
 
-def _convolution(x: Tensor, mask: Tensor, p: tuple[Tensor, ...]) -> Tensor:
-    hidden = functional.layer_norm(x, (x.shape[-1],), p[0], p[1])
-    hidden = functional.glu(functional.linear(hidden, p[2].squeeze(-1), p[3]), -1) * mask
-    hidden = functional.conv1d(hidden.T[None], p[4], padding=KERNEL // 2, groups=p[4].shape[0])[0].T
-    hidden = functional.silu(hidden * p[5] + p[6])
-    return functional.linear(hidden, p[7].squeeze(-1), p[8])
-
-
-def conformer_layer(x: Tensor, mask: Tensor, key_bias: Tensor, p: tuple[Tensor, ...]) -> Tensor:
-    """One conformer block over packed frames [frames, width]."""
+def _before_taps(x: Tensor, mask: Tensor, key_bias: Tensor, p: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     x = x + 0.5 * feed_forward(x, p[0:6])
     x = x + attention(x, key_bias, p[6:13], block=BLOCK)
-    x = x + _convolution(x, mask, p[13:22])
+    hidden = functional.layer_norm(x, (x.shape[-1],), p[13], p[14])
+    hidden = functional.glu(functional.linear(hidden, p[15].squeeze(-1), p[16]), -1) * mask
+    return x, functional.pad(hidden, (0, 0, KERNEL // 2, KERNEL // 2))
+
+
+def _taps(padded: Tensor, weight: Tensor) -> Tensor:
+    """Depthwise convolution of [frames + KERNEL - 1, channels] with [channels, 1, KERNEL], channels innermost."""
+    frames = padded.shape[0] - KERNEL + 1
+    return sum(padded[tap : tap + frames] * weight[:, 0, tap] for tap in range(KERNEL))  # type: ignore[return-value]
+
+
+def _after_taps(x: Tensor, tapped: Tensor, p: tuple[Tensor, ...]) -> Tensor:
+    hidden = functional.silu(tapped * p[18] + p[19])
+    x = x + functional.linear(hidden, p[20].squeeze(-1), p[21])
     x = x + 0.5 * feed_forward(x, p[22:28])
     return functional.layer_norm(x, (x.shape[-1],), p[28], p[29])
 
 
+class ConformerLayer:
+    """One conformer block over packed frames [frames, width].
+
+    Compiled in three parts: in one, the compiler computes what enters the convolution anew for each of its taps.
+    """
+
+    def __init__(self, *, compiled: bool) -> None:
+        parts = (_before_taps, _taps, _after_taps)
+        self._before, self._taps, self._after = (
+            torch.compile(part, dynamic=False) if compiled else part for part in parts
+        )
+
+    def __call__(self, x: Tensor, mask: Tensor, key_bias: Tensor, p: tuple[Tensor, ...]) -> Tensor:
+        """`p` as `conformer_parameters` gives it; `mask` [frames, 1] and `key_bias` [blocks, 1, 1, BLOCK]."""
+        x, padded = self._before(x, mask, key_bias, p)
+        return self._after(x, self._taps(padded, p[17]), p)
+
+
 def conformer_parameters(layer: nn.Module) -> tuple[Tensor, ...]:
-    """The weights of one conformer block in the order `conformer_layer` takes them."""
+    """The weights of one conformer block in the order `ConformerLayer` takes them."""
 
     def two_layers(m: Any) -> list[Tensor]:
         return [*m.pre_norm.parameters(), *m.up_proj.parameters(), *m.down_proj.parameters()]
@@ -221,9 +248,8 @@ class Network(nn.Module):
         self.hf = model
         self.encoder, self.projector = model.model.encoder, model.model.projector
         self.decoder = model.model.language_model
-        wrap = torch.compile if compiled else (lambda function, **_: function)
-        self._conformer = wrap(conformer_layer, dynamic=False)
-        self._decoder_layer = wrap(decoder_layer, dynamic=False)
+        self._conformer = ConformerLayer(compiled=compiled)
+        self._decoder_layer = torch.compile(decoder_layer, dynamic=False) if compiled else decoder_layer
 
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states and the middle layer's CTC logits, both [frames, …]."""

@@ -24,7 +24,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     x = matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(STEPS):
         gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
 
 

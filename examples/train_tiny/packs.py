@@ -24,7 +24,8 @@ from .vocabulary import AUDIO_ID, END_ID, PAD_ID, ctc_classes, ctc_labels, promp
 
 FRAMES = 1600  # of one pack: 32 s at 20 ms
 WINDOWS = 120  # projector windows of one pack, unused ones read zeros
-TOKENS = 704
+HEARD_TOKENS = 544  # of the language model's sequence: 4,000 packs needed 527 at most, 450 in the median
+SIMULATED_TOKENS = 704
 MAX_ROWS = 9
 SIMULATED_ROWS = 36
 LONGEST_PAUSES = 167  # frames of the pauses around one clip that must fit beside it
@@ -73,6 +74,19 @@ class Utterance:
     mel: np.ndarray
     text: str
     words: Words | None  # None if no word is known; an unknown word among known ones has NaN for times
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """Room for a row in frames of 20 ms: `pauses` of it are kept for the pauses around one clip.
+
+    Rows take whole blocks of `block` frames, of which the last `guard` stay empty.
+    """
+
+    room: int
+    pauses: int
+    block: int
+    guard: int
 
 
 class Corpus:
@@ -147,15 +161,19 @@ def _pause(mel: np.ndarray, seconds: float) -> np.ndarray:
     return np.repeat(quiet[None], int(seconds * 100), 0).astype(np.float32)
 
 
-def joined(parts: list[Utterance], rng: np.random.Generator) -> Utterance:
-    """Utterances with pauses before, between and after."""
-    first = rng.uniform(0.0, 1.0) if rng.random() < 0.35 else rng.exponential(0.12)
-    pauses = [first, *(rng.uniform(0.05, 0.6) for _ in parts[1:])]
+def joined(parts: list[Utterance], rng: np.random.Generator, shape: RowShape) -> Utterance:
+    """Utterances with pauses before, between and after; the outer ones are shorter where that saves a block."""
+    first = min(rng.uniform(0.0, 1.0) if rng.random() < 0.35 else rng.exponential(0.12), 1.0)
+    between = [rng.uniform(0.05, 0.6) for _ in parts[1:]]
     last = rng.uniform(0.4, 2.0) if rng.random() < 0.15 else rng.uniform(0.02, 0.3)
+    spoken = sum(len(part.mel) for part in parts) / 2 + sum(between) * 50
+    over = (spoken + (first + last) * 50 + shape.guard) % shape.block / 50
+    kept = max(0.0, 1 - (over + 0.02) / (first + last))
+    first, last = (first * kept, last * kept) if kept > 0 else (first, last)
     chunks: list[np.ndarray] = []
     words: Words = []
-    for part, pause in zip(parts, pauses, strict=True):
-        chunks.append(_pause(part.mel, min(pause, 1.0)))
+    for part, pause in zip(parts, [first, *between], strict=True):
+        chunks.append(_pause(part.mel, pause))
         offset = sum(map(len, chunks)) / 100
         chunks.append(part.mel)
         unknown = [(math.nan, math.nan)] * len(part.text.split())
@@ -274,15 +292,9 @@ def audio_slots(pieces: list[list[int]], words: Words, frames: int) -> list[int]
 
 
 def drawn(
-    corpus: Corpus,
-    shares: Mapping[str, float],
-    rng: np.random.Generator,
-    *,
-    wanted: float,
-    room: int,
-    pauses: int,
+    corpus: Corpus, shares: Mapping[str, float], rng: np.random.Generator, wanted: float, shape: RowShape
 ) -> Utterance | None:
-    """Clips joined until `wanted` frames of 20 ms are full, at most `room`, of which `pauses` stay for the pauses around."""
+    """Clips joined until `wanted` frames of 20 ms are full."""
     parts: list[Utterance] = []
     frames, tries, source = 0.0, 0, ""
     while (not parts or frames < wanted) and tries < 6:
@@ -291,15 +303,15 @@ def drawn(
             source = list(shares)[min(int(place), len(shares) - 1)]
         indices = corpus.by_source[source]
         part = varied(corpus, indices[rng.integers(len(indices))], rng)
-        if frames + len(part.mel) / 2 + (pauses if not parts else 32) > room:
+        if frames + len(part.mel) / 2 + (shape.pauses if not parts else 32) > shape.room:
             tries += 1
             continue
         parts.append(part)
         frames += len(part.mel) / 2 + 20
     if not parts:
         return None
-    whole = joined(parts, rng)
-    return Utterance(whole.mel[: room * 2], whole.text, whole.words)
+    whole = joined(parts, rng, shape)
+    return Utterance(whole.mel[: shape.room * 2], whole.text, whole.words)
 
 
 class PackMaker:
@@ -325,9 +337,8 @@ class PackMaker:
         while len(pack.rows) < MAX_ROWS and FRAMES - used >= BLOCK:
             room = min(FRAMES - used - GUARD_FRAMES, LONGEST_ROW)
             wanted = rng.uniform(150, LONGEST_ROW) if rng.random() < joined else 0.0
-            utterance = drawn(
-                self.corpus, shares, rng, wanted=min(wanted, room), room=room, pauses=LONGEST_PAUSES
-            )
+            shape = RowShape(room, LONGEST_PAUSES, BLOCK, GUARD_FRAMES)
+            utterance = drawn(self.corpus, shares, rng, min(wanted, room), shape)
             if utterance is None:
                 break
             used = self._place(pack, utterance, used, rng)
@@ -363,8 +374,10 @@ class TokenPack:
     slots: Tensor
 
 
-def token_pack(pack: Pack, maker: PackMaker, vocabulary: int, *, bare: bool = False) -> TokenPack:
-    """Prompt, audio slots and text of each row one after another; unused places belong to no row.
+def token_pack(
+    pack: Pack, maker: PackMaker, vocabulary: int, *, tokens: int = HEARD_TOKENS, bare: bool = False
+) -> TokenPack:
+    """Prompt, audio slots and text of each row one after another, `tokens` in all; unused places belong to no row.
 
     A `bare` row has only the end of its prompt, which leaves room for more rows.
     """
@@ -377,7 +390,7 @@ def token_pack(pack: Pack, maker: PackMaker, vocabulary: int, *, bare: bool = Fa
         count = math.ceil(row.length / WINDOW)
         answer = [*row.tokens, END_ID]
         size = len(before) + count * QUERIES + len(after) + len(row.tokens)
-        if len(source) + size > TOKENS or window + count > WINDOWS:
+        if len(source) + size > tokens or window + count > WINDOWS:
             continue
         frames = torch.arange(count * WINDOW).view(count, WINDOW)
         windows[window : window + count] = torch.where(frames < row.length, frames + row.start, -1)
@@ -389,7 +402,7 @@ def token_pack(pack: Pack, maker: PackMaker, vocabulary: int, *, bare: bool = Fa
         owner += [number] * size
         positions += range(size)
         window += count
-    spare = TOKENS - len(source)
+    spare = tokens - len(source)
     return TokenPack(
         torch.tensor(source + [PAD_ID] * spare),
         torch.tensor(owner + [-1] * spare),
@@ -414,7 +427,7 @@ def simulated_pack(maker: PackMaker, rng: np.random.Generator, progress: float) 
             continue
         slots_used += len(row.slots)
         tokens_used += len(row.slots) + len(row.tokens) + 1
-        if pack.rows and (tokens_used > TOKENS or slots_used > WINDOWS * QUERIES):
+        if pack.rows and (tokens_used > SIMULATED_TOKENS or slots_used > WINDOWS * QUERIES):
             break
         pack.rows.append(row)
     return pack

@@ -29,6 +29,7 @@ from .packs import (
     DOMAIN_SOURCES,
     FRAMES,
     IGNORE,
+    SIMULATED_TOKENS,
     Corpus,
     Pack,
     PackMaker,
@@ -47,7 +48,7 @@ CTC_WEIGHT = 3.0
 SLOT_WEIGHT = 0.7
 UNUSED_LOGIT = -30.0
 SPOKEN_FIRST = {"espeak": 1.0}
-LISTEN_JOINED, JOINT_JOINED = 0.2, 0.6  # shares of rows that hold several clips
+LISTEN_JOINED, JOINT_JOINED = 0.5, 0.6  # shares of rows that hold several clips
 POLISH_ENCODER, POLISH_DECODER = 0.75, 1 / 3  # shares of the first learning rates (a warm restart)
 
 
@@ -198,7 +199,8 @@ class Trainer(TrainingProcess):
 
     def _read(self, rng: np.random.Generator) -> dict[str, Tensor]:
         pack = simulated_pack(self.maker, rng, (self.step + 1) / self.plan.read_steps)
-        layout = token_pack(pack, self.maker, self.vocabulary, bare=rng.random() < 0.7)
+        bare = bool(rng.random() < 0.7)
+        layout = token_pack(pack, self.maker, self.vocabulary, tokens=SIMULATED_TOKENS, bare=bare)
         heard = corrupted_slots(layout.slots, rng, self.vocabulary)
         table = self.network.embedding
         noise = torch.from_numpy(rng.standard_normal((len(heard), table.shape[1]), np.float32))

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.train_tiny import average, corpus, ctc_model, ctc_packs, ctc_start, model, train
+from examples.train_tiny import average, corpus, ctc_model, ctc_packs, ctc_start, model, packs, train
 from examples.train_tiny.ctc_vocabulary import BLANK_ID
 from lithophone.granite.features import log_mel_stacked, log_mel_with_deltas
 
@@ -140,6 +140,22 @@ def test_frame_labels_spell_the_words_in_order(words: list[list[int]], length: f
     labels = ctc_packs.frame_pieces(words, times, round(moment / ctc_packs.LABEL_SECONDS) + 20)
     runs = [label for label, before in zip(labels, [BLANK_ID, *labels[:-1]], strict=True) if label != before]
     assert [label for label in runs if label != BLANK_ID] == [piece for word in words for piece in word]
+
+
+@given(st.lists(st.integers(30, 300), min_size=1, max_size=4), st.integers(0, 100_000))
+def test_no_row_takes_a_block_more_for_pauses_that_could_be_shorter(lengths: list[int], seed: int) -> None:
+    shape = packs.RowShape(room=450, pauses=167, block=100, guard=7)
+    parts = [
+        packs.Utterance(np.full((length, 80), -3, np.float32), "word", [(0, length / 100)])
+        for length in lengths
+    ]
+    whole = packs.joined(parts, np.random.default_rng(seed), shape)
+    assert whole.words is not None
+    outer_frames = 50 * (whole.words[0][0] + len(whole.mel) / 100 - whole.words[-1][1])
+    in_last_block = (len(whole.mel) // 2 + shape.guard) % shape.block
+    rounded_away = 2 + (len(lengths) + 1) / 2  # frames: every pause is a whole number of 10 ms
+    full = in_last_block == 0 or in_last_block >= shape.block - rounded_away
+    assert full or in_last_block > outer_frames - rounded_away
 
 
 def test_equal_neighbours_need_a_blank_between_them() -> None:
