@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from examples.train_tiny import average, corpus, ctc_model, ctc_packs, ctc_start, model, packs, train
 from examples.train_tiny.ctc_vocabulary import BLANK_ID
+from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.granite.features import log_mel_stacked, log_mel_with_deltas
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ NOTHING = dict.fromkeys(corpus.WRITERS, 0)
 needs_espeak = pytest.mark.skipif(
     ctypes.util.find_library("espeak-ng") is None, reason="libespeak-ng1 is not installed"
 )
-LIMIT_BYTES = {"checkpoint": 16_000_000, "checkpoint-ctc": 6_000_000}
+LIMIT_BYTES = {"granite-speech-tiny": 16_000_000, "granite-speech-tiny-ctc": 6_000_000}
 
 
 class InterruptionError(Exception):
@@ -244,3 +245,4 @@ def test_the_recipe_runs_to_its_end(tmp_path: Path) -> None:
         folder = tmp_path / name
         assert sum(file.stat().st_size for file in folder.iterdir()) <= limit
         assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"
+        assert read_reference(str(folder)).spec.id == name
