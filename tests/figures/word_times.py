@@ -16,7 +16,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.granite.family import DEMONSTRATION_ID
 from tests.figures.asking import Answer, transcribe
 from tests.figures.recording import SPEECH, Clip, manifest_clips
 from tests.figures.scoring import Errors, align, count, disorder, spread_of
@@ -37,14 +38,14 @@ class Found(msgspec.Struct, frozen=True):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--url", help="a running server with the embedded model, instead of one of our own")
+    parser.add_argument("--url", help="a running server with that model, instead of one of our own")
     parser.add_argument("--model", default=DEMONSTRATION_ID, help="what our own server serves")
     parser.add_argument("--threads", type=int, default=1, help="our own server's --cpu-threads")
     options = parser.parse_args(arguments)
     flags = ("--model", options.model, "--cpu-threads", str(options.threads))
     with nullcontext() if options.url else running_server(*flags) as server:
         found = list(_found(server.url if server else options.url))
-    _report(found)
+    _report(found, read_reference(options.model).spec.ctc_bias_seconds)
     return 0
 
 
@@ -72,7 +73,7 @@ def compared(clip: Clip, answer: Answer) -> Found:
     )
 
 
-def _report(found: Sequence[Found]) -> None:
+def _report(found: Sequence[Found], bias: float) -> None:
     faultless = [clip for clip in found if clip.errors.total == 0]
     print(f"{len(found)} clips, all words: {sum((clip.errors for clip in found), Errors())}")
     for name, clips in (("right words", found), (f"{len(faultless)} clips without a mistake", faultless)):
@@ -83,7 +84,6 @@ def _report(found: Sequence[Found]) -> None:
         for side, errors in (("starts", starts), ("ends", ends), ("both", starts + ends)):
             print(f"  {side:7} {spread_of(errors)}")
     print(f"words out of order: {sum(clip.disordered for clip in found)}")
-    bias = FAMILY[DEMONSTRATION_ID].ctc_bias_seconds
     late = float(np.median([error for clip in faultless for error in clip.starts]))
     print(
         f"starts are late by {1000 * late:+.0f} ms (median): a bias of {bias + late:.3f} s takes it away, not {bias}"
