@@ -11,6 +11,7 @@ import ctypes.util
 import random
 import subprocess
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,7 @@ class Espeak:
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
+        self._libc = ctypes.CDLL(None)
         self._rate = self._library.espeak_Initialize(_SYNCHRONOUS, 200, None, 0)
         if self._rate <= 0:
             raise RuntimeError("espeak-ng did not start: install libespeak-ng1 and espeak-ng-data")
@@ -130,6 +132,7 @@ class Espeak:
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range), (_WORD_GAP, gap)):
             self._library.espeak_SetParameter(parameter, value, 0)
         raw = text.encode() + b"\0"
+        self._libc.srand(zlib.crc32(raw))  # breath is noise by rand(), which the whole process shares
         self._library.espeak_Synth(raw, len(raw), 0, 1, 0, _UTF8, None, None)
         pcm = np.concatenate(self._chunks).astype(np.float32) / 32768
         samples = resample(pcm, SAMPLE_RATE / self._rate)

@@ -164,6 +164,22 @@ def test_equal_neighbours_need_a_blank_between_them() -> None:
     assert not ctc_packs.fits([1, 1, 2], 3)
 
 
+@needs_espeak
+def test_a_breathing_voice_sounds_alike_whatever_else_draws_random_numbers() -> None:
+    """In processes of their own, since what espeak-ng says depends on what it said before."""
+    code = (
+        "import ctypes, sys, zlib; from examples.train_tiny.voices import Espeak; ctypes.CDLL(None).srand(int(sys.argv[1]))\n"
+        "print(zlib.crc32(Espeak().say('turn on the light', 'en-us+f2').samples.tobytes()))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code, seed], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+
+
 def kept_run(folder: Path, weight: float, steps_seen: int) -> None:
     model = {"weight": torch.full((2,), weight), "num_batches_tracked": torch.tensor(steps_seen)}
     average.write_whole({"model": model, "step": steps_seen}, folder / "state.pt")
