@@ -9,7 +9,6 @@ frames are masked, so that neither attention nor convolution reaches over to its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -101,16 +100,6 @@ def new_model(config: GraniteSpeechConfig) -> GraniteSpeechForConditionalGenerat
     )
     model.tie_weights()
     return model
-
-
-@dataclass
-class EncoderPack:
-    """Rows packed in `features` [frames, 160]; `mask` is 1 for frames of a row; `starts` and `lengths` per row."""
-
-    features: Tensor
-    mask: Tensor
-    starts: list[int]
-    lengths: list[int]
 
 
 def feed_forward(x: Tensor, p: tuple[Tensor, ...]) -> Tensor:

@@ -168,8 +168,9 @@ def joined(parts: list[Utterance], rng: np.random.Generator, shape: RowShape) ->
     last = rng.uniform(0.4, 2.0) if rng.random() < 0.15 else rng.uniform(0.02, 0.3)
     spoken = sum(len(part.mel) for part in parts) / 2 + sum(between) * 50
     over = (spoken + (first + last) * 50 + shape.guard) % shape.block / 50
-    kept = max(0.0, 1 - (over + 0.02) / (first + last))
-    first, last = (first * kept, last * kept) if kept > 0 else (first, last)
+    kept = 1 - (over + 0.02) / (first + last)
+    if kept > 0:
+        first, last = first * kept, last * kept
     chunks: list[np.ndarray] = []
     words: Words = []
     for part, pause in zip(parts, [first, *between], strict=True):
