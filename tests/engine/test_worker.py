@@ -159,6 +159,46 @@ def test_a_window_that_breaks_a_batch_fails_alone() -> None:
     assert outcomes == {1: Recognised, 2: Failed, 3: Recognised}
 
 
+def test_a_window_whose_leaving_breaks_the_batch_does_not_take_the_others_with_it() -> None:
+    class Clinging(SteppingBatch):
+        def drop(self, key: int) -> None:
+            raise RuntimeError(f"the driver has no memory left to drop window {key}")
+
+    class ClingingFake(SteppingFake):
+        def start_batch(self) -> SteppingBatch:
+            return Clinging(self)
+
+    backend = ClingingFake()
+    with working(lambda: backend) as worker:
+        for work_id in (1, 2, 3):
+            worker.post(window(work_id, steps=4))
+        backend.go(1)
+        while not backend.sizes:
+            pass
+        worker.post(Cancel(1))
+        backend.go(20)
+        assert sorted(worker.finished(2)) == [2, 3]
+
+
+def test_a_model_that_breaks_as_it_is_closed_is_loaded_again() -> None:
+    class Stuck(SteppingFake):
+        def close(self) -> None:
+            raise RuntimeError("the device was lost")
+
+    opened: list[Stuck] = []
+
+    def open_backend() -> Backend:
+        opened.append(Stuck())
+        opened[-1].go(1)
+        return opened[-1]
+
+    with working(open_backend) as worker:
+        worker.post(Unload())
+        worker.post(window(1, steps=1))
+        assert worker.finished(1) == [1]
+    assert len(opened) == 2
+
+
 def test_the_model_is_not_unloaded_under_a_window() -> None:
     opened: list[SteppingFake] = []
 

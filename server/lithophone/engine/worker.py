@@ -78,11 +78,22 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._take_commands(wait=not self._has_work())
-            if not self._stopping:
-                self._advance()
-        self._unload()
+            self._survive(self._turn)
+        self._survive(self._unload)
         self._emit(Stopped())
+
+    def _turn(self) -> None:
+        self._take_commands(wait=not self._has_work())
+        if not self._stopping:
+            self._advance()
+
+    def _survive(self, act: Callable[[], None]) -> None:
+        """A fault outside of a step (a driver's, as a window is dropped or the model closed) must not end the thread."""
+        try:
+            act()
+        except Exception:
+            log.exception("worker_fault", windows=len(self._running))
+            self._on_broken_batch()
 
     def _has_work(self) -> bool:
         return bool(self._running or self._suspects or len(self._scheduler) > 0)
@@ -215,8 +226,9 @@ class Worker:
         if self._backend is None:
             return
         before = _resident_bytes()
-        self._backend.close()
-        self._backend = None
+        closing, self._backend = self._backend, None
+        closing.close()
+        del closing
         gc.collect()
         self._emit(Unloaded(before, _resident_bytes()))
 
