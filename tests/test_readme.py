@@ -40,7 +40,7 @@ def errors_table() -> str:
 
 
 def code(kind: type[errors.ServiceError]) -> str:
-    return f"`{kind.default_code}`" if kind.default_code else "null"
+    return f"`{kind.code}`" if kind.code else "null"
 
 
 @pytest.mark.parametrize(

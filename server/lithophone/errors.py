@@ -9,7 +9,8 @@ LithophoneError
 └── ServiceError                     a request fails; carries what the wire needs
     ├── InvalidRequestError          400
     │   ├── UnsupportedParameterError    400, a parameter this server or model does not honour
-    │   └── UndecodableAudioError        400, audio by its bytes, but broken
+    │   ├── UndecodableAudioError        400, audio by its bytes, but broken
+    │   └── UploadStalledError           400, the body stopped coming
     ├── AuthenticationError          401
     ├── NotFoundError                404
     │   └── ModelNotFoundError           404, code `model_not_found`
@@ -23,6 +24,7 @@ LithophoneError
     ├── InternalError                500, says nothing of the inside
     └── UnavailableError             503
         ├── LoadingError                 503, the model is not ready yet
+        ├── ModelFailedError             503, the model could not be loaded
         └── DrainingError                503, the server is shutting down
 
 Importable from every layer; it imports nothing of Lithophone.
@@ -66,12 +68,11 @@ class ServiceError(LithophoneError):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
-    default_code: ClassVar[str | None] = None
+    code: ClassVar[str | None] = None
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
-        self.code = code if code is not None else self.default_code
 
     @property
     def headers(self) -> dict[str, str]:
@@ -89,13 +90,19 @@ class InvalidRequestError(ServiceError):
 class UnsupportedParameterError(InvalidRequestError):
     """A known parameter that this server or the loaded model does not honour."""
 
-    default_code = "unsupported_parameter"
+    code = "unsupported_parameter"
 
 
 class UndecodableAudioError(InvalidRequestError):
     """The bytes look like audio and cannot be decoded."""
 
-    default_code = "invalid_audio"
+    code = "invalid_audio"
+
+
+class UploadStalledError(InvalidRequestError):
+    """The upload stood still for too long."""
+
+    code = "upload_stalled"
 
 
 class AuthenticationError(ServiceError):
@@ -103,7 +110,7 @@ class AuthenticationError(ServiceError):
 
     status = 401
     type = "authentication_error"
-    default_code = "invalid_api_key"
+    code = "invalid_api_key"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -116,13 +123,13 @@ class NotFoundError(ServiceError):
 
     status = 404
     type = "invalid_request_error"
-    default_code = "not_found"
+    code = "not_found"
 
 
 class ModelNotFoundError(NotFoundError):
     """The model is neither served nor an alias of one that is."""
 
-    default_code = "model_not_found"
+    code = "model_not_found"
 
 
 class MethodNotAllowedError(ServiceError):
@@ -130,7 +137,7 @@ class MethodNotAllowedError(ServiceError):
 
     status = 405
     type = "invalid_request_error"
-    default_code = "method_not_allowed"
+    code = "method_not_allowed"
 
     def __init__(self, message: str, *, allowed: str = "") -> None:
         super().__init__(message)
@@ -147,13 +154,13 @@ class PayloadTooLargeError(ServiceError):
 
     status = 413
     type = "invalid_request_error"
-    default_code = "payload_too_large"
+    code = "payload_too_large"
 
 
 class AudioTooLongError(PayloadTooLargeError):
     """The audio lasts longer than the server allows."""
 
-    default_code = "audio_too_long"
+    code = "audio_too_long"
 
 
 class UnsupportedMediaError(ServiceError):
@@ -161,13 +168,13 @@ class UnsupportedMediaError(ServiceError):
 
     status = 415
     type = "invalid_request_error"
-    default_code = "unsupported_media"
+    code = "unsupported_media"
 
 
 class NoAudioStreamError(UnsupportedMediaError):
     """The container holds no audio stream."""
 
-    default_code = "no_audio_stream"
+    code = "no_audio_stream"
 
 
 class OverloadedError(ServiceError):
@@ -175,7 +182,7 @@ class OverloadedError(ServiceError):
 
     status = 429
     type = "rate_limit_error"
-    default_code = "overloaded"
+    code = "overloaded"
 
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
@@ -192,20 +199,20 @@ class RequestCancelledError(ServiceError):
 
     status = 499
     type = "invalid_request_error"
-    default_code = "client_closed_request"
+    code = "client_closed_request"
 
 
 class InternalError(ServiceError):
     """Something of ours broke; the log has it under the request id."""
 
-    default_code = "internal_error"
+    code = "internal_error"
 
 
 class UnavailableError(ServiceError):
     """The server cannot answer now."""
 
     status = 503
-    default_code = "unavailable"
+    code = "unavailable"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -216,10 +223,16 @@ class UnavailableError(ServiceError):
 class LoadingError(UnavailableError):
     """The model is not ready yet."""
 
-    default_code = "model_loading"
+    code = "model_loading"
+
+
+class ModelFailedError(UnavailableError):
+    """The model could not be loaded; the message says why."""
+
+    code = "model_failed"
 
 
 class DrainingError(UnavailableError):
     """The server is shutting down and takes no new work."""
 
-    default_code = "shutting_down"
+    code = "shutting_down"

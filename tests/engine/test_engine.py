@@ -14,7 +14,7 @@ from lithophone.errors import (
     DoesNotFitError,
     DrainingError,
     InternalError,
-    LoadingError,
+    ModelFailedError,
     OverloadedError,
     UnavailableError,
 )
@@ -56,7 +56,7 @@ def test_a_model_that_does_not_fit_is_named_and_nothing_is_admitted() -> None:
     async def scenario() -> None:
         async with running(refuse) as engine:
             assert engine.state is EngineState.FAILED
-            with pytest.raises(LoadingError, match="17 GB"), engine.admit():
+            with pytest.raises(ModelFailedError, match="17 GB"), engine.admit():
                 pass
 
     asyncio.run(scenario())
@@ -174,7 +174,7 @@ def test_a_model_that_cannot_be_loaded_again_is_an_error_with_its_reason() -> No
     async def scenario() -> None:
         async with running(open_backend) as engine:
             engine.unload()
-            with pytest.raises(UnavailableError, match="memory is taken"):
+            with pytest.raises(ModelFailedError, match="memory is taken"):
                 await engine.recognise(1, REQUEST)
             assert engine.state is EngineState.IDLE
 

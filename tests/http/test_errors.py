@@ -31,7 +31,7 @@ def test_every_service_error_reaches_the_wire(server: Live, kind: type[ServiceEr
         "message": "What went wrong.",
         "type": kind.type,
         "param": None,
-        "code": kind.default_code,
+        "code": kind.code,
     }
     assert all(response.headers[name] == value for name, value in failure.headers.items())
 

@@ -44,9 +44,10 @@ def test_a_model_that_cannot_be_loaded_is_named_in_the_reason() -> None:
 
     with serving(refuse, ready=False) as live:
         eventually(lambda: live.engine.state is EngineState.FAILED)
-        error = error_of(live.client.get("/ready"), 503)
-        assert error["code"] == "model_failed"
-        assert "17 GB" in error["message"]
+        for response in (live.client.get("/ready"), live.transcribe()):
+            error = error_of(response, 503)
+            assert error["code"] == "model_failed"
+            assert "17 GB" in error["message"]
 
 
 def test_a_draining_server_is_alive_but_takes_no_new_work() -> None:

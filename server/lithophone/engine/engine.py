@@ -47,6 +47,7 @@ from lithophone.errors import (
     DrainingError,
     InternalError,
     LoadingError,
+    ModelFailedError,
     OverloadedError,
     ServiceError,
     UnavailableError,
@@ -160,16 +161,34 @@ class Engine:
         if self._worker is not None and self.state is EngineState.READY:
             self._worker.post(Unload())
 
+    def require_ready(self) -> None:
+        """Check that a transcription would be answered; a model that was unloaded loads on demand.
+
+        Raises:
+            LoadingError: the model is not ready yet.
+            ModelFailedError: it could not be loaded.
+            DrainingError: the server is shutting down.
+        """
+        match self.state:
+            case EngineState.LOADING:
+                raise LoadingError("The model is still loading; ask /ready.")
+            case EngineState.FAILED:
+                raise ModelFailedError(f"The model could not be loaded: {self.failure}")
+            case EngineState.DRAINING | EngineState.STOPPED:
+                raise DrainingError("The server is shutting down.")
+            case EngineState.READY | EngineState.IDLE:
+                pass
+
     @contextmanager
     def admit(self) -> Generator[None]:
         """Hold one of `max_requests` places for the life of a request.
 
         Raises:
-            LoadingError: the model is not ready, or cannot be loaded (the message says why).
-            DrainingError: the server is shutting down.
             OverloadedError: every place is taken.
+            LoadingError, ModelFailedError, DrainingError: see `require_ready`.
         """
-        self._check_admission()
+        self.require_ready()
+        self._require_place()
         self._admitted += 1
         self._cancel_idle_timer()
         started = time.monotonic()
@@ -193,7 +212,8 @@ class Engine:
 
         Raises:
             InternalError: the model failed on this window.
-            UnavailableError: the engine stopped first, or the model could not be loaded again.
+            UnavailableError: the engine stopped first.
+            ModelFailedError: the model could not be loaded again.
         """
         if self._worker is None or self.state is EngineState.STOPPED:
             raise UnavailableError("The engine is not running.")
@@ -211,16 +231,7 @@ class Engine:
         if self._worker is not None:
             self._worker.post(Cancel(job_id))
 
-    def _check_admission(self) -> None:
-        match self.state:
-            case EngineState.LOADING:
-                raise LoadingError("The model is still loading; ask /ready.")
-            case EngineState.FAILED:
-                raise LoadingError(f"The model could not be loaded: {self.failure}")
-            case EngineState.DRAINING | EngineState.STOPPED:
-                raise DrainingError("The server is shutting down.")
-            case EngineState.READY | EngineState.IDLE:
-                pass
+    def _require_place(self) -> None:
         if self._admitted >= self.options.max_requests:
             raise OverloadedError(
                 f"All {self.options.max_requests} places are taken; try again later.",
@@ -300,5 +311,5 @@ class Engine:
 
 def _failure(load_failure: str | None) -> ServiceError:
     if load_failure is not None:
-        return UnavailableError(f"The model could not be loaded again: {load_failure}")
+        return ModelFailedError(f"The model could not be loaded again: {load_failure}")
     return InternalError("The model failed on this audio; the server's log says why.")

@@ -8,8 +8,7 @@ from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 
-from lithophone.engine.engine import Engine, EngineState
-from lithophone.errors import DrainingError, LoadingError
+from lithophone.engine.engine import Engine
 from lithophone.http.openapi import UNAVAILABLE_RESPONSES
 from lithophone.http.wire import Health, Readiness
 
@@ -39,7 +38,7 @@ def health() -> Health:
 )
 def ready(engine: NamedDependency[Engine]) -> Readiness:
     """200 if a transcription would be answered (an unloaded model loads on demand), else 503 with the reason."""
-    require_ready(engine.state, engine.failure)
+    engine.require_ready()
     return Readiness(
         state=engine.state.value,
         model=engine.model_id,
@@ -52,21 +51,3 @@ def ready(engine: NamedDependency[Engine]) -> Readiness:
 def welcome(request: Request[Any, Any, Any], engine: NamedDependency[Engine]) -> str:
     """For the person who opens the address in a browser."""
     return WELCOME.format(base_url=request.base_url, model=engine.model_id, state=engine.state.value)
-
-
-def require_ready(state: EngineState, failure: str | None) -> None:
-    """Check that a transcription would be answered.
-
-    Raises:
-        LoadingError: the model is not there yet, or cannot be loaded.
-        DrainingError: the server is shutting down.
-    """
-    match state:
-        case EngineState.READY | EngineState.IDLE:
-            return
-        case EngineState.LOADING:
-            raise LoadingError("The model is still loading.")
-        case EngineState.FAILED:
-            raise LoadingError(f"The model could not be loaded: {failure}", code="model_failed")
-        case EngineState.DRAINING | EngineState.STOPPED:
-            raise DrainingError("The server is shutting down.")

@@ -20,7 +20,12 @@ from multipart import (  # pyright: ignore[reportMissingTypeStubs] - it has anno
     PushMultipartParser,
 )
 
-from lithophone.errors import InvalidRequestError, PayloadTooLargeError, RequestCancelledError
+from lithophone.errors import (
+    InvalidRequestError,
+    PayloadTooLargeError,
+    RequestCancelledError,
+    UploadStalledError,
+)
 from lithophone.http.options import FORM_OVERHEAD_BYTES, HttpOptions
 from lithophone.http.quoting import quote
 
@@ -53,7 +58,8 @@ async def receive_form(
     """Read the body to its end; the file part goes to `spool`, which is not rewound.
 
     Raises:
-        InvalidRequestError: not multipart, broken, not UTF-8, two files, or the upload stood still.
+        InvalidRequestError: not multipart, broken, not UTF-8, or two files.
+        UploadStalledError: nothing came for too long.
         PayloadTooLargeError: the file, or the text beside it, is larger than allowed.
         RequestCancelledError: the client left.
     """
@@ -164,9 +170,7 @@ async def _chunks(request: Request[Any, Any, Any], options: HttpOptions) -> Asyn
                 async with asyncio.timeout(options.upload_idle_seconds):
                     chunk = await anext(stream, b"")
             except TimeoutError:
-                raise InvalidRequestError(
-                    "The upload stood still for too long.", code="upload_stalled"
-                ) from None
+                raise UploadStalledError("The upload stood still for too long.") from None
             except InternalServerException:  # what Litestar makes of a client that leaves
                 raise RequestCancelledError("The client left during the upload.") from None
             except ClientException:  # the only one a stream raises: longer than `request_max_body_size`
