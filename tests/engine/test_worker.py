@@ -180,6 +180,30 @@ def test_a_window_whose_leaving_breaks_the_batch_does_not_take_the_others_with_i
         assert sorted(worker.finished(2)) == [2, 3]
 
 
+def test_windows_for_which_no_batch_can_be_started_fail_and_the_worker_stays() -> None:
+    class Refusing(SteppingFake):
+        started = 0
+
+        def start_batch(self) -> SteppingBatch:
+            self.started += 1
+            if self.started <= 4:
+                raise RuntimeError("the device was lost")
+            return super().start_batch()
+
+    backend = Refusing()
+    with working(lambda: backend) as worker:
+        for work_id in (1, 2, 3):
+            worker.post(window(work_id, steps=1))
+        failed = [worker.next(Failed) for _ in range(3)]
+        while backend.started < 4:  # how many windows came together decides how often it was tried
+            worker.post(window(4, steps=1))
+            failed.append(worker.next(Failed))
+        backend.go(1)
+        worker.post(window(5, steps=1))
+        assert worker.finished(1) == [5]
+    assert {event.work_id for event in failed if isinstance(event, Failed)} >= {1, 2, 3}
+
+
 def test_a_model_that_breaks_as_it_is_closed_is_loaded_again() -> None:
     class Stuck(SteppingFake):
         def close(self) -> None:

@@ -154,18 +154,23 @@ class Worker:
         self._suspects.clear()
 
     def _join_waiting(self, backend: Backend) -> None:
-        """Fill the batch; windows of a batch that broke run one by one first, and nothing joins before an unload."""
-        if self._batch is None or not self._running:
-            self._batch = start_batch(backend, self._interrupted)
-        if self._unload_wanted:
-            return
-        if self._suspects:
-            joining = [self._suspects.popleft()] if not self._running else []
-        else:
-            joining = self._scheduler.next_batch(backend.info.max_batch - len(self._running))
+        """Fill the batch. What joins counts as running before anything is done with it, so that no fault loses it."""
+        fresh = self._batch is None or not self._running
+        joining = self._joining(backend)
         for work in joining:
             self._running[work.work_id] = _Running(work, time.monotonic())
+        if self._batch is None or fresh:
+            self._batch = start_batch(backend, self._interrupted)
+        for work in joining:
             self._batch.admit(work.work_id, work.request)
+
+    def _joining(self, backend: Backend) -> list[Recognise]:
+        """Windows of a batch that broke run one by one first, and nothing joins before an unload."""
+        if self._unload_wanted:
+            return []
+        if self._suspects:
+            return [] if self._running else [self._suspects.popleft()]
+        return self._scheduler.next_batch(backend.info.max_batch - len(self._running))
 
     def _step(self) -> None:
         if self._batch is None or not self._running:
