@@ -7,6 +7,7 @@ the test set, the start of the processes. Knows no losses and no stages beyond t
 from __future__ import annotations
 
 import math
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -163,6 +164,8 @@ class TrainingProcess(ABC):
 
 
 def _work(rank: int, make: Callable[[Any, int], TrainingProcess], plan: RunPlan) -> None:
+    # torch ends the processes of a parent that died by this signal, which is ignored under nohup
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     if plan.processes > 1:
         store = dist.FileStore(str(plan.folder / "rendezvous"), plan.processes)

@@ -8,16 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.train_tiny import average, corpus, ctc_model, ctc_packs, ctc_start, model, packs, train
+from examples.train_tiny import average, corpus, ctc_model, ctc_packs, ctc_start, model, packs, process, train
 from examples.train_tiny.ctc_vocabulary import BLANK_ID
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.granite.features import log_mel_stacked, log_mel_with_deltas
@@ -46,6 +49,41 @@ class Interruptible(train.Trainer):
         if self.step == self._end:
             raise InterruptionError
         return super().train_step()
+
+
+class Sleeper(train.Trainer):
+    """A process of a run that says where it is and then works for longer than any test."""
+
+    def __init__(self, plan: train.Plan, rank: int) -> None:
+        self._mark = plan.folder / f"{rank}.pid"
+
+    def run(self) -> None:
+        self._mark.write_text(str(os.getpid()))
+        time.sleep(600)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def sleep_in_processes(folder: str) -> None:
+    plan = train.Plan(
+        folder=Path(folder),
+        corpus=Path(folder),
+        seed=0,
+        processes=2,
+        compiled=False,
+        read_steps=1,
+        letter_steps=1,
+        listen_steps=1,
+        joint_steps=1,
+        polish_steps=1,
+        project_steps=1,
+    )
+    process.run_processes(Sleeper, plan)
 
 
 def packed(starts: list[int], rows: list[torch.Tensor], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -240,6 +278,20 @@ def test_the_same_seed_gives_the_same_speech_and_the_same_weights_even_if_interr
     assert one[0].keys() == other[0].keys()
     for name, weight in one[0].items():
         assert torch.equal(weight, other[0][name]), name
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_under_nohup_leaves_no_process_behind(tmp_path: Path) -> None:
+    code = f"from tests.examples.test_train_tiny import sleep_in_processes as f; f({str(tmp_path)!r})"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code], cwd=ROOT
+    ) as run:
+        try:
+            until(lambda: len([mark for mark in tmp_path.glob("*.pid") if mark.read_text()]) == 2)
+        finally:
+            run.kill()
+    pids = [int(mark.read_text()) for mark in tmp_path.glob("*.pid")]
+    until(lambda: not any(map(psutil.pid_exists, pids)))
 
 
 @pytest.mark.slow
