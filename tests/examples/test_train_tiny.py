@@ -62,28 +62,34 @@ class Sleeper(train.Trainer):
         time.sleep(600)
 
 
-def until(holds: Callable[[], bool]) -> None:
+def comes_true(holds: Callable[[], bool]) -> bool:
     end = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < end
+    while not (held := holds()) and time.monotonic() < end:
         time.sleep(0.1)
+    return held
+
+
+def short_plan(folder: Path, *, processes: int) -> train.Plan:
+    """13 steps over the speech beside the folder."""
+    return train.Plan(
+        folder=folder,
+        corpus=folder.parent / "corpus",
+        seed=5,
+        processes=processes,
+        compiled=False,
+        warmup=2,
+        save_every=1,
+        read_steps=3,
+        letter_steps=2,
+        listen_steps=4,
+        joint_steps=4,
+        polish_steps=2,
+        project_steps=1,
+    )
 
 
 def sleep_in_processes(folder: str) -> None:
-    plan = train.Plan(
-        folder=Path(folder),
-        corpus=Path(folder),
-        seed=0,
-        processes=2,
-        compiled=False,
-        read_steps=1,
-        letter_steps=1,
-        listen_steps=1,
-        joint_steps=1,
-        polish_steps=1,
-        project_steps=1,
-    )
-    process.run_processes(Sleeper, plan)
+    process.run_processes(Sleeper, short_plan(Path(folder), processes=2))
 
 
 def packed(starts: list[int], rows: list[torch.Tensor], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -252,21 +258,7 @@ def test_the_same_seed_gives_the_same_speech_and_the_same_weights_even_if_interr
         corpus.build(
             tmp_path / name / "corpus", seed=5, sentences={**NOTHING, "espeak": 60}, human=None, workers=1
         )
-        plan = train.Plan(
-            folder=tmp_path / name / "run",
-            corpus=tmp_path / name / "corpus",
-            seed=5,
-            processes=1,
-            compiled=False,
-            warmup=2,
-            save_every=1,
-            read_steps=3,
-            letter_steps=2,
-            listen_steps=4,
-            joint_steps=4,
-            polish_steps=2,
-            project_steps=1,
-        )
+        plan = short_plan(tmp_path / name / "run", processes=1)
         plan.folder.mkdir()
         for end in (plan.total,) if name == "one" else (2, 6, 9, plan.total):
             with suppress(InterruptionError):
@@ -287,11 +279,11 @@ def test_a_run_that_is_killed_under_nohup_leaves_no_process_behind(tmp_path: Pat
         ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code], cwd=ROOT
     ) as run:
         try:
-            until(lambda: len([mark for mark in tmp_path.glob("*.pid") if mark.read_text()]) == 2)
+            assert comes_true(lambda: len([mark for mark in tmp_path.glob("*.pid") if mark.read_text()]) == 2)
         finally:
             run.kill()
     pids = [int(mark.read_text()) for mark in tmp_path.glob("*.pid")]
-    until(lambda: not any(map(psutil.pid_exists, pids)))
+    assert comes_true(lambda: not any(map(psutil.pid_exists, pids)))
 
 
 @pytest.mark.slow

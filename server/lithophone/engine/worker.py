@@ -155,14 +155,14 @@ class Worker:
 
     def _join_waiting(self, backend: Backend) -> None:
         """Fill the batch. What joins counts as running before anything is done with it, so that no fault loses it."""
-        fresh = self._batch is None or not self._running
+        batch = self._batch if self._running else None
         joining = self._joining(backend)
         for work in joining:
             self._running[work.work_id] = _Running(work, time.monotonic())
-        if self._batch is None or fresh:
-            self._batch = start_batch(backend, self._interrupted)
+        if batch is None:
+            batch = self._batch = start_batch(backend, self._interrupted)
         for work in joining:
-            self._batch.admit(work.work_id, work.request)
+            batch.admit(work.work_id, work.request)
 
     def _joining(self, backend: Backend) -> list[Recognise]:
         """Windows of a batch that broke run one by one first, and nothing joins before an unload."""
