@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lithophone.backends.device import CpuFacts, GpuFacts, TorchFacts
+from lithophone.backends.device.facts import CpuFacts, GpuFacts, TorchFacts
 
 GB = 1_000_000_000
 

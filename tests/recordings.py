@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
+import wave
 from pathlib import Path
 
 import numpy as np
 
-from lithophone.audio.clip import Clip
 from lithophone.audio.decode import bundled_ffmpeg
-from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds
+from lithophone.audio.waveform import (
+    SAMPLE_BYTES,
+    SAMPLE_RATE,
+    Waveform,
+    pcm16_from_waveform,
+    samples_from_seconds,
+)
 
 
 def speech_like(seconds: float = 3.0, *, seed: int = 0) -> Waveform:
@@ -31,7 +38,13 @@ def tone(seconds: float, hz: float = 1_000.0, amplitude: float = 0.5) -> Wavefor
 
 def wav_bytes(waveform: Waveform) -> bytes:
     """A PCM16 WAV file of float32 [samples]."""
-    return Clip.from_waveform(waveform).to_wav()
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(SAMPLE_BYTES)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(pcm16_from_waveform(waveform))
+    return buffer.getvalue()
 
 
 def run_ffmpeg(*arguments: str, stdin: bytes = b"") -> bytes:

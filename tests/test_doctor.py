@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from lithophone import doctor
-from lithophone.backends.device import DeviceRequest, TorchFacts
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DeviceRequest, DeviceWishes
 from lithophone.granite.family import FAMILY
 from tests.machines import CPU_BUILD, GB, MI300, STRIX_HALO, T4, cpu, cuda_build, rocm_build
 
 
 def _page(facts: TorchFacts, width: int = 200, device: DeviceRequest = "auto") -> str:
-    report = doctor.examine(facts, {}, device=device)
+    report = doctor.examine(facts, {}, DeviceWishes(device=device))
     page = io.StringIO()
     Console(file=page, width=width, color_system=None).print(doctor.render(report))
     return page.getvalue()
@@ -76,7 +77,7 @@ def test_strix_halo_is_described_with_its_advice() -> None:
 
 
 def test_a_device_that_cannot_be_served_is_said_first_and_fails() -> None:
-    report = doctor.examine(rocm_build(MI300), {}, device="cuda")
+    report = doctor.examine(rocm_build(MI300), {}, DeviceWishes(device="cuda"))
     assert not report.healthy
     assert report.plan.kind == "rocm"
     page = _page(rocm_build(MI300), device="cuda")
@@ -100,12 +101,12 @@ def test_the_ffmpeg_that_is_found_exists_and_has_a_version() -> None:
 
 
 def test_run_prints_this_machine_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.run(device="cpu") == doctor.EXIT_HEALTHY
+    assert doctor.run(DeviceWishes(device="cpu")) == doctor.EXIT_HEALTHY
     assert "GB of memory to load and serve a model" in capsys.readouterr().out
 
 
 def test_run_prints_json_with_the_same_facts(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.run(device="cpu", dtype="float16", as_json=True) == doctor.EXIT_HEALTHY
+    assert doctor.run(DeviceWishes(device="cpu", dtype="float16"), as_json=True) == doctor.EXIT_HEALTHY
     report = json.loads(capsys.readouterr().out)
     assert report["plan"]["dtype"] == "float16"
     assert report["problem"] is None
@@ -113,5 +114,5 @@ def test_run_prints_json_with_the_same_facts(capsys: pytest.CaptureFixture[str])
 
 
 def test_run_fails_for_a_dtype_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.run(dtype="int4", as_json=True) == doctor.EXIT_PROBLEM  # type: ignore[arg-type]
+    assert doctor.run(DeviceWishes(dtype="int4"), as_json=True) == doctor.EXIT_PROBLEM  # type: ignore[arg-type]
     assert "has to be one of auto" in json.loads(capsys.readouterr().out)["problem"]

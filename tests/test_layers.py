@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "server" / "lithophone"
-LAYERS = ("audio", "granite", "backends", "engine", "http")  # from the ground up
+LAYERS = (
+    "audio",
+    "granite",
+    "backends",
+    "worker",
+    "hosts",
+    "engine",
+    "formats",
+    "http",
+)  # from the ground up
 ANYWHERE = {"errors"}
 BESIDE = {"bench": {"bench", "backends", "granite", "audio"}}  # commands of their own, with what they measure
 TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "doctor.py")
@@ -67,7 +76,7 @@ def test_errors_import_nothing_of_lithophone() -> None:
     [
         ("import lithophone_client", {"torch", "litestar", "lithophone", "transformers", "numpy"}),
         ("import lithophone.cli", {"torch", "litestar", "transformers"}),
-        ("import lithophone.http.app, lithophone.engine.engine", {"torch", "transformers"}),
+        ("import lithophone.http.app, lithophone.hosts.supervised", {"torch", "transformers"}),
     ],
 )
 def test_an_import_stays_light(statement: str, unwanted: set[str]) -> None:

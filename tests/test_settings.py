@@ -70,7 +70,7 @@ def test_every_setting_has_a_flag_with_a_description() -> None:
 def test_a_switch_alone_means_true() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    for arguments, on in ((["--compile"], True), (["--compile", "false"], False), ([], False)):
-        assert read_settings(vars(parser.parse_args(arguments)), {}).compile is on
+    for arguments, on in ((["--cpu-offload"], True), (["--cpu-offload", "false"], False), ([], False)):
+        assert read_settings(vars(parser.parse_args(arguments)), {}).cpu_offload is on
     flags = vars(parser.parse_args(["--cpu-offload", "--port", "8123"]))
     assert read_settings(flags, {}) == Settings(cpu_offload=True, port=8123)

@@ -1,4 +1,4 @@
-"""The whole server put together: settings → device plan → engine → HTTP.
+"""The whole server put together: settings → models and their hosts → HTTP.
 
 Owns the order of start and end. SIGTERM and SIGINT close the door, let running requests finish, give the memory back.
 """
@@ -10,57 +10,52 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from functools import partial
 from types import FrameType
+from typing import Final
 
 import structlog
 import uvicorn
 from litestar import Litestar
 
 from lithophone.audio.decode import bundled_ffmpeg
-from lithophone.backends.base import Backend, VoiceDetector
-from lithophone.backends.device import plan_device, read_torch_facts
-from lithophone.backends.opening import backend_opener
+from lithophone.backends.device.runtime import TorchRuntime
+from lithophone.backends.opening import open_backend
 from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import read_reference
-from lithophone.engine.engine import Engine, EngineOptions, EngineState
-from lithophone.errors import ConfigurationError
+from lithophone.engine.admission import Admission
+from lithophone.errors import ConfigurationError, ServiceError
 from lithophone.granite.family import FAMILY, ModelSpec, demonstration_note
+from lithophone.hosts.base import HostState, ModelHost
+from lithophone.hosts.models import Models
+from lithophone.hosts.supervised import SupervisedHost
+from lithophone.hosts.thread import in_thread
 from lithophone.http.app import create_app
 from lithophone.http.options import HttpOptions
 from lithophone.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+INTERRUPT_GRACE_SECONDS: Final = 2
+"""How long running requests may take to finish after Ctrl-C: somebody sits there and waits."""
 
-def build_engine(settings: Settings) -> Engine:
-    """The engine for the model and device asked for; nothing is loaded yet.
+
+def build_models(settings: Settings) -> Models:
+    """The model asked for and its host; nothing is loaded yet.
 
     Raises:
-        StartupError: the model or device cannot be had.
+        StartupError: it is no model, or cannot do what is asked of it.
     """
     reference = read_reference(settings.model)
     _refuse_native_times(settings, reference.spec)
-    facts = read_torch_facts()
-    plan = plan_device(
-        facts,
-        settings.device,
-        settings.dtype,
-        cpu_offload=settings.cpu_offload,
-        quantization=settings.quantization,
-        compiled=settings.compile,
-        cpu_threads=settings.cpu_threads,
-        environ=os.environ,
-    )
-    for line in (*plan.reasons, *plan.notes):
-        log.info("device", kind=plan.kind, dtype=plan.dtype, note=line)
-    return engine_for(
-        backend_opener(reference, plan, read_torch_facts),
-        reference.spec,
+    host = SupervisedHost(
         reference.model_id,
-        settings,
-        voice=SileroDetector(),
+        reference.spec,
+        in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime()),
+        unload_after_seconds=settings.unload_after_seconds,
     )
+    return Models([host])
 
 
 def _refuse_native_times(settings: Settings, spec: ModelSpec) -> None:
@@ -71,23 +66,8 @@ def _refuse_native_times(settings: Settings, spec: ModelSpec) -> None:
         )
 
 
-def engine_for(
-    open_backend: Callable[[], Backend],
-    spec: ModelSpec,
-    model_id: str,
-    settings: Settings,
-    *,
-    voice: VoiceDetector | None = None,
-) -> Engine:
-    """An engine with the limits of the settings around any backend."""
-    options = EngineOptions(
-        max_requests=settings.max_requests, unload_after_seconds=settings.unload_after_seconds
-    )
-    return Engine(open_backend, spec=spec, model_id=model_id, options=options, voice=voice)
-
-
-def build_app(engine: Engine, settings: Settings) -> Litestar:
-    """The HTTP application over an engine, which starts and stops with it."""
+def build_app(models: Models, admission: Admission, settings: Settings) -> Litestar:
+    """The HTTP application over the models, which start and stop with it."""
     options = HttpOptions(
         api_keys=settings.api_keys,
         max_upload_bytes=settings.max_upload_bytes,
@@ -96,15 +76,15 @@ def build_app(engine: Engine, settings: Settings) -> Litestar:
         upload_idle_seconds=settings.upload_idle_seconds,
         native_word_times=settings.word_times == "native",
     )
-    return create_app(engine, options)
+    return create_app(models, admission, voice=SileroDetector(), options=options)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, telling the engine to take no new work as soon as a signal comes."""
+    """uvicorn, closing the door as soon as a signal comes."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._admission = admission
         self._listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -120,13 +100,16 @@ class Server(uvicorn.Server):
         return f"http://{shown}:{port}"
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Drain, then end; a second Ctrl-C does not wait for running requests.
+        """Drain, then end; who typed Ctrl-C waits for seconds alone, and after a second one not at all.
 
         uvicorn's own handler would raise the signal again after an orderly end, and the exit code would tell of a crash.
         """
         log.info("draining", signal=signal.Signals(sig).name)
-        self._engine.drain()
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self._admission.drain()
+        if sig == signal.SIGINT:
+            self.force_exit = self.should_exit
+            grace = self.config.timeout_graceful_shutdown or 0
+            self.config.timeout_graceful_shutdown = min(grace, INTERRUPT_GRACE_SECONDS)
         self.should_exit = True
 
 
@@ -137,9 +120,9 @@ def serve(settings: Settings) -> int:
         StartupError: the model or device cannot be had.
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
-    engine = build_engine(settings)
+    models, admission = build_models(settings), Admission(settings.max_requests)
     config = uvicorn.Config(
-        build_app(engine, settings),
+        build_app(models, admission, settings),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -147,39 +130,51 @@ def serve(settings: Settings) -> int:
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
     )
-    server = Server(config, engine)
-    asyncio.run(_run(server, engine))
-    return 2 if engine.info is None or not server.started else 0
+    server = Server(config, admission)
+    asyncio.run(_run(server, models.default))
+    code = 2 if models.default.info is None or not server.started else 0
+    _leave_busy_threads(code)
+    return code
 
 
-async def _run(server: Server, engine: Engine) -> None:
-    announcing = asyncio.create_task(_announce(server, engine))
+def _leave_busy_threads(code: int) -> None:
+    """End the process here if a thread still computes: the interpreter's own end would abort under it."""
+    if any(thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _run(server: Server, host: ModelHost) -> None:
+    announcing = asyncio.create_task(_announce(server, host))
     try:
         await server.serve()
     finally:
         announcing.cancel()
 
 
-async def _announce(server: Server, engine: Engine) -> None:
+async def _announce(server: Server, host: ModelHost) -> None:
     """Say where and what, once the model answers; end the server if it never will."""
     url = await server.url()
-    await engine.settled()
-    if engine.state is EngineState.FAILED:
-        print(f"lithophone: {engine.failure}", file=sys.stderr)  # noqa: T201 - the reason the command ends
-        server.should_exit = True
+    try:
+        await host.loaded()
+    except ServiceError:
+        if host.state is HostState.FAILED:
+            print(f"lithophone: {host.failure}", file=sys.stderr)  # noqa: T201 - the reason the command ends
+            server.should_exit = True
         return
-    print(welcome(engine, url), flush=True)  # noqa: T201 - what the person who typed the command waits for
+    print(welcome(host, url), flush=True)  # noqa: T201 - what the person who typed the command waits for
 
 
-def welcome(engine: Engine, url: str) -> str:
+def welcome(host: ModelHost, url: str) -> str:
     """The lines a person reads first."""
-    info = engine.info
+    info = host.info
     where = f" on {info.device}, {info.dtype}" if info is not None else ""
     lines = [
-        f"Lithophone is ready: {url}  ({engine.model_id}{where})",
+        f"Lithophone is ready: {url}  ({host.model_id}{where})",
         "Try it:",
         f"  curl {url}/v1/audio/transcriptions -F model=whisper-1 -F file=@examples/speech/demo.flac",
     ]
-    if note := demonstration_note(engine.spec):
+    if note := demonstration_note(host.spec):
         lines.append(note)
     return "\n".join(lines)

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="measure how fast a model is here",
         description="Measure a model on this machine, beside transformers' own generate in the same run.",
     )
-    add_flags(bench, ("model", "device", "dtype", "quantization", "compile", "cpu_threads"))
+    add_flags(bench, ("model", "device", "dtype", "quantization", "cpu_threads"))
     add_bench_flags(bench)
     return parser
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings) -> int:
     from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
 
-    refuse_what_cannot_fit(settings.model, settings.device, settings.dtype, cpu_offload=settings.cpu_offload)
+    refuse_what_cannot_fit(settings.model, settings.wishes)
     from lithophone.app import serve  # noqa: PLC0415 - and transformers some more
 
     keep_freed_pages()
@@ -80,22 +80,14 @@ def _serve(settings: Settings) -> int:
 def _doctor(settings: Settings, *, as_json: bool) -> int:
     from lithophone import doctor  # noqa: PLC0415 - torch takes seconds to import
 
-    return doctor.run(device=settings.device, dtype=settings.dtype, as_json=as_json)
+    return doctor.run(settings.wishes, as_json=as_json)
 
 
 def _bench(settings: Settings, flags: argparse.Namespace) -> int:
-    options = read_bench_flags(
-        flags,
-        model=settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        quantization=settings.quantization,
-        compiled=settings.compile,
-        cpu_threads=settings.cpu_threads,
-    )
+    options = read_bench_flags(flags, settings.model, settings.wishes)
     from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
 
-    refuse_what_cannot_fit(settings.model, settings.device, settings.dtype, cpu_offload=False)
+    refuse_what_cannot_fit(settings.model, settings.wishes)
     from lithophone.bench.run import run  # noqa: PLC0415 - and transformers some more
 
     keep_freed_pages()

@@ -23,16 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lithophone.audio.decode import bundled_ffmpeg
-from lithophone.backends.device import (
-    NATIVE_BFLOAT16_FEATURES,
-    DevicePlan,
-    DeviceRequest,
-    DtypeName,
-    DtypeRequest,
-    TorchFacts,
-    plan_device,
-    read_torch_facts,
-)
+from lithophone.backends.device.facts import NATIVE_BFLOAT16_FEATURES, DtypeName, TorchFacts, read_torch_facts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
 from lithophone.backends.memory import DtypeFit, FitRow, family_fit_table, format_gb
 from lithophone.errors import LithophoneError, StartupError
 
@@ -72,9 +64,9 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.problem is None and self.ffmpeg is not None
 
 
-def run(*, device: DeviceRequest = "auto", dtype: DtypeRequest = "auto", as_json: bool = False) -> int:
+def run(wishes: DeviceWishes | None = None, *, as_json: bool = False) -> int:
     """Print the report on this machine and return the exit code: 0 if a server could start, else 2."""
-    report = examine(read_torch_facts(), os.environ, device=device, dtype=dtype)
+    report = examine(read_torch_facts(), os.environ, wishes)
     if as_json:
         print(report_json(report))
     else:
@@ -83,18 +75,16 @@ def run(*, device: DeviceRequest = "auto", dtype: DtypeRequest = "auto", as_json
 
 
 def examine(
-    facts: TorchFacts,
-    environ: Mapping[str, str],
-    *,
-    device: DeviceRequest = "auto",
-    dtype: DtypeRequest = "auto",
+    facts: TorchFacts, environ: Mapping[str, str], wishes: DeviceWishes | None = None
 ) -> DoctorReport:
     """Make the report for these facts. A device that cannot be served is part of the report, not an error."""
+    wishes = wishes or DeviceWishes()
     problem: str | None = None
     try:
-        plan = plan_device(facts, device, dtype, environ=environ)
+        plan = plan_device(facts, wishes, environ=environ)
     except StartupError as error:
         problem = error.message
+        wishes = DeviceWishes()
         plan = plan_device(facts, environ=environ)
     return DoctorReport(
         lithophone_version=metadata.version("lithophone"),
@@ -104,7 +94,7 @@ def examine(
         facts=facts,
         plan=plan,
         ffmpeg=find_ffmpeg(),
-        fits=family_fit_table(facts, plan),
+        fits=family_fit_table(facts, wishes),
         problem=problem,
     )
 

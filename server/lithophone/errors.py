@@ -22,9 +22,11 @@ LithophoneError
     ├── OverloadedError              429, with Retry-After
     ├── RequestCancelledError        499, the client left; nobody reads the answer
     ├── InternalError                500, says nothing of the inside
+    │   └── NotFiniteAnswerError         500, the model's numbers are none
     └── UnavailableError             503
         ├── LoadingError                 503, the model is not ready yet
         ├── ModelFailedError             503, the model could not be loaded
+        ├── OutOfMemoryError             503, one window does not fit beside the model
         └── DrainingError                503, the server is shutting down
 
 Importable from every layer; it imports nothing of Lithophone.
@@ -208,6 +210,12 @@ class InternalError(ServiceError):
     code = "internal_error"
 
 
+class NotFiniteAnswerError(InternalError):
+    """The model computed numbers that are not finite; the message says what to try."""
+
+    code = "not_finite"
+
+
 class UnavailableError(ServiceError):
     """The server cannot answer now."""
 
@@ -230,6 +238,12 @@ class ModelFailedError(UnavailableError):
     """The model could not be loaded; the message says why."""
 
     code = "model_failed"
+
+
+class OutOfMemoryError(UnavailableError):
+    """The device has not enough memory for a single window now."""
+
+    code = "out_of_memory"
 
 
 class DrainingError(UnavailableError):

@@ -5,14 +5,13 @@ Owns one check: a published model that is larger, by its parameters alone, than 
 
 from __future__ import annotations
 
-from lithophone.backends.device import DeviceRequest, DtypeRequest, plan_device, read_torch_facts
-from lithophone.backends.memory import check_fits, estimate_from_registry
+from lithophone.backends.device.facts import read_torch_facts
+from lithophone.backends.device.plan import DeviceWishes
+from lithophone.backends.memory import estimate_from_registry, plan_for
 from lithophone.granite.family import find_spec
 
 
-def refuse_what_cannot_fit(
-    model: str, device: DeviceRequest, dtype: DtypeRequest, *, cpu_offload: bool
-) -> None:
+def refuse_what_cannot_fit(model: str, wishes: DeviceWishes) -> None:
     """Nothing happens for folders, unknown hub ids, and models that fit.
 
     Raises:
@@ -20,8 +19,5 @@ def refuse_what_cannot_fit(
         StartupError: the device or dtype cannot be had.
     """
     spec = find_spec(model)
-    if spec is None:
-        return
-    facts = read_torch_facts()
-    plan = plan_device(facts, device, dtype, cpu_offload=cpu_offload)
-    check_fits(spec.id, estimate_from_registry(spec, plan.dtype), facts, plan)
+    if spec is not None:
+        plan_for(spec.id, estimate_from_registry(spec), read_torch_facts(), wishes)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from lithophone.backends.device.plan import DeviceWishes
 from lithophone.errors import ConfigurationError
 
 PREFIX = "LITHOPHONE_"
@@ -40,9 +41,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["none", "int8"],
         _doc("int8 keeps the language model's linear layers in 8 bits: less memory, slightly more errors"),
     ] = "none"
-    compile: Annotated[
-        bool, _doc("compile the model's layers at start, which takes minutes; meant for GPUs")
-    ] = False
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
@@ -77,6 +75,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "info"
     )
     log_format: Annotated[Literal["console", "json"], _doc("how lines are logged")] = "console"
+
+    @property
+    def wishes(self) -> DeviceWishes:
+        """What is asked of the device, together."""
+        return DeviceWishes(
+            device=self.device,
+            dtype=self.dtype,
+            cpu_offload=self.cpu_offload,
+            quantization=self.quantization,
+            cpu_threads=self.cpu_threads,
+        )
 
 
 class SettingField(msgspec.Struct, frozen=True):

@@ -1,14 +1,16 @@
 """Plans and clips for the backends."""
 
-import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lithophone.backends.base import Backend
-from lithophone.backends.device import DevicePlan, TorchFacts, plan_device, read_torch_facts
-from lithophone.backends.opening import backend_opener
-from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.backends.base import Backend, Recognition, RecognitionRequest, Samples
+from lithophone.backends.batches import recognise
+from lithophone.backends.device.facts import TorchFacts, read_torch_facts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, DtypeRequest, plan_device
+from lithophone.backends.device.runtime import TorchRuntime
+from lithophone.backends.opening import load_backend
+from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 
 RATE = 16_000
 
@@ -20,17 +22,29 @@ def facts() -> TorchFacts:
 
 @pytest.fixture(scope="session")
 def plan(facts: TorchFacts) -> DevicePlan:
-    return one_thread(plan_device(facts, "cpu", "float32"))
+    return cpu_plan(facts, "float32")
 
 
-def one_thread(plan: DevicePlan) -> DevicePlan:
-    """Small matrices on shared machines: threads would only wait for each other."""
-    return msgspec.structs.replace(plan, cpu_threads=1)
+def cpu_plan(facts: TorchFacts, dtype: DtypeRequest) -> DevicePlan:
+    """One thread: small matrices on shared machines would only wait for others."""
+    return plan_device(facts, DeviceWishes(device="cpu", dtype=dtype, cpu_threads=1))
 
 
 def opened(name: str, plan: DevicePlan) -> Backend:
     """The backend as the server opens it."""
-    return backend_opener(read_reference(name), plan, read_torch_facts)()
+    with TorchRuntime().thread():
+        return load_backend(fetch(read_reference(name)), plan, read_torch_facts())
+
+
+def transcribed(backend: Backend, *requests: RecognitionRequest) -> list[Recognition]:
+    """Windows together, in the mode of the worker's thread."""
+    with TorchRuntime().thread():
+        return recognise(backend, requests)
+
+
+def heard_by(backend: Backend, samples: Samples) -> Recognition:
+    """One window alone."""
+    return transcribed(backend, RecognitionRequest(samples=samples))[0]
 
 
 def babble(seconds: float, seed: int = 0) -> NDArray[np.float32]:

@@ -18,8 +18,9 @@ from transformers import (
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 
+from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.granite.family import FAMILY
-from lithophone.granite.features import SAMPLE_RATE, audio_token_count, log_mel_stacked
+from lithophone.granite.features import audio_token_count, log_mel_stacked
 from lithophone.granite.prompts import Task, chat_messages
 
 CLASSES: dict[str, Any] = {

@@ -16,19 +16,15 @@ from transformers import (
 )
 
 from lithophone.backends.base import RecognitionRequest
-from lithophone.backends.device import DevicePlan
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.checkpoint import embedded_checkpoint
 from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor
 from lithophone.granite.family import FAMILY
-from tests.backends.conftest import babble, opened
+from tests.backends.conftest import babble, heard_by, opened, transcribed
 from tests.backends.reference import CLASSES, Reference
 
 SECONDS = (0.4, 2.0, 7.3)
 DEMO = Path(__file__).parents[2] / "examples" / "speech" / "demo.flac"
-
-
-def never() -> bool:
-    return False
 
 
 def spoken(seconds: float) -> NDArray[np.float32]:
@@ -45,7 +41,7 @@ def test_tokens_equal_those_of_generate(name: str, shape: Callable[[str], Path],
     lengths: set[int] = set()
     for seconds in SECONDS:
         samples = babble(seconds, seed=round(seconds * 10))
-        heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
+        heard = heard_by(ours, samples)
         expected = theirs.tokens(samples, most=len(heard.tokens) + 1)
         assert [token.id for token in heard.tokens] == expected[: len(heard.tokens)]
         assert heard.truncated or expected == [token.id for token in heard.tokens]
@@ -71,7 +67,7 @@ def test_ctc_tokens_equal_those_of_generate(
         samples = spoken(seconds) if embedded else babble(seconds)
         inputs = processor(audio=samples, sampling_rate=16_000)
         expected = processor.batch_decode(theirs.generate(**inputs), skip_special_tokens=True)[0].strip()
-        heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
+        heard = heard_by(ours, samples)
         assert heard.text == expected
         said.append(expected)
         assert tokenizer.decode([token.id for token in heard.tokens], group_tokens=False).strip() == expected
@@ -90,7 +86,7 @@ def test_the_merged_adapter_changes_the_text_and_leaves_no_adapter(
             (bare / file.name).write_bytes(file.read_bytes())
     request = RecognitionRequest(samples=babble(3.0))
     adapted, plain = opened(str(folder), plan), opened(str(bare), plan)
-    heard, unadapted = adapted.recognise([request], never)[0], plain.recognise([request], never)[0]
+    heard, unadapted = transcribed(adapted, request)[0], transcribed(plain, request)[0]
     assert heard.tokens != unadapted.tokens
     assert adapted.info.weight_bytes == plain.info.weight_bytes
 
@@ -102,7 +98,7 @@ def test_log_probabilities_are_those_of_the_scaled_logits(
     folder = shape("granite-speech-4.1-2b")
     ours = opened(str(folder), plan)
     samples = babble(2.0)
-    heard = ours.recognise([RecognitionRequest(samples=samples)], never)[0]
+    heard = heard_by(ours, samples)
     theirs = Reference(folder, "granite-speech-4.1-2b")
     inputs = theirs.inputs(samples)
     said = torch.tensor([[token.id for token in heard.tokens]])
@@ -122,13 +118,13 @@ def test_temperature_samples_from_the_scaled_distribution(
     samples = babble(0.3)
     torch.manual_seed(1)
     cold = [
-        ours.recognise([RecognitionRequest(samples=samples, temperature=1e-4)], never)[0].tokens[0]
+        transcribed(ours, RecognitionRequest(samples=samples, temperature=1e-4))[0].tokens[0]
         for _ in range(3)
     ]
-    greedy = ours.recognise([RecognitionRequest(samples=samples)], never)[0].tokens[0]
+    greedy = heard_by(ours, samples).tokens[0]
     assert {token.id for token in cold} == {greedy.id}
     warm = {
-        ours.recognise([RecognitionRequest(samples=samples, temperature=1.0)], never)[0].tokens[0].id
+        transcribed(ours, RecognitionRequest(samples=samples, temperature=1.0))[0].tokens[0].id
         for _ in range(6)
     }
     assert len(warm) > 1

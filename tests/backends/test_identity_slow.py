@@ -18,11 +18,12 @@ import soundfile
 import torch
 
 from lithophone.backends.base import Recognition, RecognitionRequest, Samples
-from lithophone.backends.device import DevicePlan, plan_device, read_torch_facts
+from lithophone.backends.device.facts import read_torch_facts
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 from lithophone.backends.transformers_backend.speech import SpeechBackend
 from lithophone.granite.family import DEMONSTRATION_ID
-from tests.backends.conftest import one_thread
+from tests.backends.conftest import cpu_plan, transcribed
 from tests.backends.reference import Reference
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
@@ -97,7 +98,7 @@ def differing(
     found: list[Recognition] = []
     for start in range(0, len(utterances), batch):
         requests = [RecognitionRequest(samples=u.samples) for u in utterances[start : start + batch]]
-        found += backend.recognise(requests, lambda: False)
+        found += transcribed(backend, *requests)
     outcomes: dict[str, Outcome] = {}
     for utterance, recognition, tokens in zip(utterances, found, expected, strict=True):
         one = Outcome(
@@ -151,7 +152,7 @@ def main() -> None:
     utterances = list(example_utterances(options.utterances))
     if options.speech:
         utterances += table_utterances(options.speech, options.more)
-    plan = one_thread(plan_device(read_torch_facts(), "cpu", "float32"))
+    plan = cpu_plan(read_torch_facts(), "float32")
     for way, outcomes in compare(utterances, plan).items():
         for kind, o in sorted(outcomes.items()):
             print(  # noqa: T201 - a script

@@ -14,7 +14,8 @@ from transformers import (
 )
 
 import lithophone
-from lithophone.backends.device import DtypeName, plan_device
+from lithophone.backends.device.facts import DTYPE_BYTES, DtypeName
+from lithophone.backends.device.plan import DeviceWishes, ModelSize, plan_device
 from lithophone.backends.memory import (
     SERVING_ALLOWANCE_BYTES,
     MemoryEstimate,
@@ -24,7 +25,7 @@ from lithophone.backends.memory import (
     estimate_memory,
     family_fit_table,
     format_gb,
-    weight_bytes_from_config,
+    plan_for,
 )
 from lithophone.bench.weights import family_config
 from lithophone.errors import CheckpointError, DoesNotFitError
@@ -47,7 +48,15 @@ EIGHT_B = PUBLISHED["granite-speech-3.3-8b"]
 
 @cache
 def _estimate(model_id: str, dtype: DtypeName) -> MemoryEstimate:
-    return estimate_memory(PUBLISHED[model_id], dtype)
+    return estimate_memory(PUBLISHED[model_id])[dtype]
+
+
+def weights_of(config: PreTrainedConfig | Path) -> int:
+    return estimate_memory(config)["float32"].weights_bytes
+
+
+def sized(required_bytes: int) -> ModelSize:
+    return ModelSize(parameters=GB, required_bytes=dict.fromkeys(DTYPE_BYTES, required_bytes))
 
 
 @pytest.mark.parametrize("model_id", PUBLISHED)
@@ -68,22 +77,22 @@ def test_the_fit_table_stays_near_the_exact_estimate(model_id: str, dtype: Dtype
 
 
 def test_bfloat16_takes_what_float16_takes() -> None:
-    half, brain = (estimate_memory(TINY, dtype) for dtype in ("float16", "bfloat16"))
+    half, brain = (estimate_memory(TINY)[dtype] for dtype in ("float16", "bfloat16"))
     assert half.required_bytes == brain.required_bytes
 
 
 def test_tied_weights_are_counted_once() -> None:
     tied, untied = published("granite-speech-3.3-2b"), published("granite-speech-3.3-2b")
     untied.tie_word_embeddings = untied.text_config.tie_word_embeddings = False
-    difference = weight_bytes_from_config(untied, "float32") - weight_bytes_from_config(tied, "float32")
+    difference = weights_of(untied) - weights_of(tied)
     assert difference == 49_160 * 2048 * 4
 
 
 def test_the_embedded_checkpoint_weighs_what_its_tensors_do() -> None:
     model = GraniteSpeechForConditionalGeneration.from_pretrained(TINY, dtype="float32")
     real = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-    assert weight_bytes_from_config(TINY, "float32") == real
-    assert estimate_memory(TINY, "float16").parameters == pytest.approx(
+    assert weights_of(TINY) == real
+    assert estimate_memory(TINY)["float16"].parameters == pytest.approx(
         FAMILY[DEMONSTRATION_ID].parameters, rel=0.05
     )
 
@@ -99,7 +108,7 @@ def test_the_adapter_counts_while_loading_only() -> None:
 def test_the_adapters_own_configuration_counts_if_there_is_one(tmp_path: Path) -> None:
     EIGHT_B.save_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 8, "target_modules": ["q_proj"]}))
-    assert estimate_memory(tmp_path, "float32").adapter_bytes == 40 * 8 * (4096 + 4096) * 4
+    assert estimate_memory(tmp_path)["float32"].adapter_bytes == 40 * 8 * (4096 + 4096) * 4
 
 
 def test_the_cache_holds_keys_and_values_of_every_layer() -> None:
@@ -109,7 +118,7 @@ def test_the_cache_holds_keys_and_values_of_every_layer() -> None:
 
 
 def test_a_batch_multiplies_the_working_memory_and_not_the_weights() -> None:
-    one, four = (estimate_memory(TINY, "bfloat16", batch=batch) for batch in (1, 4))
+    one, four = (estimate_memory(TINY, batch=batch)["bfloat16"] for batch in (1, 4))
     assert four.activations_bytes == 4 * one.activations_bytes
     assert four.kv_cache_bytes == 4 * one.kv_cache_bytes
     assert four.weights_bytes == one.weights_bytes
@@ -119,7 +128,7 @@ def test_eight_billion_parameters_that_cannot_fit_are_refused_fast_with_alternat
     facts = replace(CPU_BUILD, cpu=cpu(available_bytes=9 * GB))
     started = time.process_time()
     with pytest.raises(DoesNotFitError) as refused:
-        check_fits("granite-speech-3.3-8b", estimate_memory(EIGHT_B, "float32"), facts, plan_device(facts))
+        check_fits("granite-speech-3.3-8b", estimate_memory(EIGHT_B)["float32"], facts, plan_device(facts))
     assert time.process_time() - started < 5
     message = refused.value.message
     assert "needs 35.5 GB (34.6 GB of weights), but 9.0 GB is free in system memory" in message
@@ -137,7 +146,7 @@ def test_a_smaller_dtype_of_the_same_model_is_offered_where_it_fits() -> None:
             "granite-speech-3.3-8b",
             _estimate("granite-speech-3.3-8b", "float32"),
             facts,
-            plan_device(facts, dtype="float32"),
+            plan_device(facts, DeviceWishes(dtype="float32")),
         )
 
 
@@ -158,33 +167,44 @@ def test_eight_billion_parameters_fit_the_unified_memory_of_a_strix_halo() -> No
 
 def test_the_budget_is_the_memory_the_plan_uses() -> None:
     two = cuda_build(A100, T4)
-    assert budget_bytes(two, plan_device(two)) == 96 * GB
-    assert budget_bytes(two, plan_device(two, "cpu")) == 24 * GB
-    assert budget_bytes(two, plan_device(two, cpu_offload=True)) == 120 * GB
+    assert budget_bytes(two, plan_device(two)) == 80 * GB
+    assert budget_bytes(two, plan_device(two, size=sized(90 * GB))) == 96 * GB
+    assert budget_bytes(two, plan_device(two, DeviceWishes(device="cpu"))) == 24 * GB
+    assert budget_bytes(two, plan_device(two, DeviceWishes(cpu_offload=True))) == 104 * GB
     assert budget_bytes(rocm_build(STRIX_HALO), plan_device(rocm_build(STRIX_HALO))) == 67 * GB
+
+
+def test_a_model_that_fits_over_two_gpus_alone_is_planned_for_both() -> None:
+    estimates = estimate_memory(EIGHT_B)
+    plan = plan_for(
+        "granite-speech-3.3-8b", estimates, cuda_build(RTX_4090, RTX_4090), DeviceWishes(dtype="float32")
+    )
+    assert (plan.gpu_indexes, plan.device_map) == ((0, 1), "auto")
+    with pytest.raises(DoesNotFitError, match="on 2 GPUs"):
+        plan_for("granite-speech-3.3-8b", estimates, cuda_build(T4, T4), DeviceWishes(dtype="float32"))
 
 
 def test_the_fit_table_has_every_member_and_dtype() -> None:
     facts = cuda_build(T4)
-    rows = {row.model_id: row for row in family_fit_table(facts, plan_device(facts))}
+    rows = {row.model_id: row for row in family_fit_table(facts, DeviceWishes())}
     assert list(rows) == list(FAMILY)
     eight = {fit.dtype: (fit.fits_gpu, fit.fits_cpu) for fit in rows["granite-speech-3.3-8b"].fits}
     assert eight == {"float16": (False, True), "bfloat16": (False, True), "float32": (False, False)}
 
 
 def test_the_fit_table_of_a_cpu_says_nothing_of_gpus() -> None:
-    rows = family_fit_table(CPU_BUILD, plan_device(CPU_BUILD))
+    rows = family_fit_table(CPU_BUILD, DeviceWishes())
     assert {fit.fits_gpu for row in rows for fit in row.fits} == {None}
 
 
 def test_a_model_of_another_family_is_refused() -> None:
     with pytest.raises(CheckpointError, match="'bert' is not Granite Speech"):
-        estimate_memory(BertConfig(), "float32")
+        estimate_memory(BertConfig())
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no usable config\.json"):
-        estimate_memory(tmp_path, "float32")
+        estimate_memory(tmp_path)
 
 
 @pytest.mark.parametrize(("size", "shown"), [(17.25e9, "17.2 GB"), (1e8, "0.1 GB"), (9_200_000, "9 MB")])

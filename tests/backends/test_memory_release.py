@@ -10,16 +10,17 @@ SCRIPT = """
 import sys
 import msgspec
 import psutil
-from lithophone.backends.device import plan_device, read_torch_facts
+from lithophone.backends.device.facts import read_torch_facts
+from lithophone.backends.device.plan import DeviceWishes, plan_device
 from lithophone.backends.heap import keep_freed_pages
-from lithophone.backends.opening import backend_opener
-from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.backends.opening import load_backend
+from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 
 keep_freed_pages()
 resident = lambda: psutil.Process().memory_info().rss
 facts = read_torch_facts()
-plan = plan_device(facts, "cpu", "float32", cpu_threads=1)
-opened = lambda name: backend_opener(read_reference(name), plan, read_torch_facts)()
+plan = plan_device(facts, DeviceWishes(device="cpu", dtype="float32", cpu_threads=1))
+opened = lambda name: load_backend(fetch(read_reference(name)), plan, facts)
 warm = opened("granite-speech-tiny")  # so that libraries and thread pools are there before the measurement
 warm.warm_up()
 warm.close()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lithophone.backends.base import Recognition, RecognitionRequest
-from lithophone.backends.decoding.loop import Decoded
-from lithophone.backends.device import DevicePlan, TorchFacts
+from lithophone.backends.decoding.decoded import Decoded
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.granite.prompts import Tags, Task
@@ -92,7 +93,7 @@ def model_of(
 def test_a_prompt_is_rendered_to_the_letter(
     model_of: Callable[[str], SpeechModel], name: str, task: Task, text: str
 ) -> None:
-    assert model_of(name).prompt(task) == text
+    assert model_of(name).prompting.prompt(task) == text
 
 
 def answered(model: SpeechModel, text: str, task: Task, context_seconds: float = 0.0) -> Recognition:
@@ -100,7 +101,7 @@ def answered(model: SpeechModel, text: str, task: Task, context_seconds: float =
     samples = babble(context_seconds + SECONDS)
     request = RecognitionRequest(samples=samples, task=task, context_samples=round(context_seconds * 16_000))
     (window,) = model.hear([request])
-    tokens = model.encode(text)
+    tokens = model.prompting.encode(text)
     decoded = Decoded(
         key=0,
         tokens=tuple(tokens),
@@ -110,7 +111,7 @@ def answered(model: SpeechModel, text: str, task: Task, context_seconds: float =
         drafted=0,
         accepted=0,
     )
-    return model.recognition(request, window, decoded)
+    return model.answers.answer(model.decoded_window(window, decoded))
 
 
 def test_speaker_tags_become_speakers_of_words(model_of: Callable[[str], SpeechModel]) -> None:
@@ -162,9 +163,9 @@ def test_a_tagged_task_runs_from_audio_to_words(model_of: Callable[[str], Speech
     request = RecognitionRequest(samples=babble(2.0), task=task)
     (window,) = model.hear([request])
     batch = model.start_decoding(settle_ties=True)
-    batch.admit([model.sequence(0, request, window, speculate=True)])
+    batch.admit([model.sequence(0, window, speculate=True)])
     done: list[Decoded] = []
     while not done:
         done = batch.step()
-    heard = model.recognition(request, window, done[0])
+    heard = model.answers.answer(model.decoded_window(window, done[0]))
     assert "".join(word.text for word in heard.words) == heard.text

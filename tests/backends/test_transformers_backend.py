@@ -13,13 +13,14 @@ import soundfile
 from torch import Tensor
 
 from lithophone.backends.base import RecognitionRequest, Samples
-from lithophone.backends.decoding import products
-from lithophone.backends.decoding.products import widened_linear
-from lithophone.backends.device import DevicePlan, plan_device, read_torch_facts
+from lithophone.backends.cpu import products
+from lithophone.backends.cpu.products import widened_linear
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.checkpoint import read_reference
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import DEMONSTRATION_ID
-from tests.backends.conftest import babble, one_thread, opened
+from tests.backends.conftest import babble, cpu_plan, heard_by, opened
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 
@@ -34,7 +35,7 @@ def demo() -> Samples:
 def test_the_embedded_model_hears_the_words_that_were_spoken(plan: DevicePlan) -> None:
     samples = demo()
     backend = opened(DEMONSTRATION_ID, plan)
-    heard = backend.recognise([RecognitionRequest(samples=samples)], lambda: False)[0]
+    heard = heard_by(backend, samples)
     assert heard.text == (SPEECH / "demo.txt").read_text().strip()
     assert heard.no_speech_probability < 0.01
     assert all(token.logprob <= 0 for token in heard.tokens)
@@ -44,24 +45,25 @@ def test_the_embedded_model_hears_the_words_that_were_spoken(plan: DevicePlan) -
 def test_drafts_save_passes_on_the_second_transcript_as_on_the_first(plan: DevicePlan) -> None:
     backend = opened(DEMONSTRATION_ID, plan)
     for _ in range(2):  # the first one tells how transcripts are written
-        heard = backend.recognise([RecognitionRequest(samples=demo())], lambda: False)[0]
+        heard = heard_by(backend, demo())
         assert heard.accepted_tokens > len(heard.tokens) // 3
         assert heard.passes < len(heard.tokens) * 2 // 3
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_the_embedded_model_says_the_same_in_half_precision(dtype: Literal["float16", "bfloat16"]) -> None:
+def test_the_embedded_model_says_the_same_in_half_precision(
+    dtype: Literal["float16", "bfloat16"], facts: TorchFacts
+) -> None:
     samples = demo()
-    backend = opened(DEMONSTRATION_ID, one_thread(plan_device(read_torch_facts(), "cpu", dtype)))
-    heard = backend.recognise([RecognitionRequest(samples=samples)], lambda: False)[0]
+    backend = opened(DEMONSTRATION_ID, cpu_plan(facts, dtype))
+    heard = heard_by(backend, samples)
     assert heard.text == (SPEECH / "demo.txt").read_text().strip()
 
 
 def test_a_ctc_model_in_half_precision_computes_by_widened_products(
-    plan: DevicePlan, monkeypatch: pytest.MonkeyPatch
+    plan: DevicePlan, facts: TorchFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = RecognitionRequest(samples=demo())
-    whole = opened("granite-speech-tiny-ctc", plan).recognise([request], lambda: False)[0]
+    whole = heard_by(opened("granite-speech-tiny-ctc", plan), demo())
     widened: list[int] = []
 
     def counted(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -69,24 +71,18 @@ def test_a_ctc_model_in_half_precision_computes_by_widened_products(
         return widened_linear(rows, weight, bias)
 
     monkeypatch.setattr(products, "widened_linear", counted)
-    half = one_thread(
-        msgspec.structs.replace(plan_device(read_torch_facts(), "cpu", "float16"), widened=True)
-    )
-    assert opened("granite-speech-tiny-ctc", half).recognise([request], lambda: False)[0].text == whole.text
+    half = msgspec.structs.replace(cpu_plan(facts, "float16"), widened=True)
+    assert heard_by(opened("granite-speech-tiny-ctc", half), demo()).text == whole.text
     assert sum(widened) > 1_000_000
 
 
-def test_decoding_stops_soon_after_it_is_told_to(shape: Callable[[str], Path], plan: DevicePlan) -> None:
+def test_a_step_ends_when_nobody_wants_what_was_heard(shape: Callable[[str], Path], plan: DevicePlan) -> None:
     backend = opened(str(shape("granite-speech-4.1-2b")), plan)
-    asked: list[int] = []
-
-    def after_three() -> bool:
-        asked.append(1)
-        return len(asked) > 3
-
-    heard = backend.recognise([RecognitionRequest(samples=babble(5.0))], after_three)[0]
-    assert heard.interrupted
-    assert len(heard.tokens) <= 4
+    batch = backend.start_batch(lambda: True)
+    batch.admit(1, RecognitionRequest(samples=babble(5.0)))
+    assert batch.step() == []
+    batch.drop(1)
+    assert len(batch) == 0
 
 
 def damaged(folder: Path, target: Path) -> Path:

@@ -8,18 +8,16 @@ import numpy as np
 import soundfile
 
 from lithophone.backends.base import RecognitionRequest
-from lithophone.backends.device import DevicePlan
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.granite.family import DEMONSTRATION_ID
-from tests.backends.conftest import babble, opened
+from tests.backends.conftest import babble, heard_by, opened, transcribed
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 
 
 def test_the_ctc_models_words_are_its_text_in_order(shape: Callable[[str], Path], plan: DevicePlan) -> None:
     backend = opened(str(shape("granite-speech-5.0-470m-turboctc")), plan)
-    found = backend.recognise(
-        [RecognitionRequest(samples=babble(4.0, seed)) for seed in range(8)], lambda: False
-    )
+    found = transcribed(backend, *(RecognitionRequest(samples=babble(4.0, seed)) for seed in range(8)))
     heard = max(found, key=lambda recognition: len(recognition.words))
     assert heard.words
     assert "".join(word.text for word in heard.words) == heard.text
@@ -38,9 +36,7 @@ def test_word_boundaries_are_where_the_synthesiser_put_them(plan: DevicePlan) ->
         if not truth["words"]:
             continue
         samples, _ = soundfile.read(SPEECH / truth["file"], dtype="float32")
-        heard = backend.recognise(
-            [RecognitionRequest(samples=np.asarray(samples, np.float32))], lambda: False
-        )[0]
+        heard = heard_by(backend, np.asarray(samples, np.float32))
         if heard.text != truth["text"]:
             continue
         for word, known in zip(heard.words, truth["words"], strict=True):

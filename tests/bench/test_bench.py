@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lithophone import cli
+from lithophone.backends.device.plan import DeviceWishes
 from lithophone.bench.options import BenchOptions
 from lithophone.bench.report import BenchReport, Way, report_json
 from lithophone.bench.run import measure
@@ -20,9 +21,7 @@ SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 
 def found(**options: object) -> BenchReport:
     settings = {
-        "device": "cpu",
-        "dtype": "float32",
-        "cpu_threads": 1,
+        "wishes": DeviceWishes(device="cpu", dtype="float32", cpu_threads=1),
         "repeats": 1,
         "roofline": False,
         "batches": (1, 2),

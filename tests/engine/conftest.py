@@ -1,4 +1,4 @@
-"""Engines around the fake backend, on a running loop."""
+"""Jobs over hosts around the fake backend, on a running loop."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -7,28 +7,42 @@ from contextlib import asynccontextmanager
 import msgspec
 import numpy as np
 
-from lithophone.backends.base import Backend
-from lithophone.backends.fake import FakeBackend
-from lithophone.engine.engine import Engine, EngineOptions
+from lithophone.backends.base import Backend, VoiceDetector
+from lithophone.backends.fake import FakeBackend, PlainRuntime
+from lithophone.engine.job import Job
+from lithophone.engine.options import JobOptions
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.hosts.supervised import SupervisedHost
+from lithophone.hosts.thread import in_thread
 
 SAMPLE_RATE = 16_000
 SPEC = msgspec.structs.replace(FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0)
 
 
+class Jobs:
+    """A host that is ready, and the jobs it does."""
+
+    def __init__(self, host: SupervisedHost, voice: VoiceDetector | None) -> None:
+        self.host = host
+        self._voice = voice
+
+    def job(self, pcm: AsyncGenerator[bytes], options: JobOptions) -> Job:
+        voice = None if self._voice is None else self._voice.open_stream()
+        return Job(self.host.open_recogniser(), pcm, options, voice=voice)
+
+
 @asynccontextmanager
 async def running(
-    open_backend: Callable[[], Backend] | FakeBackend, options: EngineOptions | None = None
-) -> AsyncGenerator[Engine, None]:
-    """An engine that is loaded, and stopped afterwards."""
-    opener = (lambda: open_backend) if isinstance(open_backend, FakeBackend) else open_backend
-    engine = Engine(opener, spec=SPEC, model_id=SPEC.id, options=options)
-    await engine.start()
-    await engine.settled()
+    backend: Callable[[], Backend] | FakeBackend, *, voice: VoiceDetector | None = None
+) -> AsyncGenerator[Jobs, None]:
+    """A host that is loaded, and stopped afterwards."""
+    opener = (lambda: backend) if isinstance(backend, FakeBackend) else backend
+    host = SupervisedHost(SPEC.id, SPEC, in_thread(opener, PlainRuntime()))
+    await host.loaded()
     try:
-        yield engine
+        yield Jobs(host, voice)
     finally:
-        await engine.stop()
+        await host.stop()
 
 
 def noise(seconds: float, *, level: float = 0.1, seed: int = 0) -> bytes:

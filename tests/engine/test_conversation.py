@@ -12,7 +12,7 @@ from lithophone.audio.windows import Window
 from lithophone.backends.base import Recognition, RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.engine.conversation import Conversation
-from lithophone.engine.job import JobOptions
+from lithophone.engine.options import JobOptions
 from lithophone.granite.parsing import parse_speakers, spoken_words
 from lithophone.granite.prompts import Tags
 from lithophone.granite.words import spread_words
@@ -125,8 +125,8 @@ def test_a_job_tells_each_window_what_was_said_before_it() -> None:
         return "[Speaker 1]: hello [Speaker 2]: and hello to you" if not request.task.prefix_text else "bye"
 
     async def transcribe() -> list[tuple[int | None, str]]:
-        async with running(FakeBackend(hear)) as engine:
-            job = engine.job(blocks(noise(25), bytes(32_000), noise(25)), JobOptions(speakers=True))
+        async with running(FakeBackend(hear)) as jobs:
+            job = jobs.job(blocks(noise(25), bytes(32_000), noise(25)), JobOptions(speakers=True))
             return [(segment.speaker, segment.text) async for segment in job]
 
     segments = asyncio.run(transcribe())

@@ -6,7 +6,8 @@ import pytest
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend
-from lithophone.engine.job import Job, JobOptions
+from lithophone.engine.job import Job
+from lithophone.engine.options import JobOptions
 from lithophone.engine.transcript import Segment
 from lithophone.errors import InternalError, UndecodableAudioError
 from tests.engine.conftest import blocks, noise, running
@@ -21,8 +22,8 @@ async def collect(job: Job, heard: list[Segment]) -> None:
 
 def test_long_audio_becomes_segments_that_tile_it_and_deltas_that_join_to_the_text() -> None:
     async def scenario() -> None:
-        async with running(FakeBackend()) as engine:
-            job = engine.job(blocks(noise(70)), JobOptions())
+        async with running(FakeBackend()) as jobs:
+            job = jobs.job(blocks(noise(70)), JobOptions())
             segments = [segment async for segment in job]
             transcript = await job.transcript()
             assert len(segments) == 3
@@ -40,8 +41,8 @@ def test_long_audio_becomes_segments_that_tile_it_and_deltas_that_join_to_the_te
 def test_silence_never_reaches_the_model() -> None:
     async def scenario() -> None:
         backend = FakeBackend()
-        async with running(backend) as engine:
-            job = engine.job(blocks(SILENCE), JobOptions())
+        async with running(backend) as jobs:
+            job = jobs.job(blocks(SILENCE), JobOptions())
             segments = [segment async for segment in job]
             assert backend.calls == []
             assert (await job.transcript()).text == ""
@@ -60,8 +61,8 @@ def test_the_first_segment_leaves_before_the_last_byte_is_decoded() -> None:
                 await asyncio.sleep(0)
                 yield noise(1, seed=second)
 
-        async with running(FakeBackend()) as engine:
-            stream = aiter(engine.job(endless(), JobOptions()))
+        async with running(FakeBackend()) as jobs:
+            stream = aiter(jobs.job(endless(), JobOptions()))
             first = await anext(stream)
             await stream.aclose()
             assert first.text
@@ -82,8 +83,8 @@ def test_leaving_early_closes_the_decoder_and_cancels_the_model() -> None:
                 closed.set()
 
         backend = FakeBackend(delay_seconds=0.05)
-        async with running(backend) as engine:
-            stream = aiter(engine.job(watched(), JobOptions()))
+        async with running(backend) as jobs:
+            stream = aiter(jobs.job(watched(), JobOptions()))
             await anext(stream)
             await stream.aclose()
             assert closed.is_set()
@@ -101,9 +102,9 @@ def test_a_file_that_breaks_in_the_middle_gives_what_came_before_then_the_error(
             raise UndecodableAudioError("broken")
 
         heard: list[Segment] = []
-        async with running(FakeBackend()) as engine:
+        async with running(FakeBackend()) as jobs:
             with pytest.raises(UndecodableAudioError):
-                await collect(engine.job(broken(), JobOptions()), heard)
+                await collect(jobs.job(broken(), JobOptions()), heard)
         assert len(heard) >= 1
 
     asyncio.run(scenario())
@@ -114,9 +115,9 @@ def test_a_failing_model_ends_the_job_with_the_error() -> None:
         raise RuntimeError("boom")
 
     async def scenario() -> None:
-        async with running(FakeBackend(fail)) as engine:
+        async with running(FakeBackend(fail)) as jobs:
             with pytest.raises(InternalError):
-                await collect(engine.job(blocks(noise(40)), JobOptions()), [])
+                await collect(jobs.job(blocks(noise(40)), JobOptions()), [])
 
     asyncio.run(scenario())
 
@@ -124,8 +125,8 @@ def test_a_failing_model_ends_the_job_with_the_error() -> None:
 def test_loudness_is_raised_only_when_asked_for() -> None:
     async def peak(options: JobOptions) -> float:
         backend = FakeBackend()
-        async with running(backend) as engine:
-            async for _ in engine.job(blocks(noise(2, level=0.005)), options):
+        async with running(backend) as jobs:
+            async for _ in jobs.job(blocks(noise(2, level=0.005)), options):
                 pass
         return float(np.abs(backend.calls[0][0].samples).max())
 
@@ -137,8 +138,8 @@ def test_loudness_is_raised_only_when_asked_for() -> None:
 def test_options_reach_the_model() -> None:
     async def scenario() -> None:
         backend = FakeBackend()
-        async with running(backend) as engine:
-            job = engine.job(blocks(noise(1)), JobOptions(language="en", keywords=("ore",), temperature=0.4))
+        async with running(backend) as jobs:
+            job = jobs.job(blocks(noise(1)), JobOptions(language="en", keywords=("ore",), temperature=0.4))
             segments = [segment async for segment in job]
         request = backend.calls[0][0]
         assert (request.task.language, request.task.keywords, request.temperature) == ("en", ("ore",), 0.4)
@@ -153,11 +154,11 @@ def test_two_jobs_share_the_model_in_turns() -> None:
         order: list[str] = []
 
         async def run(name: str) -> None:
-            job = engine.job(blocks(noise(100)), JobOptions())
+            job = jobs.job(blocks(noise(100)), JobOptions())
             async for segment in job:
                 order.append(f"{name}{segment.id}")  # noqa: PERF401 - the jobs write in turns
 
-        async with running(FakeBackend(delay_seconds=0.2)) as engine:  # long beside the cutting of a window
+        async with running(FakeBackend(delay_seconds=0.2)) as jobs:  # long beside the cutting of a window
             await asyncio.gather(run("a"), run("b"))
         assert set(order[:2]) == {"a0", "b0"}
         assert set(order[2:4]) == {"a1", "b1"}

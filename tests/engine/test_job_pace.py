@@ -6,22 +6,16 @@ import asyncio
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend, LoudnessDetector
-from lithophone.engine.engine import Engine
-from lithophone.engine.job import JobOptions
-from tests.engine.conftest import SPEC, blocks, noise
+from lithophone.engine.options import JobOptions
+from tests.engine.conftest import blocks, noise, running
 
 QUIET = bytes(2 * 16_000 * 40)
 
 
 async def transcribe(backend: FakeBackend, pcm: bytes) -> str:
-    engine = Engine(lambda: backend, spec=SPEC, model_id=SPEC.id, voice=LoudnessDetector())
-    await engine.start()
-    await engine.settled()
-    try:
-        job = engine.job(blocks(pcm), JobOptions())
+    async with running(backend, voice=LoudnessDetector()) as jobs:
+        job = jobs.job(blocks(pcm), JobOptions())
         return " ".join([segment.text async for segment in job])
-    finally:
-        await engine.stop()
 
 
 def calls_of(pcm: bytes, hear: dict[int, str] | None = None) -> list[int]:

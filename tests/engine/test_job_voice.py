@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
 import numpy as np
 import pytest
 
-from lithophone.audio.heard import HEAD_SECONDS, SOUND_SAMPLES
+from lithophone.audio.audible import HEAD_SECONDS, SOUND_SAMPLES
 from lithophone.audio.voice import TurnOptions
 from lithophone.audio.waveform import pcm16_from_waveform
 from lithophone.backends.base import Recognition, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, LoudnessDetector
 from lithophone.backends.silero import SileroDetector
-from lithophone.engine.engine import Engine
-from lithophone.engine.job import JobOptions
+from lithophone.engine.options import JobOptions
 from lithophone.engine.transcript import Segment, Transcript
 from lithophone.granite.words import Word
-from tests.engine.conftest import SPEC, blocks, noise
+from tests.engine.conftest import blocks, noise, running
 from tests.noises import NOISES
 
 QUIET = bytes(2 * 16_000 * 10)
@@ -29,14 +28,9 @@ QUIET = bytes(2 * 16_000 * 10)
 async def transcribe(
     backend: FakeBackend, pcm: bytes, options: JobOptions, voice: VoiceDetector
 ) -> tuple[list[Segment], Transcript]:
-    engine = Engine(lambda: backend, spec=SPEC, model_id=SPEC.id, voice=voice)
-    await engine.start()
-    await engine.settled()
-    try:
-        job = engine.job(blocks(pcm), options)
+    async with running(backend, voice=voice) as jobs:
+        job = jobs.job(blocks(pcm), options)
         return [segment async for segment in job], await job.transcript()
-    finally:
-        await engine.stop()
 
 
 def run(
@@ -78,15 +72,9 @@ def test_a_file_without_turns_is_an_empty_transcript() -> None:
 class SpeakingClock(FakeBackend):
     """Hears a word a second, named by the level of the samples, at its true time; also what a cut left of one."""
 
-    def recognise(
-        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
-    ) -> list[Recognition]:
-        return [
-            msgspec.structs.replace(plain, text=_text(words), words=words)
-            for plain, words in zip(
-                super().recognise(requests, interrupted), map(_ticks, requests), strict=True
-            )
-        ]
+    def answer(self, request: RecognitionRequest, text: str) -> Recognition:
+        words = _ticks(request)
+        return msgspec.structs.replace(super().answer(request, text), text=_text(words), words=words)
 
 
 def _ticks(request: RecognitionRequest) -> tuple[Word, ...]:

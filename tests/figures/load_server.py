@@ -11,26 +11,39 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import uvicorn
 
-from lithophone.app import Server, build_app, engine_for
-from lithophone.backends.base import Backend, BackendInfo, Batch, Recognition, RecognitionRequest, Token
-from lithophone.backends.batches import run_to_end, start_batch
-from lithophone.backends.device import plan_device, read_torch_facts
+from lithophone.app import Server
+from lithophone.backends.base import (
+    Answer,
+    Backend,
+    BackendInfo,
+    Batch,
+    Recognition,
+    RecognitionRequest,
+    Token,
+)
+from lithophone.backends.device.plan import DeviceWishes
+from lithophone.backends.device.runtime import TorchRuntime
 from lithophone.backends.heap import keep_freed_pages
-from lithophone.backends.opening import backend_opener
+from lithophone.backends.opening import open_backend as open_real_backend
 from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import read_reference
-from lithophone.engine.engine import Engine
+from lithophone.engine.admission import Admission
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.granite.words import spread_words
+from lithophone.hosts.base import ModelHost
+from lithophone.hosts.models import Models
+from lithophone.hosts.supervised import SupervisedHost
+from lithophone.hosts.thread import in_thread
+from lithophone.http.app import create_app
 from lithophone.logs import configure_logging
 from lithophone.settings import Settings
 
-NEVER = bool  # an `interrupted` that says no
 TEXT = "the seven keys are on the table"
 SAID = Recognition(
     text=TEXT,
@@ -73,18 +86,34 @@ class IdleBackend:
             spec=spec, model_id=spec.id, device="cpu", dtype="float32", weight_bytes=0, max_batch=16
         )
 
-    def recognise(
-        self,
-        requests: Sequence[RecognitionRequest],
-        interrupted: Callable[[], bool],  # noqa: ARG002 - the protocol's
-    ) -> list[Recognition]:
-        return [SAID] * len(requests)
+    def start_batch(self, interrupted: Callable[[], bool]) -> Batch:
+        del interrupted
+        return _IdleBatch()
 
     def warm_up(self) -> None:
         pass
 
     def close(self) -> None:
         pass
+
+
+class _IdleBatch:
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def admit(self, key: int, request: RecognitionRequest) -> None:
+        del request
+        self._waiting.append(key)
+
+    def drop(self, key: int) -> None:
+        self._waiting.remove(key)
+
+    def step(self) -> list[tuple[int, Answer]]:
+        done, self._waiting = self._waiting, []
+        return [(key, lambda: SAID) for key in done]
 
 
 class CountedBackend:
@@ -100,13 +129,8 @@ class CountedBackend:
     def info(self) -> BackendInfo:
         return self._backend.info
 
-    def recognise(
-        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
-    ) -> list[Recognition]:
-        return run_to_end(self.start_batch(), requests, interrupted)
-
-    def start_batch(self) -> Batch:
-        return _CountedBatch(start_batch(self._backend, NEVER), self)
+    def start_batch(self, interrupted: Callable[[], bool]) -> Batch:
+        return _CountedBatch(self._backend.start_batch(interrupted), self)
 
     def warm_up(self) -> None:
         self._backend.warm_up()
@@ -125,7 +149,7 @@ class _CountedBatch:
     def __len__(self) -> int:
         return len(self._batch)
 
-    def step(self) -> list[tuple[int, Recognition]]:
+    def step(self) -> list[tuple[int, Answer]]:
         size = len(self._batch)
         began, processor_began = time.perf_counter(), time.thread_time()
         done = self._batch.step()
@@ -136,10 +160,8 @@ class _CountedBatch:
         return done
 
 
-def engine_over(
-    open_backend: Callable[[], Backend], model: str, settings: Settings, *, voice: bool
-) -> tuple[Engine, Callable[[], Counts]]:
-    """An engine, and what its backend has done so far."""
+def host_over(open_backend: Callable[[], Backend], model: str) -> tuple[ModelHost, Callable[[], Counts]]:
+    """A host, and what its backend has done so far."""
     opened: list[CountedBackend] = []
 
     def open_counted() -> Backend:
@@ -150,14 +172,14 @@ def engine_over(
         return Counts(dict(opened[-1].steps), opened[-1].seconds, opened[-1].processor_seconds)
 
     reference = read_reference(model)
-    detector = SileroDetector() if voice else None
-    return engine_for(open_counted, reference.spec, reference.model_id, settings, voice=detector), counts
+    launch = in_thread(open_counted, TorchRuntime())
+    return SupervisedHost(reference.model_id, reference.spec, launch), counts
 
 
-async def _serve(server: Server, engine: Engine, counts: Callable[[], Counts]) -> None:
+async def _serve(server: Server, host: ModelHost, counts: Callable[[], Counts]) -> None:
     serving = asyncio.create_task(server.serve())
     url = await server.url()
-    await engine.settled()
+    await host.loaded()
     print(url, flush=True)  # noqa: T201 - read by the process that measures
     await serving
     print(msgspec.json.encode(counts()).decode(), flush=True)  # noqa: T201 - as above
@@ -176,19 +198,16 @@ def main() -> None:
     keep_freed_pages()
     settings = Settings(port=0, max_requests=64)
     configure_logging("info", "json")
-    if options.model is None:
-        model = "granite-speech-tiny"
-
-        open_backend = IdleBackend
-    else:
-        model = options.model
-        plan = plan_device(read_torch_facts(), "cpu", options.dtype, cpu_threads=options.threads)
-        open_backend = backend_opener(read_reference(model), plan, read_torch_facts)
-    engine, counts = engine_over(open_backend, model, settings, voice=options.voice)
-    config = uvicorn.Config(
-        build_app(engine, settings), port=0, log_config=None, access_log=False, server_header=False
-    )
-    asyncio.run(_serve(Server(config, engine), engine, counts))
+    model = options.model or DEMONSTRATION_ID
+    open_backend: Callable[[], Backend] = IdleBackend
+    if options.model is not None:
+        wishes = DeviceWishes(device="cpu", dtype=options.dtype, cpu_threads=options.threads)
+        open_backend = partial(open_real_backend, read_reference(model), wishes)
+    host, counts = host_over(open_backend, model)
+    admission = Admission(settings.max_requests)
+    app = create_app(Models([host]), admission, voice=SileroDetector() if options.voice else None)
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, server_header=False)
+    asyncio.run(_serve(Server(config, admission), host, counts))
 
 
 if __name__ == "__main__":

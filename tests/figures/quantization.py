@@ -18,9 +18,11 @@ import torch
 
 from examples.train_tiny.evaluate import EvalClip, Tally, plain, samples_of, test_clips, windows
 from lithophone.backends.base import Backend, RecognitionRequest
-from lithophone.backends.device import DevicePlan, plan_device, read_torch_facts
-from lithophone.backends.opening import backend_opener
-from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.backends.batches import recognise
+from lithophone.backends.device.facts import read_torch_facts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
+from lithophone.backends.opening import load_backend
+from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 BATCH = 8
@@ -33,14 +35,14 @@ def transcripts(backend: Backend, clips: Sequence[EvalClip]) -> list[str]:
     requests = [RecognitionRequest(samples=part) for own in parts for part in own]
     heard: list[str] = []
     for start in range(0, len(requests), BATCH):
-        heard += [found.text for found in backend.recognise(requests[start : start + BATCH], lambda: False)]
+        heard += [found.text for found in recognise(backend, requests[start : start + BATCH])]
     texts = iter(heard)
     return [plain(" ".join(next(texts) for _ in own)) for own in parts]
 
 
 def measure(model: str, plan: DevicePlan, clips: Sequence[EvalClip]) -> list[str]:
     """Print one way of running the model; returns what it heard."""
-    backend = backend_opener(read_reference(model), plan, read_torch_facts)()
+    backend = load_backend(fetch(read_reference(model)), plan, read_torch_facts())
     backend.warm_up()
     began = time.process_time()
     texts = transcripts(backend, clips)
@@ -65,11 +67,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    plan = plan_device(read_torch_facts(), "cpu", options.dtype, cpu_threads=options.threads)
+    plan = plan_device(
+        read_torch_facts(),
+        DeviceWishes(device="cpu", dtype=options.dtype, cpu_threads=options.threads),
+    )
     clips = list(test_clips(options.test_set))
     print(f"{options.model} on {platform.machine()}, {options.threads} thread(s), {len(clips)} clips")
-    before = measure(options.model, plan, clips)
-    after = measure(options.model, msgspec.structs.replace(plan, quantization="int8"), clips)
+    with torch.inference_mode():
+        before = measure(options.model, plan, clips)
+        after = measure(options.model, msgspec.structs.replace(plan, quantization="int8"), clips)
     changed = sum(one != other for one, other in zip(before, after, strict=True))
     print(f"{changed} of {len(clips)} transcripts changed")
 

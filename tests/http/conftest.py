@@ -23,10 +23,14 @@ import uvicorn
 
 from lithophone.audio.decode import DecodeLimits
 from lithophone.backends.base import Backend, RecognitionRequest
-from lithophone.backends.fake import FakeBackend, describe
-from lithophone.engine.engine import Engine, EngineOptions, EngineState
+from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
+from lithophone.engine.admission import Admission
 from lithophone.errors import UndecodableAudioError
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
+from lithophone.hosts.base import HostState
+from lithophone.hosts.models import LOAD_WAIT_SECONDS, Models
+from lithophone.hosts.supervised import SupervisedHost
+from lithophone.hosts.thread import in_thread
 from lithophone.http.answering import AudioSource
 from lithophone.http.app import create_app
 from lithophone.http.options import HttpOptions
@@ -106,9 +110,15 @@ class Live:
     """A server that answers, and what it is made of."""
 
     url: str
-    engine: Engine
+    host: SupervisedHost
+    admission: Admission
     client: httpx.Client
     script: Script
+    loop: asyncio.AbstractEventLoop
+
+    def unload(self) -> None:
+        """Give the model's memory back."""
+        asyncio.run_coroutine_threadsafe(self.host.unload(), self.loop).result(WAIT_SECONDS)
 
     def transcribe(self, audio: bytes = SHORT, /, *, headers: Any = None, **fields: Any) -> httpx.Response:
         """POST a recording; `model` has a default, a list repeats its field."""
@@ -156,6 +166,7 @@ def serving(
     audio_source: AudioSource | None = None,
     spec: ModelSpec = SPEC,
     ready: bool = True,
+    load_wait_seconds: float = LOAD_WAIT_SECONDS,
 ) -> Iterator[Live]:
     """A server in a thread of its own; `ready=False` does not wait for its model."""
     script = Script()
@@ -163,26 +174,33 @@ def serving(
     def open_fake() -> Backend:
         return FakeBackend(script.say, spec=spec, delay_seconds=delay_seconds)
 
-    engine = Engine(
-        open_backend or open_fake,
-        spec=spec,
-        model_id=spec.id,
-        options=EngineOptions(max_requests=max_requests),
+    host = SupervisedHost(spec.id, spec, in_thread(open_backend or open_fake, PlainRuntime()))
+    admission = Admission(max_requests)
+    app = create_app(
+        Models([host], load_wait_seconds=load_wait_seconds),
+        admission,
+        options=options,
+        audio_source=audio_source or script.pcm,
     )
-    app = create_app(engine, options or HttpOptions(), audio_source or script.pcm)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         )
-        thread = threading.Thread(target=server.run, args=([listener],))
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        async def serve() -> None:
+            loops.append(asyncio.get_running_loop())
+            await server.serve([listener])
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             eventually(lambda: server.started)
             if ready:
-                eventually(lambda: engine.state is EngineState.READY)
+                eventually(lambda: host.state is HostState.READY)
             with httpx.Client(base_url=url, timeout=WAIT_SECONDS) as client:
-                yield Live(url, engine, client, script)
+                yield Live(url, host, admission, client, script, loops[0])
         finally:
             server.should_exit = True
             thread.join()

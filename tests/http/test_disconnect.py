@@ -32,7 +32,7 @@ def slow() -> Iterator[Live]:
 
 
 def free(live: Live) -> bool:
-    with contextlib.suppress(OverloadedError), live.engine.admit():
+    with contextlib.suppress(OverloadedError), live.admission.admit():
         return True
     return False
 

@@ -5,8 +5,12 @@ from typing import get_args
 import pytest
 from openai.types import AudioModel
 
+from lithophone.backends.fake import FakeBackend, PlainRuntime
 from lithophone.errors import ModelNotFoundError
-from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
+from lithophone.hosts.models import Models
+from lithophone.hosts.supervised import SupervisedHost
+from lithophone.hosts.thread import in_thread
 from lithophone.http.catalogue import OPENAI_ALIASES, Catalogue
 from tests.http.conftest import Live, error_of
 
@@ -37,9 +41,13 @@ def test_an_unknown_model_is_a_404_that_names_the_served_one(server: Live, name:
     assert DEMONSTRATION_ID in error["message"]
 
 
+def catalogue_of(model_id: str, spec: ModelSpec) -> Catalogue:
+    return Catalogue(Models([SupervisedHost(model_id, spec, in_thread(FakeBackend, PlainRuntime()))]))
+
+
 def test_a_hub_id_with_its_slash_is_an_alias() -> None:
     spec = FAMILY["granite-speech-3.3-2b"]
-    catalogue = Catalogue(spec.id, spec)
+    catalogue = catalogue_of(spec.id, spec)
     assert spec.hub_id is not None
     assert catalogue.model(spec.hub_id).lithophone.alias_of == spec.id
     assert catalogue.model(spec.id).lithophone.note is None
@@ -47,10 +55,10 @@ def test_a_hub_id_with_its_slash_is_an_alias() -> None:
 
 def test_a_fine_tune_does_not_answer_to_its_parents_name() -> None:
     spec = FAMILY["granite-speech-3.3-2b"]
-    catalogue = Catalogue("my-own", spec)
+    catalogue = catalogue_of("my-own", spec)
     for name in (spec.id, str(spec.hub_id)):
         with pytest.raises(ModelNotFoundError):
-            catalogue.require(name)
+            catalogue.resolve(name)
     assert catalogue.listing().data[0].id == "my-own"
 
 

@@ -25,9 +25,12 @@ from openai.types.audio import (
 )
 from pydantic import BaseModel
 
-from lithophone.backends.fake import FakeBackend
-from lithophone.engine.engine import Engine
+from lithophone.backends.fake import FakeBackend, PlainRuntime
+from lithophone.engine.admission import Admission
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.hosts.models import Models
+from lithophone.hosts.supervised import SupervisedHost
+from lithophone.hosts.thread import in_thread
 from lithophone.http.app import create_app
 from lithophone.http.options import HttpOptions
 
@@ -233,8 +236,8 @@ def test_the_request_id_of_the_caller_comes_back(transcribe: Use) -> None:
 @pytest.fixture(scope="module")
 def keyed_url() -> Iterator[str]:
     """A server that asks for the key `right`; nobody gets as far as its fake backend."""
-    engine = Engine(FakeBackend, spec=FAMILY[DEMONSTRATION_ID], model_id=DEMONSTRATION_ID)
-    app = create_app(engine, HttpOptions(api_keys=("right",)))
+    host = SupervisedHost(DEMONSTRATION_ID, FAMILY[DEMONSTRATION_ID], in_thread(FakeBackend, PlainRuntime()))
+    app = create_app(Models([host]), Admission(32), options=HttpOptions(api_keys=("right",)))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

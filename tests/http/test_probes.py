@@ -4,8 +4,8 @@ import threading
 
 from lithophone.backends.base import Backend
 from lithophone.backends.fake import FakeBackend
-from lithophone.engine.engine import EngineState
 from lithophone.errors import DoesNotFitError
+from lithophone.hosts.base import HostState
 from tests.http.conftest import Live, error_of, eventually, serving
 
 
@@ -27,7 +27,7 @@ def test_a_loading_server_is_alive_but_not_ready() -> None:
         loading.wait(10)
         return FakeBackend()
 
-    with serving(load_slowly, ready=False) as live:
+    with serving(load_slowly, ready=False, load_wait_seconds=0.2) as live:
         assert live.client.get("/health").status_code == 200
         response = live.client.get("/ready")
         assert error_of(response, 503)["code"] == "model_loading"
@@ -43,7 +43,7 @@ def test_a_model_that_cannot_be_loaded_is_named_in_the_reason() -> None:
         raise DoesNotFitError("needs 17 GB, 8 GB are free")
 
     with serving(refuse, ready=False) as live:
-        eventually(lambda: live.engine.state is EngineState.FAILED)
+        eventually(lambda: live.host.state is HostState.FAILED)
         for response in (live.client.get("/ready"), live.transcribe()):
             error = error_of(response, 503)
             assert error["code"] == "model_failed"
@@ -52,7 +52,7 @@ def test_a_model_that_cannot_be_loaded_is_named_in_the_reason() -> None:
 
 def test_a_draining_server_is_alive_but_takes_no_new_work() -> None:
     with serving() as live:
-        live.engine.drain()
+        live.admission.drain()
         assert live.client.get("/health").status_code == 200
         for response in (live.client.get("/ready"), live.transcribe()):
             assert error_of(response, 503)["code"] == "shutting_down"
@@ -61,9 +61,8 @@ def test_a_draining_server_is_alive_but_takes_no_new_work() -> None:
 
 def test_an_unloaded_model_loads_on_demand_so_the_server_is_ready() -> None:
     with serving() as live:
-        live.engine.unload()
-        eventually(lambda: live.engine.state is EngineState.IDLE)
-        assert live.client.get("/ready").json()["state"] == "idle"
+        live.unload()
+        assert live.client.get("/ready").json()["state"] == "cold"
         assert live.transcribe().status_code == 200
 
 

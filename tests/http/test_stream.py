@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from lithophone.errors import UndecodableAudioError
+from lithophone.errors import InternalError, UndecodableAudioError
+from lithophone.http.errors import envelope
+from lithophone.http.event_stream import error_event
+from tests.golden import Golden
 from tests.http.conftest import THREE_WINDOWS, Live, serving, wav
 
 
@@ -93,3 +96,7 @@ def test_a_late_failure_of_ours_says_nothing_of_the_inside(server: Live) -> None
     assert "internal_error" in response.text
     assert "secret" not in response.text
     assert "secret" in str(logs)
+
+
+def test_the_error_event_is_as_it_was(golden: Golden) -> None:
+    golden("stream.error.txt", error_event(envelope(InternalError("It broke."))))

@@ -3,21 +3,23 @@ from __future__ import annotations
 import pytest
 
 from lithophone.audio.voice import TurnOptions
-from lithophone.engine.job import JobOptions
+from lithophone.engine.options import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
+from lithophone.formats.names import ResponseFormat
+from lithophone.formats.rendering import render
 from lithophone.granite.family import FAMILY, ModelSpec
 from lithophone.granite.prompts import Tags
-from lithophone.http.forms import ResponseFormat, TranslationForm, parse_form, parse_transcription_form
-from lithophone.http.render import render_transcript
+from lithophone.http.forms import TranslationForm, parse_form, parse_transcription_form
 from lithophone.http.support import (
     REFUSALS,
     job_options,
+    render_options,
     require_supported,
     require_translatable,
     translation_options,
     warnings_for,
 )
-from tests.http.samples import TRANSCRIPT
+from tests.formats.samples import TRANSCRIPT
 
 SPEC = FAMILY["granite-speech-3.3-2b"]
 
@@ -81,7 +83,7 @@ def test_only_json_and_text_are_streamed(format_: str) -> None:
 @pytest.mark.parametrize("format_", ResponseFormat)
 def test_every_supported_format_is_written(format_: str) -> None:
     form = parse_transcription_form([("model", "whisper-1"), ("response_format", format_)])
-    assert render_transcript(TRANSCRIPT, form).body
+    assert render(TRANSCRIPT, render_options(form)).body
 
 
 def test_two_different_languages_cannot_be_hinted_at_once() -> None:

@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
+from lithophone.audio.decode import decoded_blocks
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.errors import OverloadedError, UnsupportedMediaError
 from lithophone.granite.family import FAMILY
-from lithophone.http.answering import decoded_blocks
 from tests.http.conftest import THREE_WINDOWS, Live, error_of, serving, wav
 
 
@@ -100,7 +100,7 @@ def test_the_order_is_model_then_support(server: Live) -> None:
 
 
 def test_a_full_queue_answers_429_before_the_body_is_read() -> None:
-    with serving(max_requests=1) as live, live.engine.admit():
+    with serving(max_requests=1) as live, live.admission.admit():
         response = live.client.post(
             "/v1/audio/transcriptions",
             content=b"never looked at",
@@ -115,7 +115,7 @@ def test_a_place_is_given_back_after_success_and_failure() -> None:
     with serving(max_requests=1) as live:
         for fields in ({}, {"model": "nope"}, {"stream": "true"}, {"stream": "true", "prompt": "x"}, {}):
             assert live.transcribe(**fields).status_code in {200, 400, 404}
-        with live.engine.admit():
+        with live.admission.admit():
             pass
 
 

@@ -1,13 +1,12 @@
 """Clips: short pieces of sound held by `pydub.AudioSegment`.
 
-Owns slicing, gain and WAV export of decoded audio; the only module that imports pydub.
+Owns slicing and gain of decoded audio; the only module that imports pydub.
 Never uses pydub's `from_file`, which runs an ffmpeg of its own without limits: files come in through `decode`.
 pydub is only partly typed, hence the pyright exceptions.
 """
 
 from __future__ import annotations
 
-import io
 import warnings
 from typing import Self, cast
 
@@ -100,9 +99,3 @@ class Clip(msgspec.Struct, frozen=True, eq=False):
         headroom_db = max(0.0, PEAK_DBFS - float(self.segment.max_dBFS))
         gain_db = min(target_dbfs - self.dbfs, max_gain_db, headroom_db)
         return Clip(self.segment.apply_gain(gain_db))  # pyright: ignore[reportUnknownMemberType]
-
-    def to_wav(self) -> bytes:
-        """A complete RIFF WAVE file, PCM16."""
-        buffer = io.BytesIO()
-        self.segment.export(buffer, format="wav")  # pyright: ignore[reportUnknownMemberType]
-        return buffer.getvalue()

@@ -217,9 +217,11 @@ async def decode_audio(
         await stream.close()
 
 
-async def sniff_file(file: StoredFile) -> Container:
-    """The container of a file, without decoding it; the same demands and errors as `decode_audio`."""
-    return (await asyncio.to_thread(_inspect, file)).container
+async def decoded_blocks(file: StoredFile, limits: DecodeLimits) -> AsyncGenerator[bytes, None]:
+    """The blocks of `decode_audio` alone; closing the generator ends the decoding."""
+    async with decode_audio(file, limits=limits) as stream:
+        async for block in stream:
+            yield block
 
 
 class _Inspected(NamedTuple):

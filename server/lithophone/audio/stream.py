@@ -58,11 +58,6 @@ class PcmStream(ABC):
     def stated_seconds(self) -> float | None:
         """How long the container says it is, if it does; `decoded_samples` is the truth."""
 
-    @property
-    def decoded_seconds(self) -> float:
-        """How much audio was handed out so far."""
-        return seconds_from_samples(self.decoded_samples)
-
     def __aiter__(self) -> Self:
         return self
 

@@ -20,7 +20,7 @@ from lithophone.audio.activity import (
     find_pauses,
     speech_probability,
 )
-from lithophone.audio.heard import HEAD_SECONDS, heard_span
+from lithophone.audio.audible import HEAD_SECONDS, audible_span
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds
 from lithophone.audio.windows import Cut, Window, WindowSplitter, quietest_cut
 
@@ -108,12 +108,12 @@ class SpeechSplitter:
     def _with_voice(self, window: Window) -> Window:
         probabilities = self._track.between(window.start_sample, window.stop_sample)
         first = window.start_sample // VOICE_FRAME_SAMPLES * VOICE_FRAME_SAMPLES - window.start_sample
-        start, stop = heard_span(probabilities, first, window.samples, self._head_seconds)
+        start, stop = audible_span(probabilities, first, window.samples, self._head_seconds)
         return replace(
             window,
             speech_probability=speech_probability(probabilities),
-            heard_start=start,
-            heard_stop=stop,
+            audible_start=start,
+            audible_stop=stop,
         )
 
     def _choose_cut(self, samples: Waveform, earliest: int, latest: int) -> Cut:

@@ -58,8 +58,8 @@ class Window:
 
     `samples` is float32 [samples], 16 kHz mono, read-only; `start_sample` counts from the start of the recording.
     The first `shared_before_samples` are the end of the window before, too, and the last `shared_after_samples` the
-    start of the next. `speech_probability` is told by voice activity, where that was listened to; before `heard_start` and
-    from `heard_stop` on there is nothing worth hearing.
+    start of the next. `speech_probability` is told by voice activity, where that was listened to; before `audible_start` and
+    from `audible_stop` on there is nothing worth hearing.
     """
 
     start_sample: int
@@ -67,18 +67,18 @@ class Window:
     shared_before_samples: int = 0
     shared_after_samples: int = 0
     speech_probability: float | None = None
-    heard_start: int = 0
-    heard_stop: int | None = None
+    audible_start: int = 0
+    audible_stop: int | None = None
 
     @property
-    def heard(self) -> Waveform:
+    def audible(self) -> Waveform:
         """The samples without a long silence at either end."""
-        return self.samples[self.heard_start : self.heard_stop]
+        return self.samples[self.audible_start : self.audible_stop]
 
     @property
-    def unheard_seconds(self) -> float:
+    def inaudible_seconds(self) -> float:
         """How far into the window that begins."""
-        return seconds_from_samples(self.heard_start)
+        return seconds_from_samples(self.audible_start)
 
     @property
     def stop_sample(self) -> int:
@@ -130,11 +130,6 @@ class WindowSplitter:
         self._pending_samples = 0
         self._start_sample = start_sample
         self._shared_samples = 0
-
-    @property
-    def samples_seen(self) -> int:
-        """Samples pushed so far, and those before `start_sample`."""
-        return self._start_sample + self._pending_samples
 
     @property
     def start_sample(self) -> int:

@@ -1,13 +1,15 @@
-"""The contract between the engine and whatever runs a Granite model.
+"""The contract between a worker and whatever runs a Granite model.
 
 Owns the request and result structs and the `Backend` protocol. Knows no torch, no queue and no wire format.
-A backend is used by one thread at a time; everything it is given and gives back is frozen and can be pickled.
+A backend is used by one thread, the one that opened it; everything it is given and gives back is frozen and can be pickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from enum import Enum
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -55,7 +57,6 @@ class Recognition(msgspec.Struct, frozen=True, kw_only=True):
         no_speech_probability: Probability, by the CTC head, that the window holds no label at all:
             the product of the blank's probability over all frames.
         truncated: The token limit ended the transcript, not the model.
-        interrupted: `interrupted()` ended the transcript; the text is not to be used.
         words: The words of `text` with their times from the window's start; joined they are `text`.
         passes: Passes of the language model this window took part in.
         drafted_tokens: Guessed tokens the language model was asked to confirm.
@@ -68,17 +69,34 @@ class Recognition(msgspec.Struct, frozen=True, kw_only=True):
     audio_tokens: int
     no_speech_probability: float
     truncated: bool = False
-    interrupted: bool = False
     words: tuple[Word, ...] = ()
     passes: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
 
 
-INTERRUPTED = Recognition(
-    text="", tokens=(), prompt_tokens=0, audio_tokens=0, no_speech_probability=0.0, interrupted=True
-)
-"""In place of what was not finished."""
+Answer = Callable[[], Recognition]
+"""Makes the result of a window that was decoded: plain work of the processor, which needs no model, once and on any thread.
+
+Raises `NotFiniteError` where the model's numbers were none.
+"""
+
+
+class NotFiniteError(Exception):
+    """A window's probabilities are not numbers: an overflow of the dtype, or damaged weights."""
+
+
+class Fault(Enum):
+    """What an error of a backend means for what comes next."""
+
+    WINDOW = "window"
+    """This window or this batch: the next may do well."""
+
+    OUT_OF_MEMORY = "out of memory"
+    """So many windows at a time do not fit."""
+
+    DEVICE_LOST = "device lost"
+    """Nothing will run in this process any more."""
 
 
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,32 +108,6 @@ class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     weight_bytes: int
     max_batch: int
-
-
-class Backend(Protocol):
-    """A loaded model."""
-
-    @property
-    def info(self) -> BackendInfo:
-        """What is loaded."""
-        ...
-
-    def recognise(
-        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
-    ) -> list[Recognition]:
-        """Transcribe up to `info.max_batch` windows, results in the order of the requests.
-
-        `interrupted` is asked between decoding steps; once it says yes the call returns soon, with results marked.
-        """
-        ...
-
-    def warm_up(self) -> None:
-        """Run once through every path, so that the first real request is as fast as the next."""
-        ...
-
-    def close(self) -> None:
-        """Give the memory back. The backend is unusable afterwards."""
-        ...
 
 
 class Batch(Protocol):
@@ -133,17 +125,53 @@ class Batch(Protocol):
         """Forget a window, if it is there; nothing is reported about it."""
         ...
 
-    def step(self) -> list[tuple[int, Recognition]]:
-        """Move every window on a little; returns those that are done."""
+    def step(self) -> list[tuple[int, Answer]]:
+        """Move every window on a little; returns those that are decoded."""
         ...
 
 
-@runtime_checkable
-class SteppingBackend(Backend, Protocol):
-    """A model that decodes step by step, so that windows need not wait for the end of others' batches."""
+class Backend(Protocol):
+    """A loaded model."""
 
-    def start_batch(self) -> Batch:
-        """A new, empty batch; one at a time is in use."""
+    @property
+    def info(self) -> BackendInfo:
+        """What is loaded."""
+        ...
+
+    def start_batch(self, interrupted: Callable[[], bool]) -> Batch:
+        """A new, empty batch; one at a time is in use.
+
+        `interrupted` is asked inside of a step that takes long; it may drop windows, and once it says yes the step ends
+        soon.
+        """
+        ...
+
+    def warm_up(self) -> None:
+        """Run once through every path, so that the first real request is as fast as the next.
+
+        Raises:
+            CheckpointError: what comes out are no numbers.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. The backend is unusable afterwards."""
+        ...
+
+
+class Runtime(Protocol):
+    """What the library beneath a backend asks of the thread that runs it, and what its errors mean."""
+
+    def thread(self) -> AbstractContextManager[None]:
+        """Around everything that the thread does."""
+        ...
+
+    def judge(self, error: Exception) -> Fault:
+        """What an error of a backend means."""
+        ...
+
+    def trim(self) -> None:
+        """Give back what is kept for speed alone, after memory ran out."""
         ...
 
 

@@ -1,69 +1,34 @@
-"""Batches for every kind of backend, and a batch run to its end.
+"""A batch run to its end, for whoever has no other windows in the meantime.
 
 Knows no model: only the contract in `lithophone.backends.base`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from lithophone.backends.base import (
-    INTERRUPTED,
-    Backend,
-    Batch,
-    Recognition,
-    RecognitionRequest,
-    SteppingBackend,
-)
+from lithophone.backends.base import Backend, Batch, Recognition, RecognitionRequest
 
 
-def start_batch(backend: Backend, interrupted: Callable[[], bool]) -> Batch:
-    """A batch of a backend: its own if it decodes step by step, else one whose single step is the whole work.
+def recognise(backend: Backend, requests: Sequence[RecognitionRequest]) -> list[Recognition]:
+    """Transcribe windows together, in the order of the requests.
 
-    Args:
-        backend: A loaded model.
-        interrupted: Asked inside a step that takes long: shall it be given up?
+    Raises:
+        NotFiniteError: the model's numbers for one of them are none.
     """
-    if isinstance(backend, SteppingBackend):
-        return backend.start_batch()
-    return WholeBatch(backend, interrupted)
+    return run_to_end(backend.start_batch(never), requests)
 
 
-class WholeBatch:
-    """Windows of a backend without steps: those that wait are transcribed by the next step, to their end."""
-
-    def __init__(self, backend: Backend, interrupted: Callable[[], bool]) -> None:
-        self._backend = backend
-        self._interrupted = interrupted
-        self._waiting: dict[int, RecognitionRequest] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def admit(self, key: int, request: RecognitionRequest) -> None:
-        """See `Batch`."""
-        self._waiting[key] = request
-
-    def drop(self, key: int) -> None:
-        """See `Batch`; a window that is being transcribed is dropped from the results."""
-        self._waiting.pop(key, None)
-
-    def step(self) -> list[tuple[int, Recognition]]:
-        """See `Batch`."""
-        keys, requests = list(self._waiting), list(self._waiting.values())
-        found = dict(zip(keys, self._backend.recognise(requests, self._interrupted), strict=True))
-        done = [(key, found[key]) for key in keys if key in self._waiting]
-        self._waiting.clear()
-        return done
-
-
-def run_to_end(
-    batch: Batch, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
-) -> list[Recognition]:
-    """Transcribe windows in an empty batch, in the order of the requests; `INTERRUPTED` for those that were cut off."""
+def run_to_end(batch: Batch, requests: Sequence[RecognitionRequest]) -> list[Recognition]:
+    """The same in an empty batch that is there already."""
     for key, request in enumerate(requests):
         batch.admit(key, request)
     done: dict[int, Recognition] = {}
-    while len(batch) > 0 and not interrupted():
-        done |= dict(batch.step())
-    return [done.get(key, INTERRUPTED) for key in range(len(requests))]
+    while len(done) < len(requests):
+        done |= {key: answer() for key, answer in batch.step()}
+    return [done[key] for key in range(len(requests))]
+
+
+def never() -> bool:
+    """For batches that nobody interrupts."""
+    return False

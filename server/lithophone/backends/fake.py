@@ -6,19 +6,31 @@ Deterministic: what it hears is computed from the samples, so that a test can te
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
 
 from lithophone.audio.activity import VOICE_FRAME_SAMPLES, Probabilities
-from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest, Samples, Token
+from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.backends.base import (
+    Answer,
+    BackendInfo,
+    Batch,
+    Fault,
+    Recognition,
+    RecognitionRequest,
+    Samples,
+    Token,
+)
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
 from lithophone.granite.parsing import spoken_words
 from lithophone.granite.prompts import Tags
 from lithophone.granite.words import spread_words
 
-SAMPLE_RATE = 16_000
 STEP_SECONDS = 0.005
 QUIET_POWER = 1e-4
 
@@ -58,6 +70,26 @@ class LoudnessStream:
         return self.push(np.zeros(-len(self._pending) % VOICE_FRAME_SAMPLES, np.float32))
 
 
+class PlainRuntime:
+    """A `Runtime` for backends with nothing beneath them; `faults` tells what some errors mean."""
+
+    def __init__(self, faults: Mapping[type[Exception], Fault] = MappingProxyType({})) -> None:
+        self.trims = 0
+        self._faults = faults
+
+    def thread(self) -> AbstractContextManager[None]:
+        """Nothing to prepare."""
+        return nullcontext()
+
+    def judge(self, error: Exception) -> Fault:
+        """By the error's type."""
+        return self._faults.get(type(error), Fault.WINDOW)
+
+    def trim(self) -> None:
+        """Count the call."""
+        self.trims += 1
+
+
 class FakeBackend:
     """Answers `hear(request)` for every window, after `delay_seconds`, word by word. Records what it was asked.
 
@@ -86,13 +118,9 @@ class FakeBackend:
         """What is loaded."""
         return self._info
 
-    def recognise(
-        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
-    ) -> list[Recognition]:
-        """One result a request; see the class."""
-        self.calls.append(tuple(requests))
-        stopped = self._wait(interrupted)
-        return [self._result(request, stopped) for request in requests]
+    def start_batch(self, interrupted: Callable[[], bool]) -> Batch:
+        """A batch that does all that waits in one step."""
+        return FakeBatch(self, interrupted)
 
     def warm_up(self) -> None:
         """Count the call."""
@@ -102,33 +130,63 @@ class FakeBackend:
         """Remember that it happened."""
         self.closed = True
 
-    def _wait(self, interrupted: Callable[[], bool]) -> bool:
+    def decode(self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]) -> list[str]:
+        """What is heard in each window; takes the delay, unless it is interrupted."""
+        self.calls.append(tuple(requests))
         end = time.monotonic() + self._delay_seconds
-        while time.monotonic() < end:
-            if interrupted():
-                return True
+        while time.monotonic() < end and not interrupted():
             time.sleep(STEP_SECONDS)
-        return False
+        return [self._hear(request) for request in requests]
 
-    def _result(self, request: RecognitionRequest, stopped: bool) -> Recognition:
-        text = self._hear(request)
+    def answer(self, request: RecognitionRequest, text: str) -> Recognition:
+        """The result of a window from what was heard in it."""
         seconds = (len(request.samples) - request.context_samples) / SAMPLE_RATE
         words = spread_words(text, 0.0, seconds)
         if request.task.tags is Tags.SPEAKERS:
-            answer = spoken_words(text)
-            text = answer.text
+            spoken = spoken_words(text)
+            text = spoken.text
             words = tuple(
                 msgspec.structs.replace(word, speaker=speaker)
-                for word, speaker in zip(spread_words(text, 0.0, seconds), answer.speakers, strict=True)
+                for word, speaker in zip(spread_words(text, 0.0, seconds), spoken.speakers, strict=True)
             )
         pieces = [word if index == 0 else f" {word}" for index, word in enumerate(text.split())]
-        tokens = tuple(Token(index + 1, piece, -0.25) for index, piece in enumerate(pieces))
         return Recognition(
             text=text,
-            tokens=tokens,
+            tokens=tuple(Token(index + 1, piece, -0.25) for index, piece in enumerate(pieces)),
             prompt_tokens=8,
             audio_tokens=len(request.samples) // 1600,
             no_speech_probability=0.0 if text else 1.0,
             words=words,
-            interrupted=stopped,
         )
+
+
+class FakeBatch:
+    """See `Batch`."""
+
+    def __init__(self, backend: FakeBackend, interrupted: Callable[[], bool]) -> None:
+        self._backend = backend
+        self._interrupted = interrupted
+        self._waiting: dict[int, RecognitionRequest] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def admit(self, key: int, request: RecognitionRequest) -> None:
+        """See `Batch`."""
+        self._waiting[key] = request
+
+    def drop(self, key: int) -> None:
+        """See `Batch`."""
+        self._waiting.pop(key, None)
+
+    def step(self) -> list[tuple[int, Answer]]:
+        """Everything that waits, and has not been dropped meanwhile."""
+        heard = dict(self._waiting)
+        texts = self._backend.decode(list(heard.values()), self._interrupted)
+        done = [
+            (key, partial(self._backend.answer, request, text))
+            for (key, request), text in zip(heard.items(), texts, strict=True)
+            if key in self._waiting
+        ]
+        self._waiting.clear()
+        return done

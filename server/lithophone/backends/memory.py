@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lithophone.backends.device import DTYPE_BYTES, DevicePlan, DtypeName, TorchFacts
+from lithophone.backends.device.facts import DTYPE_BYTES, DtypeName, TorchFacts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, ModelSize, plan_device
+from lithophone.backends.transformers_backend.architectures import model_class
 from lithophone.errors import CheckpointError, DoesNotFitError
 from lithophone.granite.family import FAMILY, Architecture, ModelSpec
 
@@ -120,25 +122,18 @@ def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
         return _model_class(config)(config)
 
 
-def weight_bytes_from_config(config: PreTrainedConfig | str | Path, dtype: DtypeName) -> int:
-    """Bytes of parameters and buffers in `dtype`, tied weights counted once, LoRA merged.
-
-    Raises:
-        CheckpointError: not a Granite Speech configuration.
-    """
-    model = build_on_meta(_as_config(config))
-    return _weight_bytes(model, DTYPE_BYTES[dtype])
+Estimates = Mapping[DtypeName, MemoryEstimate]
+"""What a model needs in each dtype."""
 
 
 def estimate_memory(
-    config: PreTrainedConfig | str | Path, dtype: DtypeName, *, batch: int = 1, new_tokens: int = NEW_TOKENS
-) -> MemoryEstimate:
+    config: PreTrainedConfig | str | Path, *, batch: int = 1, new_tokens: int = NEW_TOKENS
+) -> Estimates:
     """What a checkpoint needs to serve `batch` windows of 30 s at a time.
 
     Args:
         config: A configuration, a model folder or a hub id; with a folder, its `adapter_config.json` gives the
             adapter's rank and targets.
-        dtype: Of the weights once loaded.
         batch: Windows in one call.
         new_tokens: Longest transcript of a window, in tokens.
 
@@ -147,31 +142,61 @@ def estimate_memory(
     """
     resolved: Any = _as_config(config)
     model = build_on_meta(resolved)
-    item_bytes = DTYPE_BYTES[dtype]
     rank, targets = _adapter_shape(config)
     adapter_parameters = _adapter_parameters(model, rank, targets) if _has_adapter(resolved) else 0
-    return MemoryEstimate(
-        dtype=dtype,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights_bytes=_weight_bytes(model, item_bytes),
-        activations_bytes=batch * _activation_bytes(resolved),
-        kv_cache_bytes=batch * _kv_cache_bytes(resolved, item_bytes, new_tokens),
-        adapter_bytes=adapter_parameters * item_bytes,
-        largest_matrix_bytes=max(parameter.numel() for parameter in model.parameters()) * item_bytes,
-    )
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    return {
+        dtype: MemoryEstimate(
+            dtype=dtype,
+            parameters=sum(sizes),
+            weights_bytes=_weight_bytes(model, item_bytes),
+            activations_bytes=batch * _activation_bytes(resolved),
+            kv_cache_bytes=batch * _kv_cache_bytes(resolved, item_bytes, new_tokens),
+            adapter_bytes=adapter_parameters * item_bytes,
+            largest_matrix_bytes=max(sizes) * item_bytes,
+        )
+        for dtype, item_bytes in DTYPE_BYTES.items()
+    }
 
 
-def estimate_from_registry(spec: ModelSpec, dtype: DtypeName) -> MemoryEstimate:
+def estimate_from_registry(spec: ModelSpec) -> Estimates:
     """The same by parameter count alone, before even the configuration of a published model is fetched."""
-    weights = spec.parameters * DTYPE_BYTES[dtype]
-    margin = approximate_bytes(spec, dtype) - weights
-    return MemoryEstimate(
-        dtype=dtype,
-        parameters=spec.parameters,
-        weights_bytes=weights,
-        activations_bytes=max(0, margin - WORKSPACE_BYTES),
-        kv_cache_bytes=0,
+    return {
+        dtype: MemoryEstimate(
+            dtype=dtype,
+            parameters=spec.parameters,
+            weights_bytes=spec.parameters * item_bytes,
+            activations_bytes=max(0, _margin_bytes(spec, dtype) - WORKSPACE_BYTES),
+            kv_cache_bytes=0,
+        )
+        for dtype, item_bytes in DTYPE_BYTES.items()
+    }
+
+
+def size_of(estimates: Estimates) -> ModelSize:
+    """What a device plan asks of a model."""
+    return ModelSize(
+        parameters=next(iter(estimates.values())).parameters,
+        required_bytes={dtype: estimate.required_bytes for dtype, estimate in estimates.items()},
     )
+
+
+def plan_for(
+    model_name: str,
+    estimates: Estimates,
+    facts: TorchFacts,
+    wishes: DeviceWishes,
+    environ: Mapping[str, str] | None = None,
+) -> DevicePlan:
+    """Where a model of known size runs.
+
+    Raises:
+        DoesNotFitError: nowhere; says what is needed, what is free and what would fit.
+        ConfigurationError, DeviceUnavailableError: see `plan_device`.
+    """
+    plan = plan_device(facts, wishes, size=size_of(estimates), environ=environ)
+    check_fits(model_name, estimates[plan.dtype], facts, plan)
+    return plan
 
 
 def budget_bytes(facts: TorchFacts, plan: DevicePlan) -> int:
@@ -200,17 +225,19 @@ def check_fits(model_name: str, estimate: MemoryEstimate, facts: TorchFacts, pla
     )
 
 
-def family_fit_table(facts: TorchFacts, plan: DevicePlan) -> tuple[FitRow, ...]:
-    """Every published family member in every dtype: what it needs, and whether the CPU and the plan's GPUs have it.
+def family_fit_table(facts: TorchFacts, wishes: DeviceWishes) -> tuple[FitRow, ...]:
+    """Every family member in every dtype: what it needs, and whether the CPU and the GPUs that would serve it have it.
 
     Approximate: weights by parameter count plus `SERVING_ALLOWANCE_BYTES`. `check_fits` is the exact answer.
+
+    Raises:
+        StartupError: the device or dtype wished for cannot be had.
     """
-    gpu_free = budget_bytes(facts, plan) if plan.kind != "cpu" else None
     return tuple(
         FitRow(
             model_id=spec.id,
             parameters=spec.parameters,
-            fits=tuple(_dtype_fit(spec, dtype, facts.cpu.available_bytes, gpu_free) for dtype in DTYPE_BYTES),
+            fits=tuple(_dtype_fit(spec, dtype, facts, wishes) for dtype in DTYPE_BYTES),
         )
         for spec in FAMILY.values()
     )
@@ -218,8 +245,11 @@ def family_fit_table(facts: TorchFacts, plan: DevicePlan) -> tuple[FitRow, ...]:
 
 def approximate_bytes(spec: ModelSpec, dtype: DtypeName) -> int:
     """Weights of a family member plus a margin that grows with them up to the whole allowance."""
-    weights = spec.parameters * DTYPE_BYTES[dtype]
-    return weights + min(SERVING_ALLOWANCE_BYTES, WORKSPACE_BYTES + weights // 6)
+    return spec.parameters * DTYPE_BYTES[dtype] + _margin_bytes(spec, dtype)
+
+
+def _margin_bytes(spec: ModelSpec, dtype: DtypeName) -> int:
+    return min(SERVING_ALLOWANCE_BYTES, WORKSPACE_BYTES + spec.parameters * DTYPE_BYTES[dtype] // 6)
 
 
 def format_gb(size_bytes: float) -> str:
@@ -229,13 +259,15 @@ def format_gb(size_bytes: float) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
-def _dtype_fit(spec: ModelSpec, dtype: DtypeName, cpu_free: int, gpu_free: int | None) -> DtypeFit:
+def _dtype_fit(spec: ModelSpec, dtype: DtypeName, facts: TorchFacts, wishes: DeviceWishes) -> DtypeFit:
     required = approximate_bytes(spec, dtype)
+    asked = msgspec.structs.replace(wishes, dtype=dtype)
+    plan = plan_device(facts, asked, size=size_of(estimate_from_registry(spec)))
     return DtypeFit(
         dtype=dtype,
         required_bytes=required,
-        fits_cpu=required <= cpu_free,
-        fits_gpu=None if gpu_free is None else required <= gpu_free,
+        fits_cpu=required <= facts.cpu.available_bytes,
+        fits_gpu=None if plan.kind == "cpu" else required <= budget_bytes(facts, plan),
     )
 
 
@@ -277,26 +309,13 @@ def _as_config(config: PreTrainedConfig | str | Path) -> PreTrainedConfig:
 
 
 def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    classes = _classes()
-    model_class = classes.get(config.model_type)
-    if model_class is None:
-        known = ", ".join(classes)
-        raise CheckpointError(f"model_type {config.model_type!r} is not Granite Speech (which is {known})")
-    return model_class
-
-
-def _classes() -> Mapping[str, type[PreTrainedModel]]:
-    from transformers import (  # noqa: PLC0415 - see the top
-        GraniteSpeech5ForCTC,
-        GraniteSpeechForConditionalGeneration,
-        GraniteSpeechPlusForConditionalGeneration,
-    )
-
-    return {
-        Architecture.SPEECH.value: GraniteSpeechForConditionalGeneration,
-        Architecture.SPEECH_PLUS.value: GraniteSpeechPlusForConditionalGeneration,
-        Architecture.CTC.value: GraniteSpeech5ForCTC,
-    }
+    try:
+        return model_class(Architecture(config.model_type))
+    except ValueError:
+        known = ", ".join(architecture.value for architecture in Architecture)
+        raise CheckpointError(
+            f"model_type {config.model_type!r} is not Granite Speech (which is {known})"
+        ) from None
 
 
 def _weight_bytes(model: PreTrainedModel, item_bytes: int) -> int:

@@ -1,43 +1,60 @@
-"""From a model name and a device plan to a loaded backend.
+"""From a model's reference and what was wished for to a loaded backend.
 
-Owns the order of things: understand the name, judge the size from the configuration alone, then fetch and load.
+Owns the order of things: judge the size from the configuration alone, plan where it runs, then fetch and load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+
+import structlog
 
 from lithophone.backends.base import Backend
-from lithophone.backends.device import DevicePlan, TorchFacts, apply_plan, sized
-from lithophone.backends.memory import check_fits, estimate_from_registry, estimate_memory
-from lithophone.backends.transformers_backend.checkpoint import ModelReference, fetch, fetch_config
+from lithophone.backends.device.apply import apply_plan
+from lithophone.backends.device.facts import TorchFacts, read_torch_facts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes
+from lithophone.backends.memory import estimate_from_registry, estimate_memory, plan_for
+from lithophone.backends.transformers_backend.checkpoint import (
+    Checkpoint,
+    ModelReference,
+    fetch,
+    fetch_config,
+)
 from lithophone.backends.transformers_backend.ctc import CtcBackend
 from lithophone.backends.transformers_backend.speech import SpeechBackend
 from lithophone.granite.family import Architecture
 
+log = structlog.get_logger(__name__)
 
-def backend_opener(
-    reference: ModelReference, plan: DevicePlan, read_facts: Callable[[], TorchFacts]
-) -> Callable[[], Backend]:
-    """A function that loads the model when called, as the worker does in its own thread.
 
-    `read_facts` is asked at every call: what is free changes between an unload and the next load.
+def open_backend(reference: ModelReference, wishes: DeviceWishes) -> Backend:
+    """Load a model. The thread that calls this is the one that will run it.
 
-    Raises (when called):
+    What is free is asked anew each time: it changes between an unload and the next load.
+
+    Raises:
         CheckpointError: the checkpoint cannot be had or used.
         DoesNotFitError: it is larger than the memory that is free.
+        ConfigurationError, DeviceUnavailableError: the wishes cannot be met.
     """
+    facts = read_torch_facts()
+    if reference.path is None:
+        plan_for(reference.model_id, estimate_from_registry(reference.spec), facts, wishes)
+    estimates = estimate_memory(fetch_config(reference))
+    plan = plan_for(reference.model_id, estimates, facts, wishes, os.environ)
+    for line in (*plan.reasons, *plan.notes):
+        log.info("device", model=reference.model_id, kind=plan.kind, dtype=plan.dtype, note=line)
+    return load_backend(fetch(reference), plan, facts)
 
-    def open_backend() -> Backend:
-        facts = read_facts()
-        if reference.path is None:
-            check_fits(reference.model_id, estimate_from_registry(reference.spec, plan.dtype), facts, plan)
-        estimate = estimate_memory(fetch_config(reference), plan.dtype)
-        check_fits(reference.model_id, estimate, facts, plan)
-        apply_plan(sized(plan, estimate.parameters))  # here, in the thread where the model will run
-        checkpoint = fetch(reference)
-        if checkpoint.spec.architecture is Architecture.CTC:
-            return CtcBackend.load(checkpoint, plan, facts)
-        return SpeechBackend(checkpoint, plan, facts)
 
-    return open_backend
+def load_backend(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> Backend:
+    """The backend of a checkpoint on disk, by the plan.
+
+    Raises:
+        CheckpointError: it cannot be used.
+        ConfigurationError: the plan asks for what this model or this installation cannot do.
+    """
+    apply_plan(plan)
+    if checkpoint.spec.architecture is Architecture.CTC:
+        return CtcBackend.load(checkpoint, plan, facts)
+    return SpeechBackend(checkpoint, plan, facts)

@@ -9,7 +9,8 @@ from importlib import metadata
 import psutil
 import torch
 
-from lithophone.backends.device import DevicePlan, TorchFacts
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.loading import weight_bytes
 from lithophone.bench.opening import OpenedModel
 from lithophone.bench.report import MachineFacts, MemoryFacts, ModelFacts
@@ -51,10 +52,7 @@ def model_facts(opened: OpenedModel, plan: DevicePlan) -> ModelFacts:
         dtype=plan.dtype,
         parameters=opened.parameters,
         weight_bytes=weight_bytes(opened.model),
-        options=(
-            *(["int8"] if plan.quantization == "int8" else []),
-            *(["compiled"] if plan.compiled else []),
-        ),
+        options=("int8",) if plan.quantization == "int8" else (),
     )
 
 

@@ -14,8 +14,10 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import AutoConfig
 
-from lithophone.backends.device import DevicePlan, TorchFacts
-from lithophone.backends.memory import check_fits, estimate_memory
+from lithophone.backends.device.apply import apply_plan
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
+from lithophone.backends.memory import Estimates, check_fits, estimate_memory, size_of
 from lithophone.backends.transformers_backend.checkpoint import (
     DOWNLOADED_FILES,
     Checkpoint,
@@ -28,10 +30,11 @@ from lithophone.granite.family import Architecture, ModelSpec
 
 
 class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """A transformers model with its processor, and where its weights are from."""
+    """A transformers model with its processor, where it is, and where its weights are from."""
 
     spec: ModelSpec
     model_id: str
+    plan: DevicePlan
     model: Any
     processor: Any
     is_random: bool
@@ -49,7 +52,7 @@ class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def open_model(
-    name: str, plan: DevicePlan, facts: TorchFacts, *, random_weights: bool, batch: int
+    name: str, wishes: DeviceWishes, facts: TorchFacts, *, random_weights: bool, batch: int
 ) -> OpenedModel:
     """Load or make the model for batches of up to `batch` windows.
 
@@ -61,18 +64,28 @@ def open_model(
     reference = read_reference(name)
     folder = reference.path or _cached(reference)
     if random_weights or folder is None:
-        return _opened_at_random(reference, folder, plan, facts, batch=batch, asked=random_weights)
-    check_fits(reference.model_id, estimate_memory(folder, plan.dtype, batch=batch), facts, plan)
+        return _opened_at_random(reference, folder, wishes, facts, batch=batch, asked=random_weights)
+    plan = _one_device(reference.model_id, estimate_memory(folder, batch=batch), facts, wishes)
+    apply_plan(plan)
     checkpoint = Checkpoint(path=folder, spec=reference.spec, model_id=reference.model_id)
     model: Any = load_model(checkpoint, plan, facts)
     is_ctc = reference.spec.architecture is Architecture.CTC
     return OpenedModel(
         spec=reference.spec,
         model_id=reference.model_id,
+        plan=plan,
         model=model,
         processor=ctc_processor(folder) if is_ctc else speech_processor(folder, model.config),
         is_random=False,
     )
+
+
+def _one_device(model_id: str, estimates: Estimates, facts: TorchFacts, wishes: DeviceWishes) -> DevicePlan:
+    """Figures of one device mean something; those of layers spread over several are about the wires between."""
+    plan = plan_device(facts, wishes, size=size_of(estimates))
+    alone = msgspec.structs.replace(plan, gpu_indexes=plan.gpu_indexes[:1], device_map=None)
+    check_fits(model_id, estimates[alone.dtype], facts, alone)
+    return alone
 
 
 def _cached(reference: ModelReference) -> Path | None:
@@ -88,7 +101,7 @@ def _cached(reference: ModelReference) -> Path | None:
 def _opened_at_random(
     reference: ModelReference,
     folder: Path | None,
-    plan: DevicePlan,
+    wishes: DeviceWishes,
     facts: TorchFacts,
     *,
     batch: int,
@@ -96,7 +109,8 @@ def _opened_at_random(
 ) -> OpenedModel:
     spec = reference.spec
     config: Any = AutoConfig.from_pretrained(folder) if folder is not None else family_config(spec)
-    check_fits(reference.model_id, estimate_memory(config, plan.dtype, batch=batch), facts, plan)
+    plan = _one_device(reference.model_id, estimate_memory(config, batch=batch), facts, wishes)
+    apply_plan(plan)
     note = "RANDOM WEIGHTS of the model's shape: what it costs is measured, what it says means nothing."
     if not asked:
         note += (
@@ -105,6 +119,7 @@ def _opened_at_random(
     return OpenedModel(
         spec=spec,
         model_id=reference.model_id,
+        plan=plan,
         model=random_model(spec, config, plan),
         processor=random_processor(spec, config),
         is_random=True,

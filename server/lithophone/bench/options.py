@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from lithophone.backends.device import DeviceRequest, DtypeRequest, Quantization
+from lithophone.backends.device.plan import DeviceWishes
 
 Number = TypeVar("Number", int, float)
 
@@ -20,11 +20,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: As for the server.
-        device: As for the server.
-        dtype: As for the server.
-        quantization: As for the server.
-        compiled: As for the server.
-        cpu_threads: As for the server.
+        wishes: As for the server.
         audio: Files and folders; without any a signal is made.
         clips: Take only so many of them.
         batches: Batch sizes.
@@ -39,11 +35,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: str
-    device: DeviceRequest = "auto"
-    dtype: DtypeRequest = "auto"
-    quantization: Quantization = "none"
-    compiled: bool = False
-    cpu_threads: int = 0
+    wishes: DeviceWishes = DeviceWishes()
     audio: tuple[str, ...] = ()
     clips: int | None = None
     batches: tuple[int, ...] = (1, 4, 16)
@@ -72,25 +64,12 @@ def add_bench_flags(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the report as one JSON document")
 
 
-def read_bench_flags(
-    flags: argparse.Namespace,
-    *,
-    model: str,
-    device: DeviceRequest,
-    dtype: DtypeRequest,
-    quantization: Quantization,
-    compiled: bool,
-    cpu_threads: int,
-) -> BenchOptions:
+def read_bench_flags(flags: argparse.Namespace, model: str, wishes: DeviceWishes) -> BenchOptions:
     """The options of a command line and of the settings it shares with the server."""
     accuracies: tuple[float, ...] | None = flags.accuracy
     return BenchOptions(
         model=model,
-        device=device,
-        dtype=dtype,
-        quantization=quantization,
-        compiled=compiled,
-        cpu_threads=cpu_threads,
+        wishes=wishes,
         audio=tuple(flags.audio),
         clips=flags.clips,
         batches=flags.batch,
@@ -100,17 +79,19 @@ def read_bench_flags(
         accuracies=None if accuracies is None else tuple(percent / 100 for percent in accuracies),
         random_weights=flags.random_weights,
         roofline=not flags.no_roofline,
-        command=f"lithophone bench {_typed(flags, model, device, dtype, quantization)}".rstrip(),
+        command=f"lithophone bench {_typed(flags, model, wishes)}".rstrip(),
     )
 
 
-def _typed(flags: argparse.Namespace, model: str, device: str, dtype: str, quantization: str) -> str:
+def _typed(flags: argparse.Namespace, model: str, wishes: DeviceWishes) -> str:
     """The command line again, as far as it is not the default."""
+    usual = DeviceWishes()
     own: dict[str, Any] = {
         "--model": model,
-        "--device": device if device != "auto" else None,
-        "--dtype": dtype if dtype != "auto" else None,
-        "--quantization": quantization if quantization != "none" else None,
+        "--device": wishes.device if wishes.device != usual.device else None,
+        "--dtype": wishes.dtype if wishes.dtype != usual.dtype else None,
+        "--quantization": wishes.quantization if wishes.quantization != usual.quantization else None,
+        "--cpu-threads": wishes.cpu_threads or None,
         "--audio": " ".join(flags.audio),
         "--clips": flags.clips,
         "--batch": ",".join(str(size) for size in flags.batch),

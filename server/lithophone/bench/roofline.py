@@ -16,7 +16,8 @@ import torch
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.decoding.loop import Prompt
-from lithophone.backends.device import DTYPE_BYTES, DevicePlan
+from lithophone.backends.device.facts import DTYPE_BYTES
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench.clips import BenchClip
 from lithophone.bench.figures import ModelFigures, read_figures
@@ -40,7 +41,6 @@ class Limits(msgspec.Struct, frozen=True):
     bytes_per_second: float
 
 
-@torch.inference_mode()
 def measure_limits(plan: DevicePlan) -> Limits:
     """The best of a few matrix products, and of the ways to stream memory, in the plan's dtype on its device."""
     dtype, device = getattr(torch, plan.dtype), torch.device(plan.torch_device)
@@ -96,14 +96,12 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
     frames: int
 
 
-@torch.inference_mode()
 def time_stages(model: SpeechModel, clip: BenchClip) -> StageTimes:
     """One clip alone: hear it, take in the prompt, then some tokens one by one."""
-    request = RecognitionRequest(samples=clip.samples)
     started = time.perf_counter()
-    (window,) = model.hear([request])
+    (window,) = model.hear([RecognitionRequest(samples=clip.samples)])
     heard = time.perf_counter()
-    prompt = model.sequence(0, request, window, speculate=False)
+    prompt = model.sequence(0, window, speculate=False)
     decoding = model.start_decoding(settle_ties=False)
     decoding.admit([_open_ended(prompt)])
     marks = [time.perf_counter()]

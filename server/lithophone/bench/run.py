@@ -12,17 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lithophone.backends.device import (
-    DevicePlan,
-    apply_plan,
-    plan_device,
-    read_torch_facts,
-    sized,
-)
+from lithophone.backends.device.facts import read_torch_facts
+from lithophone.backends.device.runtime import TorchRuntime
 from lithophone.backends.transformers_backend.ctc import CtcBackend
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench.clips import BenchClip, read_clips, synthetic_clips
@@ -96,25 +90,24 @@ def measure(options: BenchOptions, tell: Tell) -> BenchReport:
     Raises:
         StartupError: the model, the device or the audio cannot be had.
     """
+    with TorchRuntime().thread():
+        return _measure(options, tell)
+
+
+def _measure(options: BenchOptions, tell: Tell) -> BenchReport:
     facts = read_torch_facts()
-    planned = plan_device(
-        facts,
-        options.device,
-        options.dtype,
-        quantization=options.quantization,
-        compiled=options.compiled,
-        cpu_threads=options.cpu_threads,
-    )
-    plan = _one_device(planned)
     tell("loading", 0.0)
     opened = open_model(
-        options.model, plan, facts, random_weights=options.random_weights, batch=max(options.batches)
+        options.model,
+        options.wishes,
+        facts,
+        random_weights=options.random_weights,
+        batch=max(options.batches),
     )
-    plan = sized(plan, opened.parameters)
-    apply_plan(plan)
+    plan = opened.plan
     clips, audio = _clips(options, opened.spec)
     notes = [opened.note] if opened.note else []
-    contest = CtcContest(opened, plan) if opened.is_ctc else SpeechContest(opened, plan, options, clips)
+    contest = CtcContest(opened) if opened.is_ctc else SpeechContest(opened, options, clips)
     notes += contest.notes
     entrants = contest.entrants(clips, options)
     tell("warming up", 0.0)
@@ -132,11 +125,6 @@ def measure(options: BenchOptions, tell: Tell) -> BenchReport:
         memory=memory_facts(plan),
         notes=tuple(notes),
     )
-
-
-def _one_device(plan: DevicePlan) -> DevicePlan:
-    """Figures of one device mean something; those of layers spread over several are about the wires between."""
-    return msgspec.structs.replace(plan, gpu_indexes=plan.gpu_indexes[:1], device_map=None)
 
 
 def _clips(options: BenchOptions, spec: ModelSpec) -> tuple[list[BenchClip], str]:
@@ -202,11 +190,9 @@ class SpeechContest:
     Simulated drafts are made of what the plain way said in its first turn, which comes before theirs.
     """
 
-    def __init__(
-        self, opened: OpenedModel, plan: DevicePlan, options: BenchOptions, clips: Sequence[BenchClip]
-    ) -> None:
+    def __init__(self, opened: OpenedModel, options: BenchOptions, clips: Sequence[BenchClip]) -> None:
         self._opened = opened
-        self._plan = plan
+        self._plan = plan = opened.plan
         self._model = SpeechModel(opened.spec, opened.model, opened.processor, plan, speculate=True)
         self._settle_ties = not opened.is_random
         self._limits = TokenLimits(0, options.tokens)
@@ -286,9 +272,9 @@ class SimulatedDrafts:
 class CtcContest:
     """The two ways of a model that is a CTC head alone."""
 
-    def __init__(self, opened: OpenedModel, plan: DevicePlan) -> None:
+    def __init__(self, opened: OpenedModel) -> None:
         self._opened = opened
-        self._plan = plan
+        self._plan = plan = opened.plan
         self._backend = CtcBackend(opened.spec, opened.model_id, opened.model, opened.processor, plan)
         self.notes = [CTC_NOTE.format(opened.spec.id)]
 

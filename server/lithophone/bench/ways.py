@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-import torch
 from torch import Tensor
 
+from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.backends.base import Recognition, RecognitionRequest
+from lithophone.backends.batches import recognise
 from lithophone.backends.decoding.language_model import transformers_attention
 from lithophone.backends.decoding.loop import Prompt
 from lithophone.backends.decoding.speculation import (
@@ -26,17 +27,14 @@ from lithophone.backends.decoding.speculation import (
     Speculator,
 )
 from lithophone.backends.transformers_backend.ctc import CtcBackend
+from lithophone.backends.transformers_backend.prompting import TOKENS_FLOOR, TOKENS_PER_SECOND
 from lithophone.backends.transformers_backend.speech import SpeechBatch
-from lithophone.backends.transformers_backend.speech_model import (
-    TOKENS_FLOOR,
-    TOKENS_PER_SECOND,
-    SpeechModel,
-)
+from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench.clips import BenchClip
 from lithophone.bench.drafts import SimulatedDraft
 from lithophone.bench.opening import OpenedModel
 from lithophone.bench.report import Outcome
-from lithophone.granite.features import SAMPLE_RATE, stacked_frames
+from lithophone.granite.features import stacked_frames
 from lithophone.granite.prompts import Task
 
 Runner = Callable[[Sequence[BenchClip], int], Outcome]
@@ -78,7 +76,6 @@ class GenerateWay:
             parts = [self._group(clips[at : at + batch]) for at in range(0, len(clips), batch)]
         return _joined(parts, time.perf_counter() - started)
 
-    @torch.inference_mode()
     def _group(self, clips: Sequence[BenchClip]) -> Outcome:
         inputs = self._processor(
             text=[self._prompt] * len(clips),
@@ -158,7 +155,7 @@ class OurWay:
 
     def __call__(self, clips: Sequence[BenchClip], batch: int) -> Outcome:
         """See `Runner`."""
-        before = self._model.frame_counts
+        before = self._model.hearing.frame_counts
         started = time.perf_counter()
         windows = SpeechBatch(
             self._model,
@@ -171,9 +168,9 @@ class OurWay:
             for key in range(admitted, min(len(clips), admitted + batch - len(windows))):
                 windows.admit(key, RecognitionRequest(samples=clips[key].samples))
                 admitted = key + 1
-            done |= dict(windows.step())
+            done |= {key: answer() for key, answer in windows.step()}
         seconds = time.perf_counter() - started
-        after = self._model.frame_counts
+        after = self._model.hearing.frame_counts
         return _our_outcome(
             seconds,
             [done[key] for key in range(len(clips))],
@@ -231,7 +228,6 @@ class CtcGenerateWay:
         self._processor = opened.processor
         self._device = device
 
-    @torch.inference_mode()
     def __call__(self, clips: Sequence[BenchClip], batch: int) -> Outcome:  # noqa: ARG002 - the signature of all ways
         """See `Runner`."""
         started = time.perf_counter()
@@ -265,7 +261,7 @@ class CtcOurWay:
         """See `Runner`."""
         started = time.perf_counter()
         requests = [RecognitionRequest(samples=clip.samples) for clip in clips]
-        found = self._backend.recognise(requests, lambda: False)
+        found = recognise(self._backend, requests)
         return Outcome(
             seconds=time.perf_counter() - started,
             tokens=tuple(tuple(token.id for token in one.tokens) for one in found),
@@ -278,7 +274,7 @@ class CtcOurWay:
 
 def plain_prompt(model: SpeechModel) -> str:
     """The text around the audio that both ways get."""
-    return model.prompt(Task())
+    return model.prompting.prompt(Task())
 
 
 def _runs(labels: Sequence[int], blank: int) -> tuple[int, ...]:

@@ -27,9 +27,10 @@ from transformers import (
 from transformers.initialization import no_init_weights
 from transformers.models.parakeet.tokenization_parakeet import ParakeetTokenizer
 
-from lithophone.backends.device import DevicePlan
+from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.transformers_backend.architectures import model_class
 from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
-from lithophone.backends.transformers_backend.loading import MODEL_CLASSES, ready_to_infer
+from lithophone.backends.transformers_backend.loading import ready_to_infer
 from lithophone.errors import ConfigurationError
 from lithophone.granite.family import Architecture, ModelSpec
 
@@ -127,9 +128,9 @@ def as_random(config: Any) -> Any:
 
 def random_model(spec: ModelSpec, config: Any, plan: DevicePlan) -> PreTrainedModel:
     """A model of this shape in the plan's dtype on its device, ready to infer."""
-    model_class: Any = MODEL_CLASSES[spec.architecture]
+    built_class: Any = model_class(spec.architecture)
     with no_init_weights(), torch.device(plan.torch_device):
-        model = model_class._from_config(as_random(config), dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
+        model = built_class._from_config(as_random(config), dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
     model.tie_weights()
     _fill(model)
     if hasattr(config, "text_config"):

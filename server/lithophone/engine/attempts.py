@@ -60,10 +60,10 @@ async def _halved(recognise: Recognise, request: RecognitionRequest) -> Attempt:
     halves: list[Attempt] = []
     for samples in (request.samples[:cut], request.samples[cut:]):
         half = msgspec.structs.replace(request, samples=samples)
-        heard = Attempt(await recognise(half), request.temperature)
-        if is_looping(heard.recognition.text):
-            heard = min((heard, await _sampled(recognise, half)), key=_repetitiveness)
-        halves.append(heard)
+        attempt = Attempt(await recognise(half), request.temperature)
+        if is_looping(attempt.recognition.text):
+            attempt = min((attempt, await _sampled(recognise, half)), key=_repetitiveness)
+        halves.append(attempt)
     first, second = halves
     return Attempt(
         joined(first.recognition, second.recognition, cut / SAMPLE_RATE),

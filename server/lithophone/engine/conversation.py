@@ -31,7 +31,7 @@ class Context(NamedTuple):
     text: str
 
 
-class _Heard(NamedTuple):
+class _Past(NamedTuple):
     samples: Samples
     words: tuple[Word, ...]
 
@@ -41,21 +41,21 @@ class Conversation:
 
     def __init__(self, context_seconds: float = CONTEXT_SECONDS) -> None:
         self._limit = samples_from_seconds(context_seconds)
-        self._heard: deque[_Heard] = deque()
+        self._past: deque[_Past] = deque()
         self._speakers = 0
         self._local: list[int] = []
 
     def before(self, window: Window) -> Context:
         """What to let the model hear again in front of the window; the two do not overlap."""
         self._forget(window.shared_before_samples)
-        heard = [word for part in self._heard for word in part.words]
-        self._local = list(dict.fromkeys(word.speaker for word in heard if word.speaker is not None))
+        words = [word for part in self._past for word in part.words]
+        self._local = list(dict.fromkeys(word.speaker for word in words if word.speaker is not None))
         numbered = [
             msgspec.structs.replace(word, speaker=self._local.index(word.speaker) + 1)
-            for word in heard
+            for word in words
             if word.speaker is not None
         ]
-        samples = [part.samples for part in self._heard]
+        samples = [part.samples for part in self._past]
         return Context(
             np.concatenate(samples) if samples else np.zeros(0, np.float32), tag_speakers(numbered)
         )
@@ -68,23 +68,23 @@ class Conversation:
             if words
             else ()
         )
-        self._heard.append(_Heard(window.heard, kept))
+        self._past.append(_Past(window.audible, kept))
         return msgspec.structs.replace(recognition, words=words)
 
     def _forget(self, shared_samples: int) -> None:
         """Keep what fits, and of the last window only what the next does not hear itself."""
-        if self._heard and shared_samples:
-            last = self._heard.pop()
+        if self._past and shared_samples:
+            last = self._past.pop()
             kept = last.samples[: len(last.samples) - shared_samples]
             seconds = seconds_from_samples(len(kept))
-            self._heard.append(_Heard(kept, tuple(w for w in last.words if w.middle_seconds < seconds)))
-        total = sum(len(part.samples) for part in self._heard)
-        while self._heard and total > self._limit:
-            total -= len(self._heard.popleft().samples)
+            self._past.append(_Past(kept, tuple(w for w in last.words if w.middle_seconds < seconds)))
+        total = sum(len(part.samples) for part in self._past)
+        while self._past and total > self._limit:
+            total -= len(self._past.popleft().samples)
 
     def _renumbered(self, words: Sequence[Word]) -> tuple[Word, ...]:
         """From the model's numbers to the recording's; words before the first tag go on from the last speaker."""
-        last = next((w.speaker for part in reversed(self._heard) for w in reversed(part.words)), None)
+        last = next((w.speaker for part in reversed(self._past) for w in reversed(part.words)), None)
         renumbered: list[Word] = []
         for word in words:
             if word.speaker is not None or last is None:

@@ -1,6 +1,6 @@
 """Two windows that heard the same stretch: which words to take from which.
 
-Owns the seam. Pure: times and words in, counts out.
+Owns the seam, and which windows are final. Pure.
 """
 
 from __future__ import annotations
@@ -11,11 +11,60 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from lithophone.audio.waveform import seconds_from_samples
+from lithophone.audio.windows import Window
 from lithophone.backends.base import Recognition
-from lithophone.engine.segmentation import share_tokens
+from lithophone.engine.attempts import Attempt
+from lithophone.engine.segmentation import moved, share_tokens
 from lithophone.granite.words import Word
 
 SAME_WORD_SECONDS: Final = 0.3  # how far apart two windows may place the middle of one word
+
+
+class RecognisedWindow(NamedTuple):
+    """A window and what was recognised in it."""
+
+    window: Window
+    attempt: Attempt
+
+
+class Stitcher:
+    """Takes windows in their order; one that shares its end with the next is final when that one is there."""
+
+    def __init__(self) -> None:
+        self._held: RecognisedWindow | None = None
+
+    def push(self, recognised: RecognisedWindow) -> list[RecognisedWindow]:
+        """The windows that are final now."""
+        final: list[RecognisedWindow] = []
+        if self._held is not None:
+            first, recognised = _stitch(self._held, recognised)
+            final.append(first)
+        self._held = recognised if recognised.window.shared_after_samples else None
+        return final if self._held is not None else [*final, recognised]
+
+    def finish(self) -> list[RecognisedWindow]:
+        """What still waited for a next window."""
+        held, self._held = self._held, None
+        return [] if held is None else [held]
+
+
+def _stitch(first: RecognisedWindow, second: RecognisedWindow) -> tuple[RecognisedWindow, RecognisedWindow]:
+    """Both without what the other tells better."""
+    start = second.window.start_seconds
+    seam = find_seam(
+        [moved(word, first.window.start_seconds) for word in first.attempt.recognition.words],
+        [moved(word, start) for word in second.attempt.recognition.words],
+        start,
+        start + seconds_from_samples(second.window.shared_before_samples),
+    )
+    return _keep(first, 0, seam.kept), _keep(second, seam.dropped, len(second.attempt.recognition.words))
+
+
+def _keep(recognised: RecognisedWindow, start: int, stop: int) -> RecognisedWindow:
+    attempt = recognised.attempt
+    kept = keep_words(attempt.recognition, start, stop)
+    return recognised._replace(attempt=attempt._replace(recognition=kept))
 
 
 class Seam(NamedTuple):

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SAMPLE_RATE = 16_000
+from lithophone.audio.waveform import SAMPLE_RATE
+
 FFT_SIZE = 512
 WINDOW_SAMPLES = 400  # 25 ms
 HOP_SAMPLES = 160  # 10 ms

@@ -1,36 +1,40 @@
 """A request for text from a recording, from its body to its answer.
 
-Owns the order of it: announced length, a place in the engine, the body, the form, the audio. A place is taken before the
-body is read, so a full queue answers 429 without storing gigabytes first. Everything that can fail with a status does so
+Owns the order of it: announced length, a place, the body, the form, the model, the audio. A place is taken before the body
+is read, so a full queue answers 429 without storing gigabytes first. Everything that can fail with a status does so
 before the headers of a stream go out.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, BinaryIO, Generic, Protocol
 
 import msgspec
 from litestar import Request, Response
 
-from lithophone.audio.decode import DecodeLimits, decode_audio
-from lithophone.engine.engine import Engine
+from lithophone.audio.stream import DecodeLimits
+from lithophone.backends.base import VoiceDetector
+from lithophone.engine.admission import Admission
 from lithophone.engine.job import Job
+from lithophone.engine.options import JobOptions
 from lithophone.engine.transcript import Segment, Transcript
 from lithophone.errors import InternalError, InvalidRequestError
+from lithophone.formats.documents import SpeakerLabels
+from lithophone.formats.events import DONE, delta_event, done_event, segment_event
+from lithophone.formats.rendering import RenderOptions, render
+from lithophone.hosts.base import ModelHost
+from lithophone.hosts.models import Models
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.disconnect import unless_disconnected
 from lithophone.http.errors import envelope, log_internal, service_error
-from lithophone.http.event_stream import EventStream
+from lithophone.http.event_stream import EventStream, error_event
 from lithophone.http.exchange import Exchange
 from lithophone.http.forms import Form, parse_form
 from lithophone.http.options import HttpOptions
-from lithophone.http.render import Rendered
-from lithophone.http.render.documents import SpeakerLabels
-from lithophone.http.render.events import DONE, delta_event, done_event, error_event, segment_event
-from lithophone.http.upload import receive_form, refuse_oversized
+from lithophone.http.upload import read_form, refuse_oversized
 
 WARNING_HEADER = "x-lithophone-warning"
 """Names what was asked for and could not be used, where refusing would break clients that always send it."""
@@ -44,49 +48,55 @@ class AudioSource(Protocol):
         ...
 
 
-async def decoded_blocks(file: BinaryIO, limits: DecodeLimits) -> AsyncGenerator[bytes, None]:
-    """The `AudioSource` of the server: ffmpeg."""
-    async with decode_audio(file, limits=limits) as stream:
-        async for block in stream:
-            yield block
-
-
-class Service(msgspec.Struct, frozen=True):
+class Service(msgspec.Struct, frozen=True, kw_only=True):
     """What every route over a recording needs."""
 
-    engine: Engine
-    options: HttpOptions
+    models: Models
+    admission: Admission
     catalogue: Catalogue
+    options: HttpOptions
     audio_source: AudioSource
+    voice: VoiceDetector | None
+
+    def job(self, host: ModelHost, recording: BinaryIO, options: JobOptions) -> Job:
+        """The transcription of a recording by a model."""
+        return Job(
+            host.open_recogniser(),
+            self.audio_source(recording, self.options.decode_limits),
+            options,
+            voice=None if self.voice is None else self.voice.open_stream(),
+        )
 
 
-class Received(msgspec.Struct, Generic[Form], frozen=True):
-    """A form whose model is served here, the recording beside it, and what is to be closed after the answer."""
+class AcceptedRequest(msgspec.Struct, Generic[Form], frozen=True):
+    """A form, the model it asks for, the recording beside it, and what is to be closed after the answer."""
 
     form: Form
+    host: ModelHost
     recording: BinaryIO
     resources: AsyncExitStack
 
 
 @asynccontextmanager
-async def received(
+async def accepted(
     request: Request[Any, Any, Any], service: Service, kind: type[Form]
-) -> AsyncGenerator[Received[Form]]:
-    """A place in the engine and the body; both are given back at the end unless `resources` were taken over.
+) -> AsyncGenerator[AcceptedRequest[Form]]:
+    """A place, the body, and a model that answers; all are given back at the end unless `resources` were taken over.
 
     Raises:
-        ServiceError: no place, a body that cannot be read, an invalid form, an unknown model.
+        ServiceError: no place, a body that cannot be read, an invalid form, an unknown model, one that cannot be loaded.
     """
     refuse_oversized(request, service.options)
     async with AsyncExitStack() as resources:
-        resources.enter_context(service.engine.admit())
+        resources.enter_context(service.admission.admit())
         recording = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        body = await receive_form(request, service.options, recording)
+        body = await read_form(request, service.options, recording)
         form = parse_form(kind, body.fields)
         if not body.has_file:
             raise InvalidRequestError("The audio is missing (curl: -F file=@recording.wav).", param="file")
-        service.catalogue.require(form.model)
-        yield Received(form, recording, resources)
+        model_id = service.catalogue.resolve(form.model)
+        host = await resources.enter_async_context(service.models.use(model_id))
+        yield AcceptedRequest(form, host, recording, resources)
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,11 +114,9 @@ class Answer:
         self._exchange = exchange
         self._headers = {WARNING_HEADER: " ".join(warnings)} if warnings else {}
 
-    async def whole(
-        self, request: Request[Any, Any, Any], render: Callable[[Transcript], Rendered]
-    ) -> Response[bytes]:
+    async def whole(self, request: Request[Any, Any, Any], options: RenderOptions) -> Response[bytes]:
         """Wait for the end; stop if the client leaves."""
-        rendered = render(await unless_disconnected(request.receive, self._finish()))
+        rendered = render(await unless_disconnected(request.receive, self._finish()), options)
         return Response(rendered.body, media_type=rendered.media_type, headers=self._headers)
 
     async def stream(

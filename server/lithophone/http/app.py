@@ -1,18 +1,23 @@
 """The application: routes, limits, keys, and what surrounds every request.
 
-Owns how the HTTP layer is put together. Reads no settings: it is given an engine and options.
+Owns how the HTTP layer is put together. Reads no settings: it is given models and options.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
 from litestar.di import Provide
 
-from lithophone.engine.engine import Engine
-from lithophone.http.answering import AudioSource, Service, decoded_blocks
+from lithophone.audio.decode import decoded_blocks
+from lithophone.backends.base import VoiceDetector
+from lithophone.engine.admission import Admission
+from lithophone.engine.language import prepare_detection
+from lithophone.hosts.models import Models
+from lithophone.http.answering import AudioSource, Service
 from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.errors import answer_failure
@@ -26,18 +31,31 @@ from lithophone.http.translations import create_translation
 
 
 def create_app(
-    engine: Engine, options: HttpOptions | None = None, audio_source: AudioSource = decoded_blocks
+    models: Models,
+    admission: Admission,
+    *,
+    voice: VoiceDetector | None = None,
+    options: HttpOptions | None = None,
+    audio_source: AudioSource = decoded_blocks,
 ) -> Litestar:
-    """The ASGI application over `engine`, which starts and stops with it.
+    """The ASGI application over `models`, which start and stop with it.
 
     Args:
-        engine: Not yet started.
+        models: Not yet started.
+        admission: Who may come in.
+        voice: Tells voice from silence; without it recordings are cut by energy alone.
         options: Limits and keys.
         audio_source: Turns an uploaded file into PCM.
     """
     options = options or HttpOptions()
-    catalogue = Catalogue(engine.model_id, engine.spec)
-    service = Service(engine, options, catalogue, audio_source)
+    service = Service(
+        models=models,
+        admission=admission,
+        catalogue=Catalogue(models),
+        options=options,
+        audio_source=audio_source,
+        voice=voice,
+    )
     v1 = Router(
         "/v1",
         route_handlers=[create_transcription, create_translation, list_models, retrieve_model],
@@ -47,22 +65,21 @@ def create_app(
     )
 
     @asynccontextmanager
-    async def engine_runs(_: Litestar) -> AsyncGenerator[None, None]:
-        await engine.start()
+    async def models_run(_: Litestar) -> AsyncGenerator[None, None]:
+        languages = models.default.spec.speech_languages
+        preparing = asyncio.create_task(asyncio.to_thread(prepare_detection, languages))
+        models.start()
         try:
             yield
         finally:
-            await engine.stop()
+            await models.stop()
+            await preparing
 
     app = Litestar(
         [v1, health, ready, welcome],
-        dependencies={
-            "engine": Provide(lambda: engine, sync_to_thread=False),
-            "catalogue": Provide(lambda: catalogue, sync_to_thread=False),
-            "service": Provide(lambda: service, sync_to_thread=False),
-        },
+        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         exception_handlers={Exception: answer_failure},
-        lifespan=[engine_runs],
+        lifespan=[models_run],
         logging_config=None,
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,

@@ -1,13 +1,17 @@
 """Which model names this server answers to.
 
-Owns the aliases of OpenAI's names and the model objects. The list shows every name as a model of its own, the served one
+Owns the aliases of OpenAI's names and the model objects. The list shows every name as a model of its own, the served ones
 first: an app that offers the list finds a real name on top, and one that looks for `whisper-1` in it finds that too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lithophone.errors import ModelNotFoundError
-from lithophone.granite.family import ModelSpec, demonstration_note
+from lithophone.granite.family import demonstration_note
+from lithophone.hosts.base import ModelHost
+from lithophone.hosts.models import Models
 from lithophone.http.quoting import quote
 from lithophone.http.wire import Model, ModelDetails, ModelList
 
@@ -22,47 +26,65 @@ OPENAI_ALIASES = (
 
 
 class Catalogue:
-    """The names of the one model that is served."""
+    """The names of the models that are served; OpenAI's stand for the default one."""
 
-    def __init__(self, model_id: str, spec: ModelSpec) -> None:
-        hub_names = (spec.hub_id,) if spec.hub_id and model_id == spec.id else ()
-        self.served_id = model_id
-        self.aliases = tuple(name for name in (*hub_names, *OPENAI_ALIASES) if name != model_id)
-        self._spec = spec
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._aliases = _aliases(models)
 
-    def require(self, name: str) -> None:
-        """Check that `name` is the served model or an alias.
+    def resolve(self, name: str) -> str:
+        """The id of the served model called `name`.
 
         Raises:
-            ModelNotFoundError: it is neither; the message names what there is.
+            ModelNotFoundError: there is none; the message names what there is.
         """
-        if name != self.served_id and name not in self.aliases:
-            raise ModelNotFoundError(
-                f"The model {quote(name)} is not served here. There is {self.served_id}, "
-                f"also under the names {', '.join(self.aliases)}.",
-                param="model",
-            )
+        if name in self._served:
+            return name
+        if name in self._aliases:
+            return self._aliases[name]
+        raise ModelNotFoundError(
+            f"The model {quote(name)} is not served here. There is {', '.join(self._served)}, "
+            f"also under the names {', '.join(self._aliases)}.",
+            param="model",
+        )
 
     def model(self, name: str) -> Model:
         """The model object called `name`.
 
         Raises:
-            ModelNotFoundError: as `require`.
+            ModelNotFoundError: as `resolve`.
         """
-        self.require(name)
+        host = self._models[self.resolve(name)]
         return Model(
             id=name,
-            created=self._spec.created,
-            owned_by=self._spec.owned_by,
+            created=host.spec.created,
+            owned_by=host.spec.owned_by,
             lithophone=ModelDetails(
-                alias_of=None if name == self.served_id else self.served_id,
-                aliases=self.aliases,
-                languages=self._spec.speech_languages,
-                parameters=self._spec.parameters,
-                note=demonstration_note(self._spec),
+                alias_of=None if name == host.model_id else host.model_id,
+                aliases=tuple(alias for alias, served in self._aliases.items() if served == host.model_id),
+                languages=host.spec.speech_languages,
+                parameters=host.spec.parameters,
+                note=demonstration_note(host.spec),
             ),
         )
 
     def listing(self) -> ModelList:
-        """Every name, the served one first."""
-        return ModelList(data=tuple(self.model(name) for name in (self.served_id, *self.aliases)))
+        """Every name, the served ones first."""
+        return ModelList(data=tuple(self.model(name) for name in (*self._served, *self._aliases)))
+
+    @property
+    def _served(self) -> tuple[str, ...]:
+        return tuple(host.model_id for host in self._models.hosts)
+
+
+def _aliases(models: Models) -> Mapping[str, str]:
+    """Served id by other name: each model's hub id, and OpenAI's names for the default one."""
+    default = models.default.model_id
+    names = {name: host.model_id for host in models.hosts for name in _hub_names(host)}
+    names |= dict.fromkeys(OPENAI_ALIASES, default)
+    served = {host.model_id for host in models.hosts}
+    return {name: model_id for name, model_id in names.items() if name not in served}
+
+
+def _hub_names(host: ModelHost) -> tuple[str, ...]:
+    return (host.spec.hub_id,) if host.spec.hub_id and host.model_id == host.spec.id else ()

@@ -1,4 +1,4 @@
-"""A response of server-sent events that owns what produces them."""
+"""A response of server-sent events that owns what produces them, and the event that ends one that fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
 
+from lithophone.formats.events import event
+from lithophone.http.wire import ErrorEnvelope
+
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def error_event(error: ErrorEnvelope) -> bytes:
+    """`error`: the stream ends after it, without `[DONE]`. OpenAI's SDKs raise when they read its data."""
+    return b"event: error\n" + event(error)
 
 
 class EventStream(Response[bytes]):

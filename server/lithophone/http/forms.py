@@ -17,30 +17,13 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import msgspec
 
 from lithophone.errors import InvalidRequestError
+from lithophone.formats.names import Granularity, ResponseFormat
 from lithophone.http.quoting import quote
 
 LONGEST_PADDING_MS = 30_000
 """As long as the longest window: what is before a turn is held in memory."""
 
 _NAME = re.compile(r"(\w+)(?:\[(\w*)\])?")
-
-
-class ResponseFormat(StrEnum):
-    """How the transcript is written."""
-
-    JSON = "json"
-    TEXT = "text"
-    SRT = "srt"
-    VTT = "vtt"
-    VERBOSE_JSON = "verbose_json"
-    DIARIZED_JSON = "diarized_json"
-
-
-class Granularity(StrEnum):
-    """What gets times in `verbose_json`."""
-
-    WORD = "word"
-    SEGMENT = "segment"
 
 
 class Include(StrEnum):

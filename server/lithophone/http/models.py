@@ -6,9 +6,9 @@ from pathlib import PurePath
 
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, SkipValidation
 
-from lithophone.http.catalogue import Catalogue
+from lithophone.http.answering import Service
 from lithophone.http.openapi import ERROR_RESPONSES
 from lithophone.http.wire import Model, ModelList
 
@@ -20,9 +20,9 @@ from lithophone.http.wire import Model, ModelList
     sync_to_thread=False,
     responses=ERROR_RESPONSES,
 )
-def list_models(catalogue: NamedDependency[Catalogue]) -> ModelList:
-    """The served model, then its aliases."""
-    return catalogue.listing()
+def list_models(service: NamedDependency[SkipValidation[Service]]) -> ModelList:
+    """The served models, then their aliases."""
+    return service.catalogue.listing()
 
 
 @get(
@@ -32,6 +32,6 @@ def list_models(catalogue: NamedDependency[Catalogue]) -> ModelList:
     sync_to_thread=False,
     responses=ERROR_RESPONSES,
 )
-def retrieve_model(model_id: FromPath[PurePath], catalogue: NamedDependency[Catalogue]) -> Model:
+def retrieve_model(model_id: FromPath[PurePath], service: NamedDependency[SkipValidation[Service]]) -> Model:
     """A model or alias; the id may hold slashes."""
-    return catalogue.model(str(model_id).removeprefix("/"))
+    return service.catalogue.model(str(model_id).removeprefix("/"))

@@ -28,15 +28,16 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from lithophone import __version__
-from lithophone.http.forms import Granularity, Include, ResponseFormat
-from lithophone.http.wire import (
+from lithophone.formats.names import Granularity, ResponseFormat
+from lithophone.formats.shapes import (
     DiarizedTranscription,
-    ErrorEnvelope,
     Transcription,
     Translation,
     VerboseTranscription,
     VerboseTranslation,
 )
+from lithophone.http.forms import Include
+from lithophone.http.wire import ErrorEnvelope
 
 BEARER = "bearer"
 

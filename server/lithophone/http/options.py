@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lithophone.audio.decode import DecodeLimits
+from lithophone.audio.stream import DecodeLimits
 
 FORM_OVERHEAD_BYTES = 1 << 20
 """Room beside the audio for text fields and part headers."""

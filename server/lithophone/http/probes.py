@@ -7,8 +7,10 @@ from typing import Any
 from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
+from litestar.params import SkipValidation
 
-from lithophone.engine.engine import Engine
+from lithophone.hosts.models import require_ready
+from lithophone.http.answering import Service
 from lithophone.http.openapi import UNAVAILABLE_RESPONSES
 from lithophone.http.wire import Health, Readiness
 
@@ -36,18 +38,21 @@ def health() -> Health:
     sync_to_thread=False,
     responses=UNAVAILABLE_RESPONSES,
 )
-def ready(engine: NamedDependency[Engine]) -> Readiness:
+def ready(service: NamedDependency[SkipValidation[Service]]) -> Readiness:
     """200 if a transcription would be answered (an unloaded model loads on demand), else 503 with the reason."""
-    engine.require_ready()
+    service.admission.require_open()
+    host = service.models.default
+    require_ready(host)
     return Readiness(
-        state=engine.state.value,
-        model=engine.model_id,
-        device=None if engine.info is None else engine.info.device,
-        dtype=None if engine.info is None else engine.info.dtype,
+        state=host.state.value,
+        model=host.model_id,
+        device=None if host.info is None else host.info.device,
+        dtype=None if host.info is None else host.info.dtype,
     )
 
 
 @get("/", include_in_schema=False, media_type=MediaType.TEXT, sync_to_thread=False)
-def welcome(request: Request[Any, Any, Any], engine: NamedDependency[Engine]) -> str:
+def welcome(request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]) -> str:
     """For the person who opens the address in a browser."""
-    return WELCOME.format(base_url=request.base_url, model=engine.model_id, state=engine.state.value)
+    host = service.models.default
+    return WELCOME.format(base_url=request.base_url, model=host.model_id, state=host.state.value)

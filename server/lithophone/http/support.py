@@ -11,15 +11,16 @@ from typing import Generic, TypeVar
 import msgspec
 
 from lithophone.audio.voice import TurnOptions
-from lithophone.engine.job import JobOptions
+from lithophone.engine.options import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
+from lithophone.formats.names import Granularity, ResponseFormat
+from lithophone.formats.rendering import RenderOptions
 from lithophone.granite.family import FAMILY, LANGUAGE_NAMES, ModelSpec
 from lithophone.granite.prompts import hears_language_hint
 from lithophone.granite.vocabulary import terms_of
 from lithophone.http.forms import (
     AutoChunking,
     Include,
-    ResponseFormat,
     ServerVad,
     TranscriptionForm,
     TranslationForm,
@@ -198,6 +199,15 @@ def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: 
         turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
         speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
         native_times=native_word_times and form.response_format in TIMED,
+    )
+
+
+def render_options(form: TranscriptionForm) -> RenderOptions:
+    """How the answer to a supported form is written."""
+    return RenderOptions(
+        response_format=form.response_format,
+        words=Granularity.WORD in form.timestamp_granularities,
+        logprobs=Include.LOGPROBS in form.include,
     )
 
 

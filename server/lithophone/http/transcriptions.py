@@ -8,12 +8,12 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from lithophone.http.answering import Answer, Events, Service, received
+from lithophone.formats.names import ResponseFormat
+from lithophone.http.answering import Answer, Events, Service, accepted
 from lithophone.http.exchange import exchange_of
-from lithophone.http.forms import Include, ResponseFormat, TranscriptionForm
+from lithophone.http.forms import Include, TranscriptionForm
 from lithophone.http.openapi import ERROR_RESPONSES, TRANSCRIPTION_RESPONSES, TranscriptionOperation
-from lithophone.http.render import render_transcript
-from lithophone.http.support import job_options, require_supported, warnings_for
+from lithophone.http.support import job_options, render_options, require_supported, warnings_for
 
 
 @post(
@@ -28,17 +28,16 @@ async def create_transcription(
     request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
 ) -> Response[Any]:
     """Speech to text in the language that is spoken."""
-    async with received(request, service, TranscriptionForm) as body:
-        form, spec = body.form, service.engine.spec
+    async with accepted(request, service, TranscriptionForm) as asked:
+        form, spec = asked.form, asked.host.spec
         require_supported(form, spec)
-        blocks = service.audio_source(body.recording, service.options.decode_limits)
         wanted = job_options(form, spec, native_word_times=service.options.native_word_times)
-        job = service.engine.job(blocks, wanted)
+        job = service.job(asked.host, asked.recording, wanted)
         answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
         if form.stream:
             events = Events(
                 logprobs=Include.LOGPROBS in form.include,
                 speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
             )
-            return await answer.stream(request, body.resources, events)
-        return await answer.whole(request, lambda transcript: render_transcript(transcript, form))
+            return await answer.stream(request, asked.resources, events)
+        return await answer.whole(request, render_options(form))

@@ -8,11 +8,11 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from lithophone.http.answering import Answer, Service, received
+from lithophone.formats.rendering import RenderOptions
+from lithophone.http.answering import Answer, Service, accepted
 from lithophone.http.exchange import exchange_of
 from lithophone.http.forms import TranslationForm
 from lithophone.http.openapi import ERROR_RESPONSES, TRANSLATION_RESPONSES, TranslationOperation
-from lithophone.http.render import render_translation
 from lithophone.http.support import require_translatable, translation_options, warnings_for
 
 
@@ -28,12 +28,11 @@ async def create_translation(
     request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]
 ) -> Response[Any]:
     """Speech to text in English, or in the language `to_language` names."""
-    async with received(request, service, TranslationForm) as body:
-        form, spec = body.form, service.engine.spec
+    async with accepted(request, service, TranslationForm) as asked:
+        form, spec = asked.form, asked.host.spec
         require_translatable(form, spec)
-        blocks = service.audio_source(body.recording, service.options.decode_limits)
-        job = service.engine.job(blocks, translation_options(form, spec))
+        job = service.job(asked.host, asked.recording, translation_options(form, spec))
         answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
         return await answer.whole(
-            request, lambda transcript: render_translation(transcript, form.response_format)
+            request, RenderOptions(response_format=form.response_format, translation=True)
         )

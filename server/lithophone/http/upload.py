@@ -34,7 +34,7 @@ MAX_PARTS = 200
 WRITE_BYTES = 1 << 20
 
 
-class ReceivedForm(NamedTuple):
+class UploadedForm(NamedTuple):
     """The text parts in their order, and whether the file part came."""
 
     fields: tuple[tuple[str, str], ...]
@@ -52,9 +52,7 @@ def refuse_oversized(request: Request[Any, Any, Any], options: HttpOptions) -> N
         raise _too_large(options)
 
 
-async def receive_form(
-    request: Request[Any, Any, Any], options: HttpOptions, spool: BinaryIO
-) -> ReceivedForm:
+async def read_form(request: Request[Any, Any, Any], options: HttpOptions, spool: BinaryIO) -> UploadedForm:
     """Read the body to its end; the file part goes to `spool`, which is not rewound.
 
     Raises:
@@ -79,7 +77,7 @@ async def receive_form(
     except MultipartError as error:
         raise InvalidRequestError(f"The multipart body is broken: {error}") from None
     reader.write_rest()
-    return ReceivedForm(tuple(reader.fields), reader.has_file)
+    return UploadedForm(tuple(reader.fields), reader.has_file)
 
 
 class _PartReader:

@@ -18,6 +18,7 @@ from transformers import (
     GraniteSpeechPlusModel,
 )
 
+from lithophone.backends.cpu.widening import widened_layers
 from lithophone.backends.decoding.encoder import ClipwiseEncoder, PackedClips, PackedEncoder, project
 
 HIDDEN = 48
@@ -117,7 +118,7 @@ def test_a_widened_encoder_computes_in_float32_on_the_16_bit_weights(dtype: torc
     whole = copy.deepcopy(halved).float()
     features = [clip.float() for clip in clips([7, 45, 20])]
     theirs = [whole.encoder(clip.unsqueeze(0)).last_hidden_state[0] for clip in features]
-    ours = PackedEncoder(halved.encoder, widened=True)
+    ours = PackedEncoder(halved.encoder, widened_layers(halved.encoder))
     assert furthest(ours.encode(features), theirs) < FLOAT32_TOLERANCE
     assert furthest(ours.encode(features), theirs) < FLOAT32_TOLERANCE
     expected = torch.log_softmax(whole.encoder.out(theirs[1]), dim=-1)

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import GraniteSpeechForConditionalGeneration
 
 from lithophone.backends.decoding import loop
+from lithophone.backends.decoding.decoded import Decoded
 from lithophone.backends.decoding.language_model import LanguageModel
-from lithophone.backends.decoding.loop import Decoded, DecodingBatch, Prompt
+from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.decoding.measuring import measure_pass_cost
 from lithophone.backends.decoding.speculation import PassCost, Source, Speculator
 
@@ -187,16 +188,6 @@ def test_a_sequence_that_is_dropped_is_gone_and_the_others_go_on(
     while len(batch):
         found |= {decoded.key: decoded for decoded in batch.step()}
     assert {key: decoded.tokens for key, decoded in found.items()} == {n: plain[n].tokens for n in (1, 2, 4)}
-
-
-def test_what_was_said_until_now_can_be_asked_for(
-    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
-) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP)
-    batch.admit([drafted(prompts[0], None)])
-    batch.step()
-    batch.step()
-    assert batch.unfinished()[0].tokens == plain[0].tokens[:2]
 
 
 def test_prompts_that_do_not_fit_into_one_pass_wait_for_the_next(

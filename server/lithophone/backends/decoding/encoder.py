@@ -11,10 +11,9 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -75,28 +74,33 @@ class FrameCounts(msgspec.Struct, frozen=True):
         return FrameCounts(self.frames + frames, self.padded + padded)
 
 
+class LayersInForm(NamedTuple):
+    """The layers of an encoder, made anew for each pass if need be, and the dtype they compute in."""
+
+    layers: Iterable[ConformerLayer]
+    dtype: torch.dtype
+
+
 class PackedEncoder:
     """The encoder of a loaded Granite Speech model; shares its weights.
 
     Args:
         encoder: `model.model.encoder` of a 3.x, 4.x or plus model, in eval mode.
-        widened: Compute in float32 whatever the weights are in: for processors that have no 16-bit instructions.
+        layers: Its layers in another form, and the dtype they compute in; without them its own.
 
     Attributes:
         counts: What has gone through it.
     """
 
-    def __init__(self, encoder: Any, *, widened: bool = False) -> None:
+    def __init__(self, encoder: Any, layers: LayersInForm | None = None) -> None:
         self._encoder = encoder
-        self._dtype: torch.dtype = torch.float32 if widened else encoder.input_linear.weight.dtype
         config = encoder.config
         self._context = int(config.context_size)
         self._exported = frozenset(getattr(config, "cat_hidden_layers", None) or ())
         self._middle = int(encoder.num_layers) // 2
-        self._layers: Iterable[_Layer] = (
-            _WidenedLayers(encoder.layers, self._context)
-            if widened
-            else [_Layer(layer, self._context) for layer in encoder.layers]
+        self._layers, self._dtype = layers or LayersInForm(
+            [ConformerLayer(layer, self._context) for layer in encoder.layers],
+            encoder.input_linear.weight.dtype,
         )
         self._gap = int(config.conv_kernel_size) // 2
         self.counts = FrameCounts()
@@ -109,7 +113,7 @@ class PackedEncoder:
 
         Returns:
             For each clip [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden]. In the dtype of
-            the weights, or in float32 if widened.
+            the layers.
         """
         device = self._encoder.input_linear.weight.device
         clips = PackedClips([len(clip) for clip in features], self._context, self._gap, device)
@@ -184,30 +188,7 @@ def _applied(linear: Any, hidden: Tensor) -> Tensor:
     return functional.linear(hidden, linear.weight.to(hidden.dtype), bias)
 
 
-class _WidenedLayers:
-    """The layers one after another, each copied into the same float32 memory when its turn comes.
-
-    Reading and widening a layer costs a hundredth of what it then computes on half a minute of audio, and memory for one
-    layer; float32 weights throughout would take twice the memory.
-    """
-
-    def __init__(self, layers: Sequence[nn.Module], context: int) -> None:
-        self._layers = layers
-        self._widened = copy.deepcopy(layers[0]).float()
-        self._context = context
-
-    def __iter__(self) -> Iterator[_Layer]:
-        for layer in self._layers:
-            for target, source in zip(_tensors(self._widened), _tensors(layer), strict=True):
-                target.copy_(source)
-            yield _Layer(self._widened, self._context)
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]
-
-
-class _Layer:
+class ConformerLayer:
     """One conformer block (Gulati et al. 2020) over packed frames."""
 
     def __init__(self, layer: Any, context: int) -> None:
@@ -216,6 +197,7 @@ class _Layer:
         self._convolution = _Convolution(layer.conv)
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+        """[frames, hidden] in and out."""
         hidden = 0.5 * self._first(hidden) + hidden
         hidden = self._attention(hidden, clips) + hidden
         hidden = self._convolution(hidden, clips) + hidden

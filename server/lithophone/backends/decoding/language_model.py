@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from lithophone.backends.decoding.cache import KeyValueCache
-from lithophone.backends.decoding.products import (
+from lithophone.backends.cpu.products import (
     Switch,
     SwitchedLinear,
     can_switch,
     rows_switched,
     switch_linears,
 )
+from lithophone.backends.decoding.cache import KeyValueCache
 
 ATTENTION = "lithophone_packed"
 
@@ -188,7 +188,7 @@ class LanguageModel:
         self.device = device
         self._model = model.model.language_model
         self.products = Switch(rows_switched(self._model.dtype))
-        self.can_switch = not _is_compiled(self._model) and switch_linears(self._model, self.products) > 0
+        self.can_switch = switch_linears(self._model, self.products) > 0
         self._head = _switched_head(model, self.products)
         config = self._model.config
         config._attn_implementation = ATTENTION  # noqa: SLF001 - where transformers' layers look it up
@@ -225,11 +225,6 @@ class LanguageModel:
         """
         with self.products.during_pass(len(hidden)):
             return self._head(hidden).float() / self._scaling
-
-
-def _is_compiled(model: Any) -> bool:
-    """Layers that are marked for torch.compile choose their kernels themselves."""
-    return any(layer._compiled_call_impl is not None for layer in model.layers)  # noqa: SLF001 - it says so nowhere else
 
 
 def _switched_head(model: Any, switch: Switch) -> Any:

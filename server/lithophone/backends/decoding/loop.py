@@ -14,6 +14,7 @@ drafts can then change a token whose two best choices are within rounding of eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from lithophone.backends.decoding.cache import KeyValueCache
+from lithophone.backends.decoding.decoded import Decoded
 from lithophone.backends.decoding.language_model import LanguageModel, Span, repeated_queries
 from lithophone.backends.decoding.speculation import Offer, PassCost, Speculator, draft_lengths
 
@@ -50,30 +52,6 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     min_tokens: int = 0
     temperature: float = 0.0
     speculator: Speculator | None = None
-
-
-class Decoded(msgspec.Struct, frozen=True, kw_only=True):
-    """A sequence that has ended.
-
-    Attributes:
-        key: The caller's name for it.
-        tokens: What was emitted, the end token included if it was.
-        log_probs: Natural-log probability of each at temperature 1.
-        passes: Passes of the language model it took part in.
-        drafted: Draft tokens that were verified.
-        accepted: Draft tokens that were emitted.
-        truncated: `max_tokens` ended it.
-        contested: Rounding could have decided a token: not to be used, see the module.
-    """
-
-    key: int
-    tokens: tuple[int, ...]
-    log_probs: tuple[float, ...]
-    passes: int
-    drafted: int
-    accepted: int
-    truncated: bool = False
-    contested: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -202,10 +180,6 @@ class DecodingBatch:
         self._remove(ended)
         return [sequence.decoded() for sequence in ended]
 
-    def unfinished(self) -> list[Decoded]:
-        """What the sequences that have not ended have said so far."""
-        return [sequence.decoded() for sequence in (*self._running, *self._waiting)]
-
     def _begin_waiting(self) -> None:
         """Move waiting sequences into the pass, at least one and as many as it takes at once."""
         positions = 0
@@ -285,7 +259,10 @@ class DecodingBatch:
         if len(warm) == 0:
             return greedy
         scaled = logits[warm] / temperatures.to(logits.device)[warm].unsqueeze(-1)
-        drawn = torch.multinomial(torch.softmax(scaled, dim=-1), 1).squeeze(-1)
+        weights = torch.softmax(scaled, dim=-1).nan_to_num(
+            1.0
+        )  # from no numbers a device would refuse to draw
+        drawn = torch.multinomial(weights, 1).squeeze(-1)
         return greedy.index_copy(0, warm, drawn)
 
     def _settle(self, sequence: _Sequence, verdicts: _Verdicts) -> None:
@@ -305,7 +282,8 @@ class DecodingBatch:
         sequence.accepted += agreed
         sequence.tokens += emitted
         sequence.log_probs += verdicts.log_probs[: accepted + 1]
-        sequence.ended = emitted[-1] in self._end_tokens
+        finite = all(map(math.isfinite, sequence.log_probs[-len(emitted) :]))
+        sequence.ended = emitted[-1] in self._end_tokens or not finite
         greedy = sequence.prompt.temperature == 0
         sequence.contested = self._settle_ties and greedy and any(verdicts.close[: accepted + 1])
         if sequence.prompt.speculator is not None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import time
 
-import torch
-
 from lithophone.backends.decoding.cache import KeyValueCache
 from lithophone.backends.decoding.language_model import LanguageModel, Span
 from lithophone.backends.decoding.speculation import PassCost
@@ -18,7 +16,6 @@ MOST_ROUNDS = 10
 ROUNDS_SECONDS = 1.0
 
 
-@torch.inference_mode()
 def measure_pass_cost(model: LanguageModel) -> PassCost:
     """Time passes of a few lengths behind a short prompt. For the warm-up.
 
@@ -43,7 +40,7 @@ def _best_seconds(model: LanguageModel) -> list[float]:
     cache = KeyValueCache(model.layers)
     cache.reserve(1, CACHED_POSITIONS + PASS_TOKENS[-1])
     _pass_seconds(model, cache, CACHED_POSITIONS, cached=0)
-    for tokens in PASS_TOKENS:  # kernels that are chosen or compiled at first use
+    for tokens in PASS_TOKENS:  # kernels that are chosen at first use
         _pass_seconds(model, cache, tokens, cached=CACHED_POSITIONS)
     best = [math.inf] * len(PASS_TOKENS)
     started = time.perf_counter()

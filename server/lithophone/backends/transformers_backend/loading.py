@@ -7,7 +7,8 @@ Owns every `from_pretrained` call. Safetensors only, no remote code, weights pla
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import copy
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,38 +19,30 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoTokenizer,
-    GraniteSpeech5ForCTC,
     GraniteSpeech5Processor,
-    GraniteSpeechForConditionalGeneration,
-    GraniteSpeechPlusForConditionalGeneration,
     GraniteSpeechProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils.logging import disable_progress_bar
 
-from lithophone.backends.device import DevicePlan, TorchFacts, device_map_memory
+from lithophone.backends.cpu.int8 import quantize_language_model
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DevicePlan, device_map_memory
+from lithophone.backends.transformers_backend.architectures import model_class
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
-from lithophone.backends.transformers_backend.compiling import compile_layers
 from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
-from lithophone.backends.transformers_backend.quantization import quantize_language_model
 from lithophone.errors import CheckpointError, ConfigurationError
 from lithophone.granite.family import Architecture
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
-MODEL_CLASSES: dict[Architecture, type[PreTrainedModel]] = {
-    Architecture.SPEECH: GraniteSpeechForConditionalGeneration,
-    Architecture.SPEECH_PLUS: GraniteSpeechPlusForConditionalGeneration,
-    Architecture.CTC: GraniteSpeech5ForCTC,
-}
-
 
 def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> PreTrainedModel:
     """The model on its device in its dtype, in eval mode, without gradients, adapter merged.
 
-    Quantised and marked for compilation if the plan says so.
+    Quantised if the plan says so.
 
     Raises:
         CheckpointError: the folder's weights are missing, damaged or of another shape.
@@ -59,10 +52,10 @@ def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> P
     disable_progress_bar()  # a server's log is no terminal
     try:
         with _without_adapter(checkpoint.path) as base_folder:
-            model_class: Any = MODEL_CLASSES[
+            loaded_class: Any = model_class(
                 checkpoint.spec.architecture
-            ]  # its typing forgets `output_loading_info`
-            model, report = model_class.from_pretrained(
+            )  # its typing forgets `output_loading_info`
+            model, report = loaded_class.from_pretrained(
                 base_folder,
                 dtype=getattr(torch, plan.dtype),
                 **_placement(plan, facts),
@@ -81,7 +74,7 @@ def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> P
 
 
 def ready_to_infer(model: Any, plan: DevicePlan) -> Any:
-    """The model in eval mode, in place; quantised and marked for compilation if the plan says so.
+    """The model in eval mode, in place; quantised if the plan says so.
 
     Raises:
         ConfigurationError: the installation lacks what that takes.
@@ -89,14 +82,12 @@ def ready_to_infer(model: Any, plan: DevicePlan) -> Any:
     model.eval().requires_grad_(requires_grad=False)
     if plan.quantization == "int8":
         quantize_language_model(model)
-    if plan.compiled:
-        compile_layers(model, plan.device)
     return model
 
 
 def _refuse_without_language_model(architecture: Architecture, plan: DevicePlan) -> None:
-    if architecture is Architecture.CTC and (plan.compiled or plan.quantization != "none"):
-        raise ConfigurationError("--quantization and --compile serve models with a language model only")
+    if architecture is Architecture.CTC and plan.quantization != "none":
+        raise ConfigurationError("--quantization serves models with a language model only")
 
 
 def _placement(plan: DevicePlan, facts: TorchFacts) -> dict[str, Any]:
@@ -190,6 +181,20 @@ def ctc_processor(path: Path) -> Any:
         CheckpointError: no tokenizer.
     """
     return GraniteSpeech5Processor(DeltaLogMelExtractor(), load_tokenizer(path))
+
+
+def concurrent_decoder(tokenizer: Any) -> Callable[[Sequence[int]], str]:
+    """Tokens to text, control tokens left out, from any thread while another uses `tokenizer`.
+
+    The tokenizers library forbids to read a tokenizer while it is being set up anew, which transformers does whenever
+    truncation or padding change; hence a copy that nobody sets up.
+    """
+    own = copy.deepcopy(tokenizer)
+
+    def decode(tokens: Sequence[int]) -> str:
+        return str(own.decode(list(tokens), skip_special_tokens=True))
+
+    return decode
 
 
 def weight_bytes(model: nn.Module) -> int:

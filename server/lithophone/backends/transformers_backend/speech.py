@@ -6,26 +6,25 @@ language model and leave when they are done. The text of one never depends on it
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
-import torch
 
-from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
-from lithophone.backends.batches import run_to_end
+from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.backends.base import Answer, BackendInfo, RecognitionRequest
+from lithophone.backends.batches import never
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
-from lithophone.backends.device import DevicePlan, TorchFacts
-from lithophone.backends.heap import return_freed_pages
+from lithophone.backends.device.facts import TorchFacts
+from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.device.runtime import release_memory
 from lithophone.backends.memory import budget_bytes, estimate_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
-from lithophone.backends.transformers_backend.speech_model import HeardWindow, SpeechModel
-from lithophone.granite.features import SAMPLE_RATE
+from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
+from lithophone.backends.transformers_backend.warm_up import try_out
 
-WARM_UP_SECONDS = 2.0
 MOST_WINDOWS = 16
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
@@ -58,20 +57,13 @@ class SpeechBackend:
         """What is loaded."""
         return self._info
 
-    def start_batch(self) -> SpeechBatch:
-        """An empty batch; see `SteppingBackend`."""
-        return SpeechBatch(self._model)
-
-    def recognise(
-        self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]
-    ) -> list[Recognition]:
-        """All windows in one batch; see `Backend`."""
-        return run_to_end(self.start_batch(), requests, interrupted)
+    def start_batch(self, interrupted: Callable[[], bool]) -> SpeechBatch:
+        """See `Backend`."""
+        return SpeechBatch(self._model, interrupted)
 
     def warm_up(self) -> None:
         """Noise through encoder, projector, prompt and decoding, and the clock on the language model."""
-        noise = np.random.default_rng(0).normal(0.0, 0.05, int(WARM_UP_SECONDS * SAMPLE_RATE))
-        self.recognise([RecognitionRequest(samples=noise.astype(np.float32))], lambda: False)
+        try_out(self)
         self._model.measure()
 
     def close(self) -> None:
@@ -88,6 +80,7 @@ class SpeechBatch:
 
     Args:
         model: What hears and decodes.
+        interrupted: See `Backend.start_batch`.
         revise: Called with each window's key and sequence before it is decoded; a measurement gives it other drafts or
             limits here.
         settle_ties: See `DecodingBatch`.
@@ -96,17 +89,19 @@ class SpeechBatch:
     def __init__(
         self,
         model: SpeechModel,
+        interrupted: Callable[[], bool] = never,
         *,
         revise: Callable[[int, Prompt], Prompt] | None = None,
         settle_ties: bool = True,
     ) -> None:
         self._model = model
+        self._interrupted = interrupted
         self._revise = revise
         self._together = model.start_decoding(settle_ties=settle_ties)
         self._alone = model.start_decoding(settle_ties=False)
         self._waiting: OrderedDict[int, RecognitionRequest] = OrderedDict()
         self._contested: OrderedDict[int, RecognitionRequest] = OrderedDict()
-        self._under_way: dict[int, tuple[RecognitionRequest, HeardWindow]] = {}
+        self._under_way: dict[int, PromptedWindow] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._contested) + len(self._under_way)
@@ -128,22 +123,23 @@ class SpeechBatch:
         """The loop over all windows and the one over those that are done once more, for their counters."""
         return self._together, self._alone
 
-    @torch.inference_mode()
-    def step(self) -> list[tuple[int, Recognition]]:
+    def step(self) -> list[tuple[int, Answer]]:
         """Hear some of the windows that wait, then one pass of the language model over all that were heard."""
-        self._hear_waiting()
-        self._hear_contested()
-        done: list[tuple[int, Recognition]] = []
+        heard = self._hear_waiting() + self._hear_contested()
+        if heard and self._interrupted():  # hearing took a while: some may have left
+            return []
+        done: list[tuple[int, Answer]] = []
         for decoded in (*self._together.step(), *self._alone.step()):
-            request, window = self._under_way.pop(decoded.key)
+            window = self._under_way.pop(decoded.key)
             if decoded.contested:
-                self._contested[decoded.key] = request
+                self._contested[decoded.key] = window.request
             else:
-                done.append((decoded.key, self._model.recognition(request, window, decoded)))
+                answer = self._model.answers.answer
+                done.append((decoded.key, partial(answer, self._model.decoded_window(window, decoded))))
         return done
 
-    def _hear_waiting(self) -> None:
-        """As many as fit into one encoder pass, and at least one."""
+    def _hear_waiting(self) -> int:
+        """As many as fit into one encoder pass, and at least one; returns how many."""
         joining: dict[int, RecognitionRequest] = {}
         samples = 0
         while self._waiting:
@@ -152,23 +148,23 @@ class SpeechBatch:
                 break
             key, request = self._waiting.popitem(last=False)
             joining[key] = request
-        heard = self._model.hear(list(joining.values()))
-        for (key, request), window in zip(joining.items(), heard, strict=True):
-            self._under_way[key] = (request, window)
-            self._together.admit([self._sequence(key, request, window, speculate=True)])
+        for key, window in zip(joining, self._model.hear(list(joining.values())), strict=True):
+            self._under_way[key] = window
+            self._together.admit([self._sequence(key, window, speculate=True)])
+        return len(joining)
 
-    def _hear_contested(self) -> None:
+    def _hear_contested(self) -> int:
         """One at a time: alone means alone, in the encoder too."""
-        if self._contested and len(self._alone) == 0:
-            key, request = self._contested.popitem(last=False)
-            (window,) = self._model.hear([request])
-            self._under_way[key] = (request, window)
-            self._alone.admit([self._sequence(key, request, window, speculate=False)])
+        if not self._contested or len(self._alone) > 0:
+            return 0
+        key, request = self._contested.popitem(last=False)
+        (window,) = self._model.hear([request])
+        self._under_way[key] = window
+        self._alone.admit([self._sequence(key, window, speculate=False)])
+        return 1
 
-    def _sequence(
-        self, key: int, request: RecognitionRequest, window: HeardWindow, *, speculate: bool
-    ) -> Prompt:
-        prompt = self._model.sequence(key, request, window, speculate=speculate)
+    def _sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
+        prompt = self._model.sequence(key, window, speculate=speculate)
         if self._revise is None:
             return prompt
         revised = self._revise(key, prompt)
@@ -177,14 +173,6 @@ class SpeechBatch:
 
 def _most_windows(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:
     """Windows at a time: as many as half of the memory beside the model holds, at most `MOST_WINDOWS`."""
-    one = estimate_memory(config, plan.dtype)
+    one = estimate_memory(config)[plan.dtype]
     spare = budget_bytes(facts, plan) - one.required_bytes
     return max(1, min(MOST_WINDOWS, 1 + spare // 2 // (one.activations_bytes + one.kv_cache_bytes)))
-
-
-def release_memory() -> None:
-    """Collect what is unreachable and hand cached blocks back to the driver and the system."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return_freed_pages()

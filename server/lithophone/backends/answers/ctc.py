@@ -1,0 +1,106 @@
+"""Answers of the models that are a CTC head alone.
+
+Owns the way from a label for each frame to text, words and times. Knows no model and no device; may run on any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lithophone.audio.waveform import seconds_from_samples
+from lithophone.backends.base import NotFiniteError, Recognition, Samples, Token
+from lithophone.granite.alignment import FrameSpan
+from lithophone.granite.family import ModelSpec
+from lithophone.granite.labels import empty_probability
+from lithophone.granite.levels import levels_of
+from lithophone.granite.words import Word, group_tokens, time_words
+
+FRAME_SECONDS: Final = 0.08  # log-mels of 10 ms stacked by 2, subsampled by 4
+
+
+class LabelledWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window as it left the model: its samples, a label for each frame, and natural-log probabilities [frames, labels]."""
+
+    samples: Samples
+    labels: tuple[int, ...]
+    log_probs: NDArray[np.float32]
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """Frames of one label in a row."""
+
+    label: int
+    span: FrameSpan
+
+
+class CtcAnswers:
+    """Makes the answers of one model.
+
+    Args:
+        spec: Which member of the family it is.
+        dtype: What it computes in, for the message about numbers that are none.
+        decode: Labels to text: runs merged, blanks left out. Must bear several threads at once.
+        blank: The label of nothing.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, dtype: str, decode: Callable[[Sequence[int]], str], blank: int
+    ) -> None:
+        self._spec = spec
+        self._dtype = dtype
+        self._decode = decode
+        self._blank = blank
+
+    def answer(self, window: LabelledWindow) -> Recognition:
+        """The result of a window.
+
+        Raises:
+            NotFiniteError: its probabilities are no numbers.
+        """
+        if not np.isfinite(window.log_probs.sum(dtype=np.float64)):
+            raise NotFiniteError(f"{self._spec.id} computed numbers that are not finite in {self._dtype}")
+        runs = self._runs(window)
+        text = self._decode(window.labels).strip()
+        return Recognition(
+            text=text,
+            tokens=tuple(self._token(run, window) for run in runs),
+            prompt_tokens=0,
+            audio_tokens=len(window.labels),
+            no_speech_probability=empty_probability(window.log_probs[:, self._blank]),
+            words=self._words(text, runs, window),
+        )
+
+    def _runs(self, window: LabelledWindow) -> list[_Run]:
+        """Runs of one label, blanks left out."""
+        runs: list[_Run] = []
+        for label, group in groupby(enumerate(window.labels), key=lambda frame: frame[1]):
+            frames = [index for index, _ in group]
+            if label != self._blank:
+                start, stop = frames[0], frames[-1] + 1
+                score = float(window.log_probs[start:stop, label].mean())
+                runs.append(_Run(label, FrameSpan(start, stop, score)))
+        return runs
+
+    def _token(self, run: _Run, window: LabelledWindow) -> Token:
+        """A run's score is that of its surest frame."""
+        surest = window.log_probs[run.span.start : run.span.stop, run.label].max()
+        return Token(run.label, self._decode([run.label]), float(surest))
+
+    def _words(self, text: str, runs: Sequence[_Run], window: LabelledWindow) -> tuple[Word, ...]:
+        """The words of the head's own text: their times are those of its tokens."""
+        spans = [run.span for run in runs]
+        stops = [len(self._decode(window.labels[: span.stop]).strip()) for span in spans]
+        grouped = group_tokens(text, stops, spans, FRAME_SECONDS)
+        return time_words(
+            [word for word, _ in grouped],
+            [sound for _, sound in grouped],
+            duration_seconds=seconds_from_samples(len(window.samples)),
+            bias_seconds=self._spec.ctc_bias_seconds,
+            levels=levels_of(window.samples),
+        )

@@ -1,0 +1,27 @@
+"""Put a plan into force in torch.
+
+Owns what is set for the whole process and for the thread that runs the model; its mode is the `runtime`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from lithophone.backends.device.plan import DevicePlan
+
+
+def apply_plan(plan: DevicePlan) -> None:
+    """CPU threads for the calling thread, and MIOpen off where it fails.
+
+    Every thread that computes has a team of its own. The model's gets all threads; those that come to it later, for voice
+    activity, get one each: teams that wait for each other on the same cores take turns in doing nothing.
+    """
+    torch.set_num_threads(plan.cpu_threads)
+    torch.get_num_threads()  # a thread takes over the last number set by anyone when it first asks; so ask now
+    newcomers = threading.Thread(target=torch.set_num_threads, args=(1,))
+    newcomers.start()
+    newcomers.join()
+    if not plan.convolution_library:
+        torch.backends.cudnn.enabled = False  # torch's name for MIOpen, too

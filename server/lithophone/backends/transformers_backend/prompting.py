@@ -1,0 +1,124 @@
+"""From a request to what the model is given, and to guesses at what it will say.
+
+Owns the processor call (features, and the prompt's tokens around the audio's places), the limit on a transcript's length,
+and the drafts. Knows no device and decides nothing about what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lithophone.audio.waveform import seconds_from_samples
+from lithophone.backends.answers.speech import behind_context
+from lithophone.backends.base import RecognitionRequest
+from lithophone.backends.decoding.speculation import (
+    LEAST_EXPECTED,
+    REPETITION_EXPECTED,
+    TRANSCRIPT_EXPECTED,
+    Acceptance,
+    Source,
+    Speculator,
+)
+from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle
+from lithophone.granite.family import ModelSpec
+from lithophone.granite.labels import greedy_text
+from lithophone.granite.prompts import Tags, Task, chat_messages
+
+TOKENS_PER_SECOND = 14  # twice that of fast English: some languages spell in small pieces
+TIMED_TOKENS_PER_SECOND = 40  # about seven a word, numbers of its time tag included
+TOKENS_FLOOR = 64
+
+
+class ProcessedWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window through the processor: features [frames, 160], and the prompt's text tokens before the audio and behind it."""
+
+    features: Tensor
+    before: list[int]
+    after: list[int]
+
+
+class Prompting:
+    """Processor and tokenizer of a model, and the running estimates that drafts are made by.
+
+    Args:
+        spec: Which member of the family it is.
+        processor: The model's, as `speech_processor` gives it.
+        audio_token: What stands in the prompt for a place of the audio.
+        end_tokens: Tokens that end a transcript.
+        device: Where features are computed.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, processor: Any, audio_token: int, end_tokens: frozenset[int], device: str
+    ) -> None:
+        self._spec = spec
+        self._processor = processor
+        self._tokenizer: Any = processor.tokenizer
+        self._audio_token = audio_token
+        self._device = device
+        self.end_tokens = end_tokens
+        self._transcripts = {tags: Acceptance(TRANSCRIPT_EXPECTED) for tags in (None, *Tags)}
+        self._style = TranscriptStyle()
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Tokens that are no part of a transcript."""
+        return frozenset(self._tokenizer.all_special_ids)
+
+    def prompt(self, task: Task) -> str:
+        """The text around the audio, through the checkpoint's own chat template."""
+        turns = [msgspec.structs.asdict(message) for message in chat_messages(self._spec, task)]
+        prefix = {"prefix_text": task.prefix_text} if task.prefix_text else {}
+        rendered = str(
+            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **prefix)
+        )
+        return rendered if rendered.endswith(task.prefix_text) else rendered + task.prefix_text
+
+    def process(self, request: RecognitionRequest) -> ProcessedWindow:
+        """The window through transformers' processor."""
+        inputs = self._processor(
+            text=self.prompt(request.task), audio=request.samples, return_tensors="pt", device=self._device
+        )
+        tokens: list[int] = inputs["input_ids"][0].tolist()
+        first, places = tokens.index(self._audio_token), tokens.count(self._audio_token)
+        return ProcessedWindow(
+            features=inputs["input_features"][0], before=tokens[:first], after=tokens[first + places :]
+        )
+
+    def token_budget(self, request: RecognitionRequest) -> int:
+        """The most tokens to emit for a window of this length."""
+        timed = request.task.tags is Tags.WORD_TIMES
+        pace = TIMED_TOKENS_PER_SECOND if timed else TOKENS_PER_SECOND
+        return TOKENS_FLOOR + round(seconds_from_samples(len(request.samples)) * pace)
+
+    def speculator(self, request: RecognitionRequest, ctc_log_probs: NDArray[np.float32]) -> Speculator:
+        """What the CTC head read is a draft of a transcript, not of a translation."""
+        repetition = Source(RepetitionDraft(), REPETITION_EXPECTED)
+        if request.task.translate_to is not None:
+            return Speculator([repetition])
+        accepted = self._transcripts[request.task.tags]
+        text = greedy_text(behind_context(request, ctc_log_probs).argmax(axis=-1).tolist())
+        draft = TranscriptDraft(self._style.apply(text), self.encode, self.decode, min(self.end_tokens))
+        return Speculator([Source(draft, max(LEAST_EXPECTED, accepted.rate), accepted), repetition])
+
+    def learn(self, task: Task, tokens: Sequence[int]) -> None:
+        """See how a transcript is written, for the drafts of the next."""
+        if task.tags is not None or task.translate_to is not None:
+            return
+        said = self.decode(tokens)
+        if said.strip():
+            self._style = TranscriptStyle.of(said)
+
+    def encode(self, text: str) -> list[int]:
+        """Text to tokens; the tokenizer beneath transformers' wrapper is five times as fast on short texts."""
+        return self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Tokens to text, control tokens left out."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))

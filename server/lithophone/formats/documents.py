@@ -1,0 +1,167 @@
+"""`json` and `verbose_json`: from the domain's structs to the wire's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import UNSET
+
+from lithophone.backends.base import Token
+from lithophone.engine.transcript import Segment, Transcript, Usage
+from lithophone.formats.shapes import (
+    DiarizedSegment,
+    DiarizedTranscription,
+    DurationUsage,
+    InputTokenDetails,
+    Language,
+    Logprob,
+    TokenUsage,
+    Transcription,
+    Translation,
+    VerboseSegment,
+    VerboseTranscription,
+    VerboseTranslation,
+    VerboseWord,
+)
+from lithophone.formats.times import wire_seconds
+from lithophone.granite.family import LANGUAGE_NAMES
+from lithophone.granite.words import Word
+
+WHISPER_FRAMES_PER_SECOND = 100
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+UNKNOWN_LANGUAGE = "unknown"
+
+
+class SpeakerLabels:
+    """`A` for whoever speaks first, then `B`, behind `Z` come `AA`, `AB`; told segment by segment, in order."""
+
+    def __init__(self) -> None:
+        self._places: dict[int | None, int] = {}
+
+    def label(self, speaker: int | None) -> str:
+        """The label of the number the engine gave."""
+        place = self._places.setdefault(speaker, len(self._places)) + 1
+        letters = ""
+        while place:
+            place, letter = divmod(place - 1, len(LETTERS))
+            letters = LETTERS[letter] + letters
+        return letters
+
+
+def transcription(transcript: Transcript, *, logprobs: bool) -> Transcription:
+    """The `json` document."""
+    return Transcription(
+        text=transcript.text,
+        usage=token_usage(transcript.usage),
+        languages=detected_languages(transcript),
+        logprobs=transcript_logprobs(transcript) if logprobs else UNSET,
+    )
+
+
+def verbose_transcription(transcript: Transcript, *, words: bool = False) -> VerboseTranscription:
+    """The `verbose_json` document. Silent segments stay in it: their `no_speech_prob` says so."""
+    duration = wire_seconds(transcript.duration_seconds)
+    return VerboseTranscription(
+        language=_language_name(transcript.language),
+        duration=duration,
+        text=transcript.text,
+        segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
+        usage=DurationUsage(seconds=duration),
+        words=tuple(_verbose_word(word) for word in transcript.words) if words else UNSET,
+    )
+
+
+def diarized_transcription(transcript: Transcript) -> DiarizedTranscription:
+    """The `diarized_json` document. Silence has no speaker, so it has no segment."""
+    labels = SpeakerLabels()
+    return DiarizedTranscription(
+        duration=wire_seconds(transcript.duration_seconds),
+        text=transcript.text,
+        segments=tuple(diarized_segment(segment, labels) for segment in transcript.segments if segment.text),
+        usage=token_usage(transcript.usage),
+    )
+
+
+def diarized_segment(segment: Segment, labels: SpeakerLabels) -> DiarizedSegment:
+    """A segment with the label of its speaker."""
+    return DiarizedSegment(
+        id=segment_id(segment),
+        start=wire_seconds(segment.start_seconds),
+        end=wire_seconds(segment.end_seconds),
+        speaker=labels.label(segment.speaker),
+        text=segment.text,
+    )
+
+
+def segment_id(segment: Segment) -> str:
+    """The name of a segment; the same in the document and in every event."""
+    return f"seg_{segment.id}"
+
+
+def translation(transcript: Transcript) -> Translation:
+    """The `json` document of a translation."""
+    return Translation(text=transcript.text)
+
+
+def verbose_translation(transcript: Transcript) -> VerboseTranslation:
+    """The `verbose_json` document of a translation. Its segments' times are those of the speech, shared out by length."""
+    return VerboseTranslation(
+        language=_language_name(transcript.language),
+        duration=wire_seconds(transcript.duration_seconds),
+        text=transcript.text,
+        segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
+    )
+
+
+def token_usage(usage: Usage) -> TokenUsage:
+    """Tokens as OpenAI counts them: audio and text are the input."""
+    input_tokens = usage.audio_tokens + usage.text_tokens
+    return TokenUsage(
+        input_tokens=input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=input_tokens + usage.output_tokens,
+        input_token_details=InputTokenDetails(audio_tokens=usage.audio_tokens, text_tokens=usage.text_tokens),
+    )
+
+
+def token_logprobs(tokens: Iterable[Token]) -> tuple[Logprob, ...]:
+    """Tokens with their probabilities."""
+    return tuple(
+        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob) for token in tokens
+    )
+
+
+def transcript_logprobs(transcript: Transcript) -> tuple[Logprob, ...]:
+    """All of them, in order."""
+    return token_logprobs(token for segment in transcript.segments for token in segment.tokens)
+
+
+def detected_languages(transcript: Transcript) -> tuple[Language, ...]:
+    """The language as OpenAI lists it; none if nothing told."""
+    return () if transcript.language is None else (Language(code=transcript.language),)
+
+
+def _language_name(code: str | None) -> str:
+    return UNKNOWN_LANGUAGE if code is None else LANGUAGE_NAMES.get(code, code).lower()
+
+
+def _verbose_word(word: Word) -> VerboseWord:
+    return VerboseWord(
+        word=word.text.strip(), start=wire_seconds(word.start_seconds), end=wire_seconds(word.end_seconds)
+    )
+
+
+def _verbose_segment(segment: Segment) -> VerboseSegment:
+    return VerboseSegment(
+        id=segment.id,
+        seek=round(segment.start_seconds * WHISPER_FRAMES_PER_SECOND),
+        start=wire_seconds(segment.start_seconds),
+        end=wire_seconds(segment.end_seconds),
+        text=segment.text,
+        tokens=tuple(token.id for token in segment.tokens),
+        temperature=segment.temperature,
+        avg_logprob=segment.average_logprob,
+        compression_ratio=segment.compression_ratio,
+        no_speech_prob=segment.no_speech_probability,
+        retried=True if segment.retried else UNSET,
+    )

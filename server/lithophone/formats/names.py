@@ -1,0 +1,23 @@
+"""The names of the formats and of what they may show."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ResponseFormat(StrEnum):
+    """How the transcript is written."""
+
+    JSON = "json"
+    TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
+    VERBOSE_JSON = "verbose_json"
+    DIARIZED_JSON = "diarized_json"
+
+
+class Granularity(StrEnum):
+    """What gets times in `verbose_json`."""
+
+    WORD = "word"
+    SEGMENT = "segment"

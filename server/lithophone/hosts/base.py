@@ -1,0 +1,125 @@
+"""The contract between a server and a model, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from enum import Enum
+from typing import Protocol
+
+from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+from lithophone.granite.family import ModelSpec
+from lithophone.worker.messages import Command, Event
+
+
+class HostState(Enum):
+    """What a host can do now."""
+
+    COLD = "cold"
+    """The model is not in memory; it is loaded for the next request."""
+
+    LOADING = "loading"
+    READY = "ready"
+
+    RESTARTING = "restarting"
+    """Its worker ended by itself; another one takes over what was under way."""
+
+    FAILED = "failed"
+    """It could not be loaded; the next request tries again."""
+
+    STOPPED = "stopped"
+
+
+class Recogniser(Protocol):
+    """The windows of one job at one model."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+        ...
+
+    async def recognise(self, request: RecognitionRequest) -> Recognition:
+        """One window through the model.
+
+        Raises:
+            ServiceError: the model failed on this window, could not be loaded, or was stopped first.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Forget every window of the job; a decoding that runs for it alone stops at its next token."""
+        ...
+
+
+class ModelHost(Protocol):
+    """One model: its state, and windows in exchange for recognitions."""
+
+    @property
+    def model_id(self) -> str:
+        """The name it is served under."""
+        ...
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it is."""
+        ...
+
+    @property
+    def state(self) -> HostState:
+        """What it can do now."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why it cannot, in `FAILED` and `RESTARTING`."""
+        ...
+
+    @property
+    def info(self) -> BackendInfo | None:
+        """What was loaded last; None before the first time."""
+        ...
+
+    def start(self) -> None:
+        """Load and warm up the model; returns at once. Does nothing where that is done or under way."""
+        ...
+
+    async def loaded(self) -> None:
+        """Wait until the model answers.
+
+        Raises:
+            ModelFailedError: it could not be loaded.
+            UnavailableError: the host was stopped.
+        """
+        ...
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """For the life of a request: a model in use is not unloaded."""
+        ...
+
+    def open_recogniser(self) -> Recogniser:
+        """For a job that is about to begin."""
+        ...
+
+    async def unload(self) -> None:
+        """Give the model's memory back, unless it is in use; the next request loads it again."""
+        ...
+
+    async def stop(self) -> None:
+        """Drop what waits, give the memory back, end the worker."""
+        ...
+
+
+class Carrier(Protocol):
+    """A worker on its way through life, in a thread or a process of its own."""
+
+    def post(self, command: Command) -> None:
+        """Hand over a command; never blocks."""
+        ...
+
+    async def stop(self) -> bool:
+        """End the worker; false if it cannot be ended and still runs."""
+        ...
+
+
+Launch = Callable[[Callable[[Event], None], Callable[[str], None]], Carrier]
+"""Starts a worker, given what takes its events and what is told, in words, that it has ended; both in the event loop."""

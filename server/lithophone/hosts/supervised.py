@@ -1,0 +1,345 @@
+"""A host that looks after a worker, whatever carries it.
+
+Owns the host's states, the windows that were sent and have no answer yet, and what happens when a worker ends by itself:
+another one is started, and gets every window that was under way once more. Those that the dead one had begun run alone,
+since one of them may be the reason; a window that two workers have died of fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+from lithophone.errors import (
+    InternalError,
+    ModelFailedError,
+    NotFiniteAnswerError,
+    OutOfMemoryError,
+    ServiceError,
+    UnavailableError,
+)
+from lithophone.granite.family import ModelSpec
+from lithophone.hosts.base import Carrier, HostState, Launch, Recogniser
+from lithophone.worker.messages import (
+    Cancel,
+    Cause,
+    Event,
+    Failed,
+    Loaded,
+    LoadFailed,
+    Lost,
+    Recognise,
+    Recognised,
+    Started,
+)
+
+log = structlog.get_logger(__name__)
+
+RESTART_DELAYS_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Before the next worker, by how many have ended since a window was last recognised."""
+
+MOST_DEATHS: Final = 2  # workers that may die of one window
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A window that has no answer yet."""
+
+    job_id: int
+    request: RecognitionRequest
+    answer: asyncio.Future[Recognition]
+    started: bool = False
+    deaths: int = 0
+
+
+class SupervisedHost:
+    """See `ModelHost`.
+
+    Args:
+        model_id: The name the model is served under.
+        spec: What it is.
+        launch: Starts a worker.
+        unload_after_seconds: Idle time after which the model's memory is given back; 0 keeps it.
+    """
+
+    def __init__(
+        self, model_id: str, spec: ModelSpec, launch: Launch, *, unload_after_seconds: float = 0.0
+    ) -> None:
+        self.model_id = model_id
+        self.spec = spec
+        self.state = HostState.COLD
+        self.failure: str | None = None
+        self.info: BackendInfo | None = None
+        self._launch = launch
+        self._unload_after_seconds = unload_after_seconds
+        self._ids = itertools.count(1)
+        self._works: dict[int, _Work] = {}
+        self._carrier: Carrier | None = None
+        self._launches = 0
+        self._ending: asyncio.Task[bool] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._deaths = 0
+        self._users = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._restart_timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """See `ModelHost`."""
+        if self.state in {HostState.COLD, HostState.FAILED}:
+            self._enter(HostState.LOADING)
+            self._begin()
+
+    async def loaded(self) -> None:
+        """See `ModelHost`."""
+        if self.state is HostState.READY:
+            return
+        self._require_running()
+        self.start()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """See `ModelHost`."""
+        self._users += 1
+        self._cancel_idle_timer()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._arm_idle_timer()
+
+    def open_recogniser(self) -> Recogniser:
+        """See `ModelHost`."""
+        return _JobRecogniser(self, next(self._ids))
+
+    async def unload(self) -> None:
+        """See `ModelHost`."""
+        if self.state is HostState.READY and not self._users and not self._works:
+            self._enter(HostState.COLD)
+            await self._end_worker()
+
+    async def stop(self) -> None:
+        """See `ModelHost`."""
+        self._cancel_idle_timer()
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+        self._enter(HostState.STOPPED)
+        stopped = UnavailableError("The server stopped before this audio was transcribed.")
+        self._fail_all(stopped)
+        self._settle(stopped)
+        await self._end_worker()
+
+    async def recognise(self, job_id: int, request: RecognitionRequest) -> Recognition:
+        """One window of a job; see `Recogniser`."""
+        self._require_running()
+        self.start()
+        work_id = next(self._ids)
+        work = _Work(job_id, request, asyncio.get_running_loop().create_future())
+        self._works[work_id] = work
+        self._post(work_id, work)
+        try:
+            return await work.answer
+        finally:
+            self._works.pop(work_id, None)
+
+    def cancel(self, job_id: int) -> None:
+        """Forget a job; see `Recogniser`."""
+        if self._carrier is not None:
+            self._carrier.post(Cancel(job_id))
+
+    def _require_running(self) -> None:
+        if self.state is HostState.STOPPED:
+            raise UnavailableError("The server is stopping.")
+
+    def _post(self, work_id: int, work: _Work) -> None:
+        if self._carrier is not None:
+            self._carrier.post(Recognise(work_id, work.job_id, work.request, alone=work.deaths > 0))
+
+    def _begin(self) -> None:
+        """Start a worker as soon as the one before has given its memory back."""
+        self._run(self._begin_after(self._ending))
+
+    async def _begin_after(self, ending: asyncio.Task[bool] | None) -> None:
+        if ending is not None:
+            await asyncio.wait((ending,))
+        if self.state not in {HostState.LOADING, HostState.RESTARTING} or self._carrier is not None:
+            return
+        self._launches += 1
+        launch = self._launches
+        log.info("model_loading", model=self.model_id)
+        self._carrier = self._launch(partial(self._on_event, launch), partial(self._on_end, launch))
+        for work_id, work in self._works.items():
+            self._post(work_id, work)
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_worker(self) -> None:
+        carrier, self._carrier = self._carrier, None
+        self._launches += 1  # what the old one still says is not heard
+        if carrier is None:
+            return
+        self._ending = asyncio.get_running_loop().create_task(carrier.stop())
+        if await self._ending:
+            log.info("model_unloaded", model=self.model_id)
+        else:
+            log.warning("worker_still_busy", model=self.model_id)
+
+    def _on_event(self, launch: int, event: Event) -> None:
+        if launch != self._launches:
+            return
+        match event:
+            case Recognised(work_id, recognition, _):
+                self._deaths = 0
+                self._answer(work_id, recognition)
+            case Failed(work_id, cause, message):
+                self._fail(work_id, _failure(cause, message))
+            case Started(work_ids):
+                for work_id in work_ids:
+                    if work_id in self._works:
+                        self._works[work_id].started = True
+            case Loaded():
+                self._on_loaded(event)
+            case LoadFailed(message):
+                self._on_load_failed(message)
+            case Lost(message):
+                log.error("device_lost", model=self.model_id, reason=message)
+                self.failure = message
+
+    def _on_loaded(self, event: Loaded) -> None:
+        self.info = event.info
+        self.failure = None
+        self._enter(HostState.READY)
+        self._settle(None)
+        log.info(
+            "model_ready",
+            model=self.model_id,
+            device=event.info.device,
+            dtype=event.info.dtype,
+            load_seconds=round(event.load_seconds, 2),
+            warm_up_seconds=round(event.warm_up_seconds, 2),
+        )
+        self._arm_idle_timer()
+
+    def _on_load_failed(self, message: str) -> None:
+        """A model that has answered before may do so again; one that never did needs somebody's help."""
+        log.error("model_failed", model=self.model_id, reason=message)
+        self.failure = message
+        if self.state is HostState.LOADING:
+            self._enter(HostState.FAILED)
+        failed = ModelFailedError(f"The model could not be loaded: {message}")
+        self._fail_all(failed)
+        self._settle(failed)
+
+    def _on_end(self, launch: int, reason: str) -> None:
+        if launch != self._launches:
+            return
+        self._carrier = None
+        if self.state is HostState.LOADING:
+            self._on_load_failed(f"its worker ended while it was loading ({reason})")
+        elif self.state in {HostState.READY, HostState.RESTARTING}:
+            self._restart(reason)
+
+    def _restart(self, reason: str) -> None:
+        delay = RESTART_DELAYS_SECONDS[min(self._deaths, len(RESTART_DELAYS_SECONDS) - 1)]
+        log.error(
+            "worker_ended", model=self.model_id, reason=reason, windows=len(self._works), delay_seconds=delay
+        )
+        self._deaths += 1
+        self._enter(HostState.RESTARTING)
+        self.failure = self.failure or reason
+        for work_id, work in list(self._works.items()):
+            if work.started:
+                work.started = False
+                work.deaths += 1
+                if work.deaths >= MOST_DEATHS:
+                    self._fail(work_id, InternalError("The model's worker ended twice on this audio."))
+        self._restart_timer = asyncio.get_running_loop().call_later(delay, self._begin)
+
+    def _enter(self, state: HostState) -> None:
+        if self.state is not HostState.STOPPED:
+            self.state = state
+
+    def _settle(self, failure: ServiceError | None) -> None:
+        """Tell those who wait for the model."""
+        for waiter in self._waiters:
+            if waiter.done():
+                continue
+            if failure is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(failure)
+        self._waiters.clear()
+
+    def _answer(self, work_id: int, recognition: Recognition) -> None:
+        work = self._works.get(work_id)
+        if work is not None and not work.answer.done():
+            work.answer.set_result(recognition)
+
+    def _fail(self, work_id: int, error: ServiceError) -> None:
+        work = self._works.get(work_id)
+        if work is not None and not work.answer.done():
+            work.answer.set_exception(error)
+
+    def _fail_all(self, error: ServiceError) -> None:
+        for work_id in list(self._works):
+            self._fail(work_id, error)
+
+    def _arm_idle_timer(self) -> None:
+        if self._unload_after_seconds > 0 and not self._users and self.state is HostState.READY:
+            self._cancel_idle_timer()
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(self._unload_after_seconds, lambda: self._run(self.unload()))
+
+    def _cancel_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+
+class _JobRecogniser:
+    """See `Recogniser`."""
+
+    def __init__(self, host: SupervisedHost, job_id: int) -> None:
+        self._host = host
+        self._job_id = job_id
+
+    @property
+    def spec(self) -> ModelSpec:
+        """See `Recogniser`."""
+        return self._host.spec
+
+    async def recognise(self, request: RecognitionRequest) -> Recognition:
+        """See `Recogniser`."""
+        return await self._host.recognise(self._job_id, request)
+
+    def cancel(self) -> None:
+        """See `Recogniser`."""
+        self._host.cancel(self._job_id)
+
+
+def _failure(cause: Cause, message: str) -> ServiceError:
+    match cause:
+        case Cause.MODEL:
+            return InternalError("The model failed on this audio; the server's log says why.")
+        case Cause.NOT_FINITE:
+            return NotFiniteAnswerError(message)
+        case Cause.OUT_OF_MEMORY:
+            return OutOfMemoryError(message)

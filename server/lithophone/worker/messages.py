@@ -1,0 +1,92 @@
+"""What a host and its worker say to each other.
+
+Frozen structs in, events out; all of them can be pickled.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+
+
+class Recognise(msgspec.Struct, frozen=True):
+    """Transcribe one window of a job; `alone`, without company, if it may have broken a worker before."""
+
+    work_id: int
+    job_id: int
+    request: RecognitionRequest
+    alone: bool = False
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Forget every window of a job; nothing more is reported about it."""
+
+    job_id: int
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Give the memory back and end; waiting work is dropped."""
+
+
+Command = Recognise | Cancel | Stop
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The model answers."""
+
+    info: BackendInfo
+    load_seconds: float
+    warm_up_seconds: float
+
+
+class LoadFailed(msgspec.Struct, frozen=True):
+    """The model cannot be loaded, and the worker ends; `message` is for the person who started the server."""
+
+    message: str
+
+
+class Started(msgspec.Struct, frozen=True):
+    """Windows have joined the batch."""
+
+    work_ids: tuple[int, ...]
+
+
+class Recognised(msgspec.Struct, frozen=True):
+    """One window is done, so many seconds after it joined the batch."""
+
+    work_id: int
+    recognition: Recognition
+    seconds: float
+
+
+class Cause(Enum):
+    """Why a window failed."""
+
+    MODEL = "model"
+    """The model broke on it."""
+
+    NOT_FINITE = "not finite"
+    """What the model computed are no numbers."""
+
+    OUT_OF_MEMORY = "out of memory"
+    """It does not fit beside the model, even alone."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """One window failed; the worker's log has what happened, `message` what a user may know of it."""
+
+    work_id: int
+    cause: Cause
+    message: str = ""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The device is lost to this process: the worker ends, and its windows have to be done elsewhere."""
+
+    message: str
+
+
+Event = Loaded | LoadFailed | Started | Recognised | Failed | Lost

@@ -1,0 +1,74 @@
+"""Which windows run next.
+
+Pure: no clock, no thread, no model. Jobs take turns, so that a long file does not hold up a short one; within a job
+windows keep their order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from lithophone.worker.messages import Recognise
+
+
+class _Queue(msgspec.Struct):
+    """The waiting windows of a job. `place`: the turn it came in, and whether it was served in that turn."""
+
+    place: tuple[int, bool]
+    windows: deque[Recognise]
+
+
+class Scheduler:
+    """Waiting windows: the job that has waited for the most turns comes first.
+
+    A job that asks again right after it was served stands behind those that came meanwhile, though it may have asked
+    before them: a short request waits for one turn of a long file, not for the windows that file has ahead.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[int, _Queue] = {}
+        self._turn = 0
+        self._served: set[int] = set()
+
+    def __len__(self) -> int:
+        return sum(len(queue.windows) for queue in self._queues.values())
+
+    def add(self, work: Recognise) -> None:
+        """Queue a window behind the earlier ones of its job."""
+        queue = self._queues.get(work.job_id)
+        if queue is None:
+            queue = _Queue((self._turn, work.job_id in self._served), deque())
+            self._queues[work.job_id] = queue
+        queue.windows.append(work)
+
+    def cancel(self, job_id: int) -> None:
+        """Drop every waiting window of a job."""
+        self._queues.pop(job_id, None)
+
+    def clear(self) -> list[Recognise]:
+        """Drop everything; returns what was dropped."""
+        dropped = [work for queue in self._queues.values() for work in queue.windows]
+        self._queues.clear()
+        return dropped
+
+    def next_batch(self, max_batch: int) -> list[Recognise]:
+        """Up to `max_batch` windows, one a job a round, in the order the jobs have waited."""
+        batch: list[Recognise] = []
+        while self._queues and len(batch) < max_batch:
+            waiting = sorted(self._queues, key=lambda job_id: self._queues[job_id].place)
+            batch += [self._take(job_id) for job_id in waiting[: max_batch - len(batch)]]
+        if batch:
+            self._turn += 1
+            self._served = {work.job_id for work in batch}
+            for job_id in self._served & self._queues.keys():
+                self._queues[job_id].place = (self._turn, True)
+        return batch
+
+    def _take(self, job_id: int) -> Recognise:
+        queue = self._queues[job_id]
+        work = queue.windows.popleft()
+        if not queue.windows:
+            del self._queues[job_id]
+        return work
