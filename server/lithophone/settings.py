@@ -62,6 +62,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _doc("a file that yields no audio for this long is given up", gt=0)
     ] = 30.0
     upload_idle_seconds: Annotated[float, _doc("an upload may stand still this long", gt=0)] = 30.0
+    hosts: Annotated[
+        Literal["process", "thread"],
+        _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),
+    ] = "process"
+    load_wait_seconds: Annotated[float, _doc("how long a request waits for its model to be loaded", ge=0)] = (
+        30.0
+    )
     unload_after_seconds: Annotated[
         float, _doc("idle time after which the model's memory is given back; 0 keeps it loaded", ge=0)
     ] = 0.0

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithophone.audio.activity import Probabilities
+from lithophone.audio.waveform import seconds_from_samples
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.prompts import Task
 from lithophone.granite.words import Word
@@ -36,6 +37,11 @@ class RecognitionRequest(msgspec.Struct, frozen=True, kw_only=True):
     task: Task = Task()
     temperature: float = 0.0
     context_samples: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the audio lasts, context included."""
+        return seconds_from_samples(len(self.samples))
 
 
 class Token(msgspec.Struct, frozen=True):

@@ -20,8 +20,6 @@ from lithophone.backends.transformers_backend.checkpoint import (
     fetch,
     fetch_config,
 )
-from lithophone.backends.transformers_backend.ctc import CtcBackend
-from lithophone.backends.transformers_backend.speech import SpeechBackend
 from lithophone.granite.family import Architecture
 
 log = structlog.get_logger(__name__)
@@ -54,6 +52,9 @@ def load_backend(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) ->
         CheckpointError: it cannot be used.
         ConfigurationError: the plan asks for what this model or this installation cannot do.
     """
+    from lithophone.backends.transformers_backend.ctc import CtcBackend  # noqa: PLC0415 - transformers takes seconds
+    from lithophone.backends.transformers_backend.speech import SpeechBackend  # noqa: PLC0415 - as above
+
     apply_plan(plan)
     if checkpoint.spec.architecture is Architecture.CTC:
         return CtcBackend.load(checkpoint, plan, facts)

@@ -36,6 +36,7 @@ from lithophone.worker.messages import (
     Stop,
 )
 from lithophone.worker.scheduler import Scheduler
+from lithophone.worker.watch import StepWatch
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,9 @@ class Worker:
         open_backend: Loads the model; called in the loop's thread.
         emit: Takes the events.
         runtime: What surrounds the model's work, and what its errors mean.
+
+    Attributes:
+        watch: Tells whether a step is stuck.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._scheduler = Scheduler()
         self._limit = WindowLimit()
+        self.watch = StepWatch()
         self._batch: Batch | None = None
         self._running: dict[int, _Running] = {}
         self._first: deque[Recognise] = deque()
@@ -128,6 +133,8 @@ class Worker:
                 self._advance(backend, answering)
             except Exception as error:  # noqa: BLE001 - judged and logged there
                 self._on_fault(error)
+            finally:
+                self.watch.end()
 
     def _has_work(self) -> bool:
         return bool(self._running or self._first or len(self._scheduler) > 0)
@@ -188,6 +195,8 @@ class Worker:
         joining = self._joining(backend.info.max_batch)
         for work in joining:
             self._running[work.work_id] = _Running(work, time.monotonic())
+        running = [one.work for one in self._running.values()]
+        self.watch.begin(_audio_seconds(joining), _audio_seconds(running))
         if joining:
             self._emit(Started(tuple(work.work_id for work in joining)))
         if self._batch is None:
@@ -262,6 +271,10 @@ class Worker:
             self._emit(Failed(works[0].work_id, Cause.OUT_OF_MEMORY, OUT_OF_MEMORY_MESSAGE))
             return
         self._first.extendleft(reversed(works))
+
+
+def _audio_seconds(works: Sequence[Recognise]) -> float:
+    return sum(work.request.seconds for work in works)
 
 
 def _resident_bytes() -> int:
