@@ -102,20 +102,26 @@ SPELLINGS = st.sampled_from(
         "\tnew\n",
     ]
 )
-STEPS = st.tuples(
-    SPELLINGS, st.sampled_from([0.0, 0.0, 0.02, 0.3, 0.58, 3.0]), st.sampled_from([0.0, 0.2, 1.4])
-)
+PAUSES = st.sampled_from([0.0, 0.0, 0.02, 0.3, 0.58, 3.0])
 
 
 @st.composite
-def unbroken_segments(draw: st.DrawFn) -> Segment:
+def unbroken_segments(draw: st.DrawFn, spellings: st.SearchStrategy[str] = SPELLINGS) -> Segment:
     """Words of any spelling and pause, none split off into a segment of its own."""
+    steps = st.tuples(spellings, PAUSES, st.sampled_from([0.0, 0.2, 1.4]))
     words: list[Word] = []
     clock = 0.0
-    for text, pause, seconds in draw(st.lists(STEPS, max_size=80)):
+    for text, pause, seconds in draw(st.lists(steps, max_size=80)):
         words.append(Word(text=text, start_seconds=clock + pause, end_seconds=clock + pause + seconds))
         clock += pause + seconds
     return unbroken(words)
+
+
+@given(unbroken_segments(SPELLINGS | st.sampled_from(["", " ", "\n\n", " " + "x" * 90])), all_limits)
+def test_words_of_white_space_change_no_limit(part: Segment, limits: CueLimits) -> None:
+    shown = list(cues([part], limits))
+    check_limits(shown, limits)
+    assert letters("".join("".join(cue.lines) for cue in shown)) == letters(part.text)
 
 
 @given(unbroken_segments())

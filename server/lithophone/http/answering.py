@@ -42,8 +42,8 @@ WARNING_HEADER = "x-lithophone-warning"
 """Names what was asked for and could not be used, where refusing would break clients that always send it."""
 
 LONGEST_ON_LOOP_CHARACTERS = 4_000
-"""Of a transcript's text that is written on the event loop: about four minutes of speech, and a few milliseconds for the
-dearest format, srt. The four hours of a longer one take hundreds; a thread, which a short one would only wait for, does it."""
+"""The longest text of a transcript that is written on the event loop: about four minutes of speech, at most a few
+milliseconds (srt costs most). Four hours take hundreds, so a thread writes them; a short one would only wait for it."""
 
 Written = TypeVar("Written")
 
