@@ -7,6 +7,7 @@ command line and the app know this module.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,23 @@ CLIENT_VARIABLES = frozenset(
     {"LITHOPHONE_URL", "LITHOPHONE_API_KEY"}
 )  # set for client programs on the same machine
 MIB = 1024 * 1024
+
+_INJECTED = re.compile(
+    r"""LITHOPHONE_(?:\w+_)?  # a Service or container whose name begins with lithophone
+    (?: SERVICE_HOST=\S+
+      | SERVICE_PORT(?:_\w+)?=\d+
+      | PORT(?:_\d+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://\S+:\d+
+      | PORT_\d+_(?:TCP|UDP|SCTP)_(?:ADDR=\S+|PORT=\d+|PROTO=\w+)
+      | NAME=/\S+/\S+
+      | ENV_\w+=.*
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Variables, `name=value`, that Kubernetes sets in every container for each Service, and Docker for each linked container.
+
+Sources: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables and
+https://docs.docker.com/engine/network/links/#environment-variables.
+"""
 
 
 def _doc(text: str, **limits: Any) -> Meta:
@@ -159,15 +177,17 @@ def read_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
     """Flags before environment before defaults.
 
     Raises:
-        ConfigurationError: a value has no meaning, or a `LITHOPHONE_` variable is not a setting.
+        ConfigurationError: a value has no meaning, or a `LITHOPHONE_` variable is neither a setting nor set by Kubernetes
+            or Docker for something of that name.
     """
-    fields = {field.name: field for field in setting_fields()}
-    _check_variables(environment, {field.variable for field in fields.values()})
+    fields = setting_fields()
+    ours = _own_variables(environment)
+    _check_variables(ours, {field.variable for field in fields})
     values: dict[str, Any] = {}
-    for field in fields.values():
+    for field in fields:
         source, text = field.flag, flags.get(field.name)
         if text is None:
-            source, text = field.variable, environment.get(field.variable) or None
+            source, text = field.variable, ours.get(field.variable) or None
         if text is not None:
             values[field.name] = _convert(field, source, text)
     return Settings(**values)
@@ -183,9 +203,19 @@ def _convert(field: SettingField, source: str, text: str) -> Any:
         raise ConfigurationError(f"{source}={text}: {error}{hint}") from None
 
 
-def _check_variables(environment: Mapping[str, str], known: set[str]) -> None:
-    known_or_clients = known | CLIENT_VARIABLES
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known_or_clients)
+def _own_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those that somebody set for Lithophone: `LITHOPHONE_PORT=tcp://10.0.0.1:8000` is about a Service of that name."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+        and name not in CLIENT_VARIABLES
+        and not _INJECTED.fullmatch(f"{name}={value}")
+    }
+
+
+def _check_variables(ours: Mapping[str, str], known: set[str]) -> None:
+    unknown = sorted(ours.keys() - known)
     if unknown:
         raise ConfigurationError(
             f"{unknown[0]} is not a setting; the settings are {', '.join(sorted(known))}"

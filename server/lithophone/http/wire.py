@@ -49,7 +49,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """The served model first, then its aliases."""
+    """The served models first, then their aliases."""
 
     object: Literal["list"] = "list"
     data: tuple[Model, ...]
