@@ -22,7 +22,7 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
-	PYTHON=$(PYTHON) .ci/test-client
+	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
