@@ -12,7 +12,7 @@ from lithophone.settings import SettingField, Settings, add_flags, read_settings
 def test_defaults_are_loopback_and_the_embedded_model() -> None:
     settings = read_settings({}, {})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "granite-speech-tiny")
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, ("granite-speech-tiny",))
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:

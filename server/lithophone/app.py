@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -23,13 +24,14 @@ from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
 from lithophone.engine.admission import Admission
 from lithophone.errors import ConfigurationError, ServiceError
-from lithophone.granite.family import FAMILY, ModelSpec, demonstration_note
+from lithophone.granite.family import FAMILY, demonstration_note
 from lithophone.hosts.base import HostState, Launch, ModelHost
 from lithophone.hosts.description import WorkerDescription
 from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
+from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,20 +47,29 @@ INTERRUPT_GRACE_SECONDS: Final = 2
 
 
 def build_models(settings: Settings) -> Models:
-    """The model asked for and its host; nothing is loaded yet.
+    """The models asked for and their hosts; nothing is loaded yet.
 
     Raises:
-        StartupError: it is no model, or cannot do what is asked of it.
+        StartupError: one is no model, two have one name, or none can do what is asked.
     """
-    reference = read_reference(settings.model)
-    _refuse_native_times(settings, reference.spec)
-    host = SupervisedHost(
+    references = [read_reference(name) for name in settings.model]
+    _refuse_two_of_one_name(references)
+    _refuse_native_times(settings, references)
+    measured = MeasuredMemory(measured_path(os.environ))
+    hosts = [_host(reference, settings, measured) for reference in references]
+    budget_bytes = round(settings.memory_budget_gb * 1e9) or None
+    return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
+
+
+def _host(reference: ModelReference, settings: Settings, measured: MeasuredMemory) -> SupervisedHost:
+    return SupervisedHost(
         reference.model_id,
         reference.spec,
         _launch(reference, settings),
         unload_after_seconds=settings.unload_after_seconds,
+        memory_bytes=measured.expected_bytes(reference.model_id, settings.wishes),
+        on_measured=lambda info, memory_bytes: measured.record(info, settings.wishes, memory_bytes),
     )
-    return Models([host], load_wait_seconds=settings.load_wait_seconds)
 
 
 def _launch(reference: ModelReference, settings: Settings) -> Launch:
@@ -77,11 +88,19 @@ def _launch(reference: ModelReference, settings: Settings) -> Launch:
     return in_process(description)
 
 
-def _refuse_native_times(settings: Settings, spec: ModelSpec) -> None:
-    if settings.word_times == "native" and not spec.word_times:
+def _refuse_two_of_one_name(references: Sequence[ModelReference]) -> None:
+    names = [reference.model_id for reference in references]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"two models would be served as {name}; rename the folder of one")
+
+
+def _refuse_native_times(settings: Settings, references: Sequence[ModelReference]) -> None:
+    if settings.word_times == "native" and not any(reference.spec.word_times for reference in references):
+        names = ", ".join(reference.model_id for reference in references)
         able = ", ".join(member.id for member in FAMILY.values() if member.word_times)
         raise ConfigurationError(
-            f"{spec.id} writes no word times of its own (--word-times native); {able} does"
+            f"{names} writes no word times of its own (--word-times native); {able} does"
         )
 
 
@@ -98,8 +117,22 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         decode_stall_seconds=settings.decode_stall_seconds,
         upload_idle_seconds=settings.upload_idle_seconds,
         native_word_times=settings.word_times == "native",
+        aliases=_aliases(settings),
     )
     return create_app(models, admission, voice=SileroDetector(), options=options)
+
+
+def _aliases(settings: Settings) -> dict[str, str]:
+    """Model by name.
+
+    Raises:
+        ConfigurationError: one is not written as NAME=MODEL.
+    """
+    pairs = [text.partition("=") for text in settings.alias]
+    for name, _, model in pairs:
+        if not name.strip() or not model.strip():
+            raise ConfigurationError(f"--alias {name}: write it as NAME=MODEL")
+    return {name.strip(): model.strip() for name, _, model in pairs}
 
 
 class Server(uvicorn.Server):

@@ -93,7 +93,8 @@ def main() -> NoReturn:
 
 def _open(description: WorkerDescription) -> Backend:
     """Modules are imported here, in the thread that loads the model, while commands are heard already."""
-    return find(description.opener)(*description.arguments)
+    limits = {} if description.room_bytes is None else {"room_bytes": description.room_bytes}
+    return find(description.opener)(*description.arguments, **limits)
 
 
 def _listen(line: Line, worker: Worker) -> None:

@@ -81,10 +81,10 @@ def _doctor(settings: Settings, *, as_json: bool) -> int:
 
 
 def _bench(settings: Settings, flags: argparse.Namespace) -> int:
-    options = read_bench_flags(flags, settings.model, settings.wishes)
+    options = read_bench_flags(flags, settings.only_model, settings.wishes)
     from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
 
-    refuse_what_cannot_fit(settings.model, settings.wishes)
+    refuse_what_cannot_fit(settings.only_model, settings.wishes)
     from lithophone.bench.run import run  # noqa: PLC0415 - and transformers some more
 
     keep_freed_pages()

@@ -63,7 +63,7 @@ class Crowd:
         self._rng = rng
         self.tally = Tally()
 
-    async def run(self, clients: int, until: Callable[[], bool]) -> None:
+    async def run(self, clients: int, until: Callable[[], bool], *, half_leave: bool = True) -> None:
         """So many at a time, one after another, as long as `until` says no."""
 
         async def one_after_another(leaves: bool) -> None:
@@ -72,7 +72,7 @@ class Crowd:
 
         async with asyncio.TaskGroup() as group:
             for number in range(clients):
-                group.create_task(one_after_another(leaves=number % 2 == 1))
+                group.create_task(one_after_another(leaves=half_leave and number % 2 == 1))
 
     async def _stay(self) -> None:
         path = self._rng.choice(list(self._alone))

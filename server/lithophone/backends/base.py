@@ -180,6 +180,10 @@ class Runtime(Protocol):
         """Give back what is kept for speed alone, after memory ran out."""
         ...
 
+    def memory_bytes(self) -> int:
+        """The most memory that was in use until now: on the device, or of this process where the model runs on the CPU."""
+        ...
+
 
 class VoiceStream(Protocol):
     """Voice activity of one recording; used by one thread at a time."""

@@ -200,7 +200,13 @@ def plan_for(
 
 
 def budget_bytes(facts: TorchFacts, plan: DevicePlan) -> int:
-    """Bytes free for the model: what torch reports for the GPUs of the plan, or the CPU's available memory.
+    """Bytes that the model may take: what is free, as far as it is the model's to take."""
+    free = _free_bytes(facts, plan)
+    return free if facts.room_bytes is None else min(free, facts.room_bytes)
+
+
+def _free_bytes(facts: TorchFacts, plan: DevicePlan) -> int:
+    """What torch reports for the GPUs of the plan, or the CPU's available memory.
 
     On unified memory torch's own figure counts, not a table of VRAM sizes. With CPU offload both are added.
     """
@@ -210,7 +216,7 @@ def budget_bytes(facts: TorchFacts, plan: DevicePlan) -> int:
 
 
 def check_fits(model_name: str, estimate: MemoryEstimate, facts: TorchFacts, plan: DevicePlan) -> None:
-    """Refuse a model that is larger than the memory that is free.
+    """Refuse a model that is larger than the memory it may take.
 
     Raises:
         DoesNotFitError: says what is needed, what is free and what would fit.
@@ -218,10 +224,12 @@ def check_fits(model_name: str, estimate: MemoryEstimate, facts: TorchFacts, pla
     free = budget_bytes(facts, plan)
     if estimate.required_bytes <= free:
         return
+    where = _where(plan) if free == _free_bytes(facts, plan) else "of the memory budget"
     raise DoesNotFitError(
         f"{model_name} in {estimate.dtype} needs {format_gb(estimate.required_bytes)} "
-        f"({format_gb(estimate.weights_bytes)} of weights), but {format_gb(free)} is free {_where(plan)}. "
-        f"{_alternatives(model_name, estimate, free)}"
+        f"({format_gb(estimate.weights_bytes)} of weights), but {format_gb(free)} is free {where}. "
+        f"{_alternatives(model_name, estimate, free)}",
+        lacking_bytes=estimate.required_bytes - free,
     )
 
 

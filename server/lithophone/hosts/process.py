@@ -18,8 +18,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 
+from lithophone.hosts.base import Launch
 from lithophone.hosts.description import Ping, Pong, WorkerDescription
 from lithophone.hosts.frames import COUNT_BYTES, Part, decode, encode, lengths, lengths_bytes
 from lithophone.worker.messages import Command, Event, Loaded
@@ -43,7 +45,9 @@ class ProcessCarrier:
         description: WorkerDescription,
         on_event: Callable[[Event], None],
         on_end: Callable[[str], None],
+        room_bytes: int | None = None,
     ) -> None:
+        description = msgspec.structs.replace(description, room_bytes=room_bytes)
         self._on_event = on_event
         self._on_end = on_end
         self._ended = asyncio.Event()
@@ -114,10 +118,8 @@ class ProcessCarrier:
                 return
 
 
-def in_process(
-    description: WorkerDescription,
-) -> Callable[[Callable[[Event], None], Callable[[str], None]], ProcessCarrier]:
-    """A `Launch` of workers in processes."""
+def in_process(description: WorkerDescription) -> Launch:
+    """Workers in processes, each told `description`."""
     return partial(ProcessCarrier, description)
 
 

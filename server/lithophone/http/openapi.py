@@ -60,6 +60,8 @@ ERROR_RESPONSES = {
     **UNAVAILABLE_RESPONSES,
 }
 
+IN_USE_RESPONSES = {409: _error("The model is at work")}
+
 TRANSCRIPTION_RESPONSES = {
     200: ResponseSpec(
         Transcription | VerboseTranscription | DiarizedTranscription,

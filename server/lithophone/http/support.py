@@ -194,7 +194,7 @@ def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: 
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
         turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
         speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
-        native_times=native_word_times and form.response_format in TIMED,
+        native_times=native_word_times and spec.word_times and form.response_format in TIMED,
     )
 
 

@@ -19,7 +19,7 @@ import psutil
 import structlog
 
 from lithophone.backends.base import Answer, Backend, Batch, Fault, NotFiniteError, Runtime
-from lithophone.errors import StartupError
+from lithophone.errors import DoesNotFitError, StartupError
 from lithophone.worker.limit import WindowLimit
 from lithophone.worker.messages import (
     Cancel,
@@ -27,6 +27,7 @@ from lithophone.worker.messages import (
     Command,
     Event,
     Failed,
+    Grown,
     Loaded,
     LoadFailed,
     Lost,
@@ -35,12 +36,14 @@ from lithophone.worker.messages import (
     Started,
     Stop,
 )
+from lithophone.worker.rehearsal import rehearse
 from lithophone.worker.scheduler import Scheduler
 from lithophone.worker.watch import StepWatch
 
 log = structlog.get_logger(__name__)
 
 ANSWER_THREADS = 1
+TOLD_GROWTH = 1.05  # of memory since it was told last
 OUT_OF_MEMORY_MESSAGE = "There is not enough memory for this window beside the model."
 
 
@@ -78,6 +81,7 @@ class Worker:
         self._first: deque[Recognise] = deque()
         self._stopping = False
         self._lost: str | None = None
+        self._told_bytes = 0
 
     def post(self, command: Command) -> None:
         """Hand over a command; from any thread, never blocks."""
@@ -101,7 +105,13 @@ class Worker:
         try:
             backend = self._open_backend()
             opened = time.monotonic()
+            log.info("model_warming_up", model=backend.info.model_id, load_seconds=round(opened - started, 2))
             backend.warm_up()
+            if backend.info.device != "cpu":  # there, the largest batch would take minutes
+                rehearse(backend, self._limit, self._runtime)
+        except DoesNotFitError as error:
+            self._emit(LoadFailed(error.message, error.lacking_bytes))
+            return None
         except StartupError as error:
             self._emit(LoadFailed(error.message))
             return None
@@ -109,7 +119,9 @@ class Worker:
             log.exception("load_failed")
             self._emit(LoadFailed(f"{type(error).__name__}: {error}"))
             return None
-        self._emit(Loaded(backend.info, opened - started, time.monotonic() - opened))
+        warmed = time.monotonic()
+        self._told_bytes = self._runtime.memory_bytes()
+        self._emit(Loaded(backend.info, opened - started, warmed - opened, self._told_bytes))
         return backend
 
     def _close(self, backend: Backend) -> None:
@@ -225,6 +237,13 @@ class Worker:
         if running is not None:
             self._limit.went_well(backend.info.max_batch)
             answering.submit(self._answer, running, answer)
+            self._tell_growth()
+
+    def _tell_growth(self) -> None:
+        memory_bytes = self._runtime.memory_bytes()
+        if memory_bytes > TOLD_GROWTH * self._told_bytes:
+            self._told_bytes = memory_bytes
+            self._emit(Grown(memory_bytes))
 
     def _answer(self, running: _Running, answer: Answer) -> None:
         """In a thread of its own."""
