@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from jinja2.exceptions import SecurityError
 from transformers import PreTrainedTokenizerFast
 
+from lithophone.backends.transformers_backend import rendering
 from lithophone.backends.transformers_backend.chat_template import prompt_frame
 from lithophone.backends.transformers_backend.rendering import render
+from lithophone.errors import ConfigurationError
 from lithophone.granite.family import FAMILY, ModelSpec
 from lithophone.granite.prompts import Tags, Task, chat_messages
 from tests.shapes import CONTROL_TEMPLATE, USER_TEMPLATE, byte_level
@@ -117,3 +121,19 @@ def test_any_words_stand_in_the_frame_as_they_are(words: list[str], said: str) -
 def test_the_sandbox_holds(template: str) -> None:
     with pytest.raises(SecurityError, match=r"unsafe|namespace may not|not safely"):
         render(template, [{"messages": []}])
+
+
+def test_a_process_that_cannot_run_is_no_fault_of_the_template(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_module")
+    for file, reason in (
+        (tmp_path / "broken.py", "no_such_module"),
+        (tmp_path / "gone.py", "can't open file"),
+    ):
+        monkeypatch.setattr(rendering, "__file__", str(file))
+        with pytest.raises(ConfigurationError, match=reason):
+            prompt_frame(SPEC_3, tokenizer_with(f"{{# {file} #}}{CONTROL_TEMPLATE}"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(ConfigurationError, match="no process can be started"):
+        prompt_frame(SPEC_3, tokenizer_with(f"{{# nothing #}}{CONTROL_TEMPLATE}"))

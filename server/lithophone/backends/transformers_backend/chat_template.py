@@ -16,7 +16,7 @@ import msgspec
 
 from lithophone.backends.transformers_backend import rendering
 from lithophone.backends.transformers_backend.refusals import first_line
-from lithophone.errors import CheckpointError
+from lithophone.errors import CheckpointError, ConfigurationError
 from lithophone.granite.family import ModelSpec, PromptStyle
 from lithophone.granite.prompts import AUDIO_TOKEN, Task, chat_messages
 
@@ -58,6 +58,7 @@ def prompt_frame(spec: ModelSpec, tokenizer: Any) -> PromptFrame:
 
     Raises:
         CheckpointError: there is no template, it is broken, does not end, or does not pass on what it is given.
+        ConfigurationError: nothing can be rendered here.
     """
     source = f"{tokenizer.name_or_path}: the chat template"
     template = _template(tokenizer, source)
@@ -95,8 +96,15 @@ def _parted(source: str, rendered: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=8)
 def _rendered(source: str, template: str, variables: bytes) -> tuple[str, ...]:
-    """In a process of its own, which has read nothing but this file's neighbour and jinja2."""
     job = msgspec.json.encode(_Job(template, tuple(msgspec.json.decode(variables))))
+    answer = msgspec.json.decode(_in_a_process(source, job), type=_Answer)
+    if answer.error is not None:
+        raise CheckpointError(f"{source} cannot be rendered: {first_line(' '.join(answer.error.split()))}")
+    return tuple(answer.rendered)
+
+
+def _in_a_process(source: str, job: bytes) -> bytes:
+    """What `rendering` answers. A signal ends it where the template takes too much; all else is no fault of the template."""
     try:
         done = subprocess.run(
             [sys.executable, "-P", str(Path(rendering.__file__))],
@@ -107,11 +115,13 @@ def _rendered(source: str, template: str, variables: bytes) -> tuple[str, ...]:
         )
     except subprocess.TimeoutExpired:
         raise CheckpointError(f"{source} did not end within {CLOCK_SECONDS:.0f} s") from None
-    if done.returncode != 0:
+    except OSError as error:
+        raise ConfigurationError(f"no process can be started to render chat templates: {error}") from error
+    if done.returncode < 0:
         raise CheckpointError(
-            f"{source} takes more than {rendering.CPU_SECONDS} s or {rendering.MEMORY_BYTES >> 20} MB to render"
+            f"{source} takes more than {rendering.CPU_SECONDS} s to render, or too much memory"
         )
-    answer = msgspec.json.decode(done.stdout, type=_Answer)
-    if answer.error is not None:
-        raise CheckpointError(f"{source} cannot be rendered: {first_line(' '.join(answer.error.split()))}")
-    return tuple(answer.rendered)
+    if done.returncode > 0:
+        reason = first_line(done.stderr.decode(errors="replace").rstrip().rpartition("\n")[2])
+        raise ConfigurationError(f"the process that renders chat templates failed: {reason}")
+    return done.stdout
