@@ -116,10 +116,24 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         max_audio_seconds=settings.max_audio_seconds,
         decode_stall_seconds=settings.decode_stall_seconds,
         upload_idle_seconds=settings.upload_idle_seconds,
+        upload_bytes_per_second=settings.upload_bytes_per_second,
+        upload_seconds=settings.upload_seconds,
+        max_uploads=settings.max_uploads,
+        max_stored_bytes=settings.max_stored_bytes,
         native_word_times=settings.word_times == "native",
         aliases=_aliases(settings),
     )
     return create_app(models, admission, voice=SileroDetector(), options=options)
+
+
+def build_admission(settings: Settings) -> Admission:
+    """The places and the time that requests are given."""
+    return Admission(
+        settings.max_requests,
+        max_queued_seconds=settings.max_queued_seconds,
+        wait_seconds=settings.place_wait_seconds,
+        max_request_seconds=settings.max_request_seconds,
+    )
 
 
 def _aliases(settings: Settings) -> dict[str, str]:
@@ -177,7 +191,7 @@ def serve(settings: Settings) -> int:
         StartupError: the address, the model or the device cannot be had.
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
-    models, admission = build_models(settings), Admission(settings.max_requests)
+    models, admission = build_models(settings), build_admission(settings)
     with _bound(settings) as listener:
         done = asyncio.run(_serve(settings, models, admission, listener))
     code = EXIT_DONE if done else EXIT_REFUSED

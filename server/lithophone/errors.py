@@ -28,6 +28,8 @@ LithophoneError
         ├── LoadingError                 503, the model is not ready yet
         ├── ModelFailedError             503, the model could not be loaded
         ├── OutOfMemoryError             503, one window does not fit beside the model
+        ├── ShortageError                503, the server's machine lacks something: disk, memory, processes
+        ├── DeadlineError                503, the request took longer than one may
         └── DrainingError                503, the server is shutting down
 
 Importable from every layer; it imports nothing of Lithophone.
@@ -257,6 +259,27 @@ class OutOfMemoryError(UnavailableError):
     """The device has not enough memory for a single window now."""
 
     code = "out_of_memory"
+
+
+class ShortageError(UnavailableError):
+    """The server's machine lacks disk, memory, processes or threads now; the log names what."""
+
+    code = "server_shortage"
+
+    def __init__(self, message: str, *, param: str | None = None, lacking: str = "") -> None:
+        super().__init__(message, param=param)
+        self.lacking = lacking
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """A shortage lasts longer than a moment."""
+        return {"Retry-After": "5"}
+
+
+class DeadlineError(UnavailableError):
+    """The request took longer than one may."""
+
+    code = "deadline_exceeded"
 
 
 class DrainingError(UnavailableError):

@@ -83,12 +83,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
     max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
     max_requests: Annotated[
-        int, _doc("transcriptions running and waiting at once; more are answered 429", ge=1)
+        int, _doc("transcriptions at work at once; more wait, then are answered 429", ge=1)
     ] = 32
+    max_queued_seconds: Annotated[
+        float, _doc("audio that those at work hold together, not answered yet; 0: any amount", ge=0)
+    ] = 4 * 3600.0
+    place_wait_seconds: Annotated[
+        float, _doc("how long a request may wait for a place before it is answered 429", ge=0)
+    ] = 10.0
+    max_request_seconds: Annotated[
+        float, _doc("how long a request may take from its first byte to its last; 0: any time", ge=0)
+    ] = 4 * 3600.0
     decode_stall_seconds: Annotated[
         float, _doc("a file that yields no audio for this long is given up", gt=0)
     ] = 30.0
     upload_idle_seconds: Annotated[float, _doc("an upload may stand still this long", gt=0)] = 30.0
+    upload_bytes_per_second: Annotated[
+        int, _doc("least pace of an upload, after the first upload-idle-seconds; 0: any", ge=0)
+    ] = 1024
+    upload_seconds: Annotated[float, _doc("how long an upload may take; 0: any time", ge=0)] = 3600.0
+    max_uploads: Annotated[int, _doc("uploads that come in, wait or are at work at once", ge=1)] = 512
+    max_stored_bytes: Annotated[
+        int, _doc("what they take in the temporary folder together; 0: what the disk has", ge=0)
+    ] = 16 * 1024 * MIB
     hosts: Annotated[
         Literal["process", "thread"],
         _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),

@@ -24,7 +24,8 @@ import uvicorn
 from lithophone.audio.decode import DecodeLimits
 from lithophone.backends.base import Backend, RecognitionRequest
 from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
-from lithophone.engine.admission import Admission
+from lithophone.engine.admission import Admission, Place
+from lithophone.engine.fairness import Client
 from lithophone.errors import UndecodableAudioError
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
 from lithophone.hosts.base import HostState
@@ -163,6 +164,8 @@ def serving(
     delay_seconds: float = 0.0,
     options: HttpOptions | None = None,
     max_requests: int = 8,
+    admission: Admission | None = None,
+    wait_seconds: float = 10.0,
     audio_source: AudioSource | None = None,
     spec: ModelSpec = SPEC,
     ready: bool = True,
@@ -176,7 +179,7 @@ def serving(
         return FakeBackend(script.say, spec=spec, delay_seconds=delay_seconds)
 
     host = SupervisedHost(spec.id, spec, in_thread(open_backend or open_fake, PlainRuntime()))
-    admission = Admission(max_requests)
+    admission = admission or Admission(max_requests, wait_seconds=wait_seconds)
     app = create_app(
         Models([host, *others], load_wait_seconds=load_wait_seconds),
         admission,
@@ -205,6 +208,21 @@ def serving(
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def occupied(live: Live, requests: int = 1) -> Iterator[None]:
+    """So many places are taken by somebody else."""
+
+    async def take() -> list[Place]:
+        return [live.admission.place(client=Client(f"somebody {number}")) for number in range(requests)]
+
+    places = asyncio.run_coroutine_threadsafe(take(), live.loop).result(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        for place in places:
+            live.loop.call_soon_threadsafe(place.leave)
 
 
 def stored_files() -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 import time
@@ -16,9 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from lithophone.backends.base import RecognitionRequest
-from lithophone.errors import OverloadedError, RequestCancelledError
+from lithophone.errors import RequestCancelledError
 from lithophone.http.disconnect import unless_disconnected
-from tests.http.conftest import SHORT, THREE_WINDOWS, Live, eventually, serving
+from tests.http.conftest import SHORT, THREE_WINDOWS, Live, eventually, serving, stored_files
 from tests.http.test_upload import FILE_HEAD, MODEL_PART, MULTIPART
 
 pytestmark = pytest.mark.usefixtures("nothing_stays")
@@ -32,9 +31,7 @@ def slow() -> Iterator[Live]:
 
 
 def free(live: Live) -> bool:
-    with contextlib.suppress(OverloadedError), live.admission.admit():
-        return True
-    return False
+    return not live.admission.requests
 
 
 def leave_after(live: Live, audio: bytes, seconds: float, **fields: str) -> None:
@@ -85,7 +82,7 @@ def test_leaving_a_running_stream_ends_the_work() -> None:
 
 
 def test_leaving_during_the_upload_leaves_nothing(slow: Live) -> None:
-    address = urlsplit(slow.url)
+    address, before = urlsplit(slow.url), stored_files()
     with capture_logs() as logs:
         with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
             connection.sendall(
@@ -95,8 +92,9 @@ def test_leaving_during_the_upload_leaves_nothing(slow: Live) -> None:
                 + FILE_HEAD
                 + SHORT
             )
-            eventually(lambda: not free(slow))
-        eventually(lambda: free(slow))
+            eventually(lambda: not stored_files() <= before)
+            assert free(slow)
+        eventually(lambda: stored_files() <= before)
         eventually(lambda: any(entry["event"] == "request" for entry in logs))
     assert {entry["log_level"] for entry in logs} == {"info"}
 

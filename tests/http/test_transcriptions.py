@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.errors import OverloadedError, UnsupportedMediaError
 from lithophone.granite.family import FAMILY
-from tests.http.conftest import THREE_WINDOWS, Live, error_of, serving, wav
+from tests.http.conftest import THREE_WINDOWS, Live, error_of, eventually, occupied, serving, wav
 
 
 def test_json_is_the_default(server: Live) -> None:
@@ -99,13 +100,11 @@ def test_the_order_is_model_then_support(server: Live) -> None:
     assert error_of(server.transcribe(keywords="x"), 400)["param"] == "keywords"
 
 
-def test_a_full_queue_answers_429_before_the_body_is_read() -> None:
-    with serving(max_requests=1) as live, live.admission.admit():
-        response = live.client.post(
-            "/v1/audio/transcriptions",
-            content=b"never looked at",
-            headers={"content-type": "multipart/form-data"},
-        )
+def test_who_finds_no_place_waits_and_is_then_told_when_to_come_back() -> None:
+    with serving(max_requests=1, wait_seconds=0.2) as live, occupied(live):
+        started = time.monotonic()
+        response = live.transcribe()
+        assert time.monotonic() - started >= 0.2
         assert error_of(response, 429)["type"] == OverloadedError.type
         assert int(response.headers["retry-after"]) >= 1
         assert live.client.get("/health").status_code == 200
@@ -115,8 +114,7 @@ def test_a_place_is_given_back_after_success_and_failure() -> None:
     with serving(max_requests=1) as live:
         for fields in ({}, {"model": "nope"}, {"stream": "true"}, {"stream": "true", "prompt": "x"}, {}):
             assert live.transcribe(**fields).status_code in {200, 400, 404}
-        with live.admission.admit():
-            pass
+        eventually(lambda: not live.admission.requests)
 
 
 def test_requests_run_side_by_side() -> None:

@@ -1,27 +1,87 @@
-"""Who may come in: places for the whole server.
+"""Who may come in, who waits before the door, and when the door closes.
 
-Owns the count of requests that run or wait, and the answer to those that find no place. Knows no model.
+Owns the places of the whole server: requests at work, counted in number and in seconds of audio, shared fairly between
+clients. Who finds no place waits a little; who would wait longer is told when to come back. Knows no model.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Final
 
+from lithophone.engine.deadlines import Deadlines
+from lithophone.engine.fairness import Client, Room, Seat
+from lithophone.engine.pace import Pace, Promises
 from lithophone.errors import DrainingError, OverloadedError
 
-NEWEST_SHARE = 0.2  # of the last request in the running mean of how long requests take
+ANYBODY: Final = Client()
+DEFAULT_QUEUED_SECONDS: Final = 4 * 3600.0
+DEFAULT_WAIT_SECONDS: Final = 10.0
+
+
+class Place:
+    """What a request holds from the moment it asks until it leaves; it may begin once `admitted()` returns."""
+
+    def __init__(self, admission: Admission, seat: Seat, admitted: asyncio.Future[None]) -> None:
+        self._admission = admission
+        self._seat = seat
+        self._admitted = admitted
+        self._answered_seconds = 0.0
+
+    @property
+    def is_inside(self) -> bool:
+        """It need not wait (any more)."""
+        return self._seat.is_inside
+
+    async def admitted(self) -> None:
+        """Wait for the turn.
+
+        Raises:
+            OverloadedError: it did not come in time.
+        """
+        await self._admission.turn_of(self._seat, self._admitted)
+
+    def answered(self, until_seconds: float) -> None:
+        """The recording was answered as far as this: so much less of it is queued."""
+        more, self._answered_seconds = until_seconds - self._answered_seconds, until_seconds
+        self._admission.answered(self._seat, more)
+
+    def leave(self) -> None:
+        """Give the place back, or stop waiting for it; again does no harm."""
+        self._admission.leave(self._seat)
 
 
 class Admission:
-    """Holds `max_requests` places, and closes the door when the server is about to end."""
+    """Holds the places, and closes the door when the server is about to end.
 
-    def __init__(self, max_requests: int) -> None:
-        self._max_requests = max_requests
-        self._admitted = 0
-        self._request_seconds = 1.0  # running mean, for Retry-After
+    Args:
+        max_requests: Requests at work at once.
+        max_queued_seconds: Audio that they hold together, as far as it was not answered yet.
+        wait_seconds: How long one without a place waits for it.
+        max_request_seconds: How long a request may take altogether; 0: as long as it takes.
+        clock: Seconds, ever growing.
+    """
+
+    def __init__(
+        self,
+        max_requests: int,
+        *,
+        max_queued_seconds: float = DEFAULT_QUEUED_SECONDS,
+        wait_seconds: float = DEFAULT_WAIT_SECONDS,
+        max_request_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.deadlines = Deadlines(max_request_seconds)
+        self._room = Room(max_requests, max_queued_seconds or math.inf)
+        self._wait_seconds = wait_seconds
+        self._clock = clock
+        self._pace = Pace()
+        self._pace.tick(clock(), busy=False)
+        self._promises = Promises(kept_seconds=wait_seconds)
+        self._turns: dict[Seat, asyncio.Future[None]] = {}
         self._draining = False
 
     @property
@@ -30,7 +90,7 @@ class Admission:
         return self._draining
 
     def drain(self) -> None:
-        """Take no new requests; those admitted go on."""
+        """Take no new requests; those that came go on."""
         self._draining = True
 
     def require_open(self) -> None:
@@ -42,24 +102,88 @@ class Admission:
         if self._draining:
             raise DrainingError("The server is shutting down.")
 
-    @contextmanager
-    def admit(self) -> Generator[None]:
-        """Hold a place for the life of a request.
+    @property
+    def requests(self) -> int:
+        """How many are at work."""
+        return self._room.requests
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._room.waiting)
+
+    def place(self, audio_seconds: float = 0.0, client: Client = ANYBODY) -> Place:
+        """Ask for a place for a recording of about this length. The caller must `leave()` it, admitted or not.
 
         Raises:
-            OverloadedError: every place is taken.
-            DrainingError: the server is shutting down.
+            OverloadedError: the turn would not come before a client is better told to come back.
         """
-        self.require_open()
-        if self._admitted >= self._max_requests:
-            raise OverloadedError(
-                f"All {self._max_requests} places are taken; try again later.",
-                retry_after_seconds=max(1, math.ceil(self._request_seconds)),
-            )
-        self._admitted += 1
-        started = time.monotonic()
+        now = self._tick()
+        expected = self._promises.redeem(client.name, now)
+        seat = Seat(client, self._room.counted_seconds(audio_seconds))
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._room.waiting and self._room.fits(seat):
+            self._room.enter(seat)
+            admitted.set_result(None)
+        elif expected or self._turn_seconds(seat) <= self._wait_seconds:
+            self._room.waiting.append(seat)
+            self._turns[seat] = admitted
+            self._let_in()
+        else:
+            raise self._refusal(seat)
+        return Place(self, seat, admitted)
+
+    async def turn_of(self, seat: Seat, admitted: asyncio.Future[None]) -> None:
+        """See `Place.admitted`."""
         try:
-            yield
-        finally:
-            self._admitted -= 1
-            self._request_seconds += NEWEST_SHARE * (time.monotonic() - started - self._request_seconds)
+            async with asyncio.timeout(self._wait_seconds):
+                await admitted
+        except TimeoutError:
+            self.leave(seat)
+            raise self._refusal(seat) from None
+
+    def answered(self, seat: Seat, audio_seconds: float) -> None:
+        """See `Place.answered`."""
+        if audio_seconds > 0:
+            self._tick()
+            self._pace.done(audio_seconds=audio_seconds)
+            self._room.shrink(seat, audio_seconds)
+            self._let_in()
+
+    def leave(self, seat: Seat) -> None:
+        """See `Place.leave`."""
+        self._tick()
+        if seat.is_inside:
+            self._pace.done(requests=1)
+        self._turns.pop(seat, None)
+        self._room.leave(seat)
+        self._let_in()
+
+    def _tick(self) -> float:
+        now = self._clock()
+        self._pace.tick(now, busy=self._room.requests > 0)
+        return now
+
+    def _let_in(self) -> None:
+        while (seat := self._room.next_seat()) is not None:
+            self._room.enter(seat)
+            admitted = self._turns.pop(seat)
+            if not admitted.done():
+                admitted.set_result(None)
+
+    def _turn_seconds(self, seat: Seat) -> float:
+        """How long it would wait: for one to leave for each that is before it or expected, and one for itself."""
+        room, waiting = self._room, self._room.waiting
+        ahead_seconds = sum(one.audio_seconds for one in waiting) + self._promises.audio_seconds
+        too_much = room.audio_seconds + ahead_seconds + seat.audio_seconds - room.max_audio_seconds
+        return self._pace.seconds_for(len(waiting) + len(self._promises) + 1, max(0.0, too_much))
+
+    def _refusal(self, seat: Seat) -> OverloadedError:
+        """Told to come back when about half of the longest wait would be left; expected then."""
+        after_seconds = max(1, math.ceil(self._turn_seconds(seat) - self._wait_seconds / 2))
+        self._promises.make(seat.client.name, self._clock(), after_seconds, seat.audio_seconds)
+        return OverloadedError(
+            f"The server is busy: {self._room.requests} requests are at work and {len(self._room.waiting)} wait. "
+            f"Try again in {after_seconds} s.",
+            retry_after_seconds=after_seconds,
+        )

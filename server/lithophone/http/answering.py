@@ -1,14 +1,13 @@
 """A request for text from a recording, from its body to its answer.
 
-Owns the order of it: announced length, a place, the body, the form, the model, the audio. A place is taken before the body
-is read, so a full queue answers 429 without storing gigabytes first. Everything that can fail with a status does so
-before the headers of a stream go out.
+Owns the order of it: announced length, room for the body, the body, the form, a place, the model, the audio. A place is
+taken when the whole body is there: who sends slowly holds up nobody. Everything that can fail with a status does so before
+the headers of a stream go out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
@@ -17,9 +16,10 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 import msgspec
 from litestar import Request, Response
 
+from lithophone.audio.length import guess_seconds
 from lithophone.audio.stream import DecodeLimits
 from lithophone.backends.base import VoiceDetector
-from lithophone.engine.admission import Admission
+from lithophone.engine.admission import Admission, Place
 from lithophone.engine.job import Job
 from lithophone.engine.options import JobOptions
 from lithophone.engine.transcript import Segment, Transcript
@@ -30,12 +30,14 @@ from lithophone.formats.rendering import Rendered, RenderOptions, render
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.catalogue import Catalogue
+from lithophone.http.clients import client_of
 from lithophone.http.disconnect import unless_disconnected
 from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import EventStream, error_event
 from lithophone.http.exchange import Exchange
 from lithophone.http.forms import Form, parse_form
 from lithophone.http.options import HttpOptions
+from lithophone.http.storage import Uploads
 from lithophone.http.upload import read_form, refuse_oversized
 
 WARNING_HEADER = "x-lithophone-warning"
@@ -61,6 +63,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     models: Models
     admission: Admission
+    uploads: Uploads
     catalogue: Catalogue
     options: HttpOptions
     audio_source: AudioSource
@@ -77,11 +80,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AcceptedRequest(msgspec.Struct, Generic[Form], frozen=True):
-    """A form, the model it asks for, the recording beside it, and what is to be closed after the answer."""
+    """A form, the model it asks for, the recording beside it, its place, and what is to be closed after the answer."""
 
     form: Form
     host: ModelHost
     recording: BinaryIO
+    place: Place
     resources: AsyncExitStack
 
 
@@ -89,22 +93,27 @@ class AcceptedRequest(msgspec.Struct, Generic[Form], frozen=True):
 async def accepted(
     request: Request[Any, Any, Any], service: Service, kind: type[Form]
 ) -> AsyncGenerator[AcceptedRequest[Form]]:
-    """A place, the body, and a model that answers; all are given back at the end unless `resources` were taken over.
+    """The body, a place, and a model that answers; all are given back at the end unless `resources` were taken over.
 
     Raises:
-        ServiceError: no place, a body that cannot be read, an invalid form, an unknown model, one that cannot be loaded.
+        ServiceError: a body that cannot be read, an invalid form, an unknown model, no place, a model that cannot be loaded.
     """
     refuse_oversized(request, service.options)
     async with AsyncExitStack() as resources:
-        resources.enter_context(service.admission.admit())
-        recording = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        body = await read_form(request, service.options, recording)
+        service.admission.require_open()
+        client = client_of(request)
+        upload = resources.enter_context(service.uploads.store(client))
+        body = await read_form(request, service.options, upload)
         form = parse_form(kind, body.fields)
         if not body.has_file:
             raise InvalidRequestError("The audio is missing (curl: -F file=@recording.wav).", param="file")
         model_id = service.catalogue.resolve(form.model)
+        place = service.admission.place(guess_seconds(upload.file.fileno()), client)
+        resources.callback(place.leave)
+        if not place.is_inside:
+            await unless_disconnected(request.receive, place.admitted())
         host = await resources.enter_async_context(service.models.use(model_id))
-        yield AcceptedRequest(form, host, recording, resources)
+        yield AcceptedRequest(form, host, upload.file, place, resources)
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +126,9 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
 class Answer:
     """A running job on its way to the client, whole or as a stream; `warnings` go ahead of it in a header."""
 
-    def __init__(self, job: Job, exchange: Exchange, warnings: Sequence[str]) -> None:
+    def __init__(self, job: Job, place: Place, exchange: Exchange, warnings: Sequence[str]) -> None:
         self._job = job
+        self._place = place
         self._exchange = exchange
         self._headers = {WARNING_HEADER: " ".join(warnings)} if warnings else {}
 
@@ -137,8 +147,8 @@ class Answer:
 
     async def _rendered(self, options: RenderOptions) -> Rendered:
         async with aclosing(aiter(self._job)) as segments:
-            async for _ in segments:
-                pass
+            async for segment in segments:
+                self._place.answered(segment.end_seconds)
         return await _written(await self._transcript(), partial(render, options=options))
 
     async def _transcript(self) -> Transcript:
@@ -153,6 +163,7 @@ class Answer:
         try:
             segment = first
             while segment is not None:
+                self._place.answered(segment.end_seconds)
                 if segment.delta:
                     yield delta_event(segment, logprobs=wanted.logprobs, named=wanted.speakers)
                 if segment.text and wanted.speakers:

@@ -22,10 +22,12 @@ from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.errors import answer_failure
 from lithophone.http.exchange import observed
+from lithophone.http.limits import limited
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
 from lithophone.http.probes import health, ready, welcome
+from lithophone.http.storage import Uploads
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
 
@@ -51,6 +53,7 @@ def create_app(
     service = Service(
         models=models,
         admission=admission,
+        uploads=Uploads(options.max_uploads, options.max_stored_bytes),
         catalogue=Catalogue(models, options.aliases),
         options=options,
         audio_source=audio_source,
@@ -90,5 +93,5 @@ def create_app(
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,
     )
-    app.asgi_handler = observed(app.asgi_handler)
+    app.asgi_handler = observed(limited(app.asgi_handler, admission.deadlines))
     return app

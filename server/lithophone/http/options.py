@@ -23,7 +23,11 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_upload_bytes: Size of the audio file.
         max_audio_seconds: Length of the audio once it is decoded.
         decode_stall_seconds: How long a file may keep the decoder busy without yielding audio.
-        upload_idle_seconds: How long an upload may stand still. It holds one of the engine's places meanwhile.
+        upload_idle_seconds: How long an upload may stand still.
+        upload_bytes_per_second: The least pace of an upload, beyond its first `upload_idle_seconds`; 0: any.
+        upload_seconds: How long an upload may take altogether; 0: as long as it takes.
+        max_uploads: How many may come in, wait or be at work at once.
+        max_stored_bytes: What they may take on disk together; 0: whatever the disk has.
         native_word_times: Whether the times of words come from a model's own tags, where it has them.
         aliases: Served model by other name.
     """
@@ -33,6 +37,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_audio_seconds: float = 4 * 3600.0
     decode_stall_seconds: float = 30.0
     upload_idle_seconds: float = 30.0
+    upload_bytes_per_second: int = 1024
+    upload_seconds: float = 3600.0
+    max_uploads: int = 512
+    max_stored_bytes: int = 16 << 30
     native_word_times: bool = False
     aliases: Mapping[str, str] = {}
 

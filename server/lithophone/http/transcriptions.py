@@ -33,7 +33,7 @@ async def create_transcription(
         require_supported(form, spec)
         wanted = job_options(form, spec, native_word_times=service.options.native_word_times)
         job = service.job(asked.host, asked.recording, wanted)
-        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
+        answer = Answer(job, asked.place, exchange_of(request.scope), warnings_for(form, spec))
         if form.stream:
             events = Events(
                 logprobs=Include.LOGPROBS in form.include,

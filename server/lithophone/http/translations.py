@@ -32,7 +32,7 @@ async def create_translation(
         form, spec = asked.form, asked.host.spec
         require_translatable(form, spec)
         job = service.job(asked.host, asked.recording, translation_options(form, spec))
-        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
+        answer = Answer(job, asked.place, exchange_of(request.scope), warnings_for(form, spec))
         return await answer.whole(
             request, RenderOptions(response_format=form.response_format, translation=True)
         )

@@ -7,9 +7,11 @@ the order of the parts, and says nothing of which part was wrong; hence its pars
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from litestar import Request
 from litestar.exceptions import ClientException, InternalServerException
@@ -28,6 +30,7 @@ from lithophone.errors import (
 )
 from lithophone.http.options import FORM_OVERHEAD_BYTES, HttpOptions
 from lithophone.http.quoting import quote
+from lithophone.http.storage import StoredUpload
 
 FILE_FIELD = "file"
 MAX_PARTS = 200
@@ -52,12 +55,16 @@ def refuse_oversized(request: Request[Any, Any, Any], options: HttpOptions) -> N
         raise _too_large(options)
 
 
-async def read_form(request: Request[Any, Any, Any], options: HttpOptions, spool: BinaryIO) -> UploadedForm:
+async def read_form(
+    request: Request[Any, Any, Any], options: HttpOptions, spool: StoredUpload
+) -> UploadedForm:
     """Read the body to its end; the file part goes to `spool`, which is not rewound.
 
     Raises:
         InvalidRequestError: not multipart, broken, not UTF-8, or two files.
-        UploadStalledError: nothing came for too long.
+        UploadStalledError: nothing came for too long, or less than must come in that time.
+        OverloadedError: uploads fill the room for them.
+        ShortageError: the disk does not take it.
         PayloadTooLargeError: the file, or the text beside it, is larger than allowed.
         RequestCancelledError: the client left.
     """
@@ -83,7 +90,7 @@ async def read_form(request: Request[Any, Any, Any], options: HttpOptions, spool
 class _PartReader:
     """Sorts the parser's events into fields and file."""
 
-    def __init__(self, spool: BinaryIO, options: HttpOptions) -> None:
+    def __init__(self, spool: StoredUpload, options: HttpOptions) -> None:
         self.fields: list[tuple[str, str]] = []
         self.has_file = False
         self._spool = spool
@@ -139,6 +146,7 @@ class _PartReader:
         self._file_bytes += len(data)
         if self._file_bytes > self._options.max_upload_bytes:
             raise _too_large(self._options)
+        self._spool.reserve(len(data))
         self._unwritten += data
 
     def _add_to_text(self, data: bytes | bytearray) -> None:
@@ -161,21 +169,52 @@ class _PartReader:
 
 
 async def _chunks(request: Request[Any, Any, Any], options: HttpOptions) -> AsyncGenerator[bytes, None]:
-    """The body as it comes, its total size and its pauses limited."""
+    """The body as it comes, its total size, its pauses and its pace limited."""
+    patience = _Patience(options)
     async with aclosing(request.stream()) as stream:
         while True:
             try:
-                async with asyncio.timeout(options.upload_idle_seconds):
+                async with asyncio.timeout(patience.seconds_left()):
                     chunk = await anext(stream, b"")
             except TimeoutError:
-                raise UploadStalledError("The upload stood still for too long.") from None
+                raise UploadStalledError(patience.complaint) from None
             except InternalServerException:  # what Litestar makes of a client that leaves
                 raise RequestCancelledError("The client left during the upload.") from None
             except ClientException:  # the only one a stream raises: longer than `request_max_body_size`
                 raise _too_large(options) from None
             if not chunk:
                 return
+            patience.received_bytes += len(chunk)
             yield chunk
+
+
+class _Patience:
+    """How long a body is waited for: it may pause, but not for long, and must come at some pace altogether."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        self.received_bytes = 0
+        self._options = options
+        self._started = time.monotonic()
+
+    @property
+    def complaint(self) -> str:
+        """What to say when it is over."""
+        return (
+            f"The upload stood still for {self._options.upload_idle_seconds:g} s, came more slowly than "
+            f"{self._options.upload_bytes_per_second} bytes a second, or took over {self._options.upload_seconds:g} s."
+        )
+
+    def seconds_left(self) -> float:
+        """For the next bytes."""
+        options = self._options
+        elapsed = time.monotonic() - self._started
+        earned = (
+            self.received_bytes / options.upload_bytes_per_second
+            if options.upload_bytes_per_second
+            else math.inf
+        )
+        left = min(options.upload_idle_seconds + earned, options.upload_seconds or math.inf) - elapsed
+        return max(0.0, min(options.upload_idle_seconds, left))
 
 
 def _parser(request: Request[Any, Any, Any]) -> PushMultipartParser:

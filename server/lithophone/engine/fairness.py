@@ -1,0 +1,158 @@
+"""How clients share what is scarce. Pure: counts and seconds, no clock of its own.
+
+Owns the rule of a fair share, and who of those that wait comes in next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+SHARE_OF_FREE: Final = 3
+"""A client may hold this many times what is free: alone three quarters of everything, so that the next one finds room.
+
+Dynamic thresholds, as switches share their buffers: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.
+"""
+
+
+class Client(msgspec.Struct, frozen=True):
+    """Who asks: the name of a key, or an address. `0` leaves a limit to the server's own.
+
+    Attributes:
+        name: Tells clients apart; it may be logged.
+        max_requests: Places this client may hold.
+        max_audio_seconds: Audio that its requests may hold together.
+    """
+
+    name: str = ""
+    max_requests: int = 0
+    max_audio_seconds: float = 0.0
+
+
+def has_share(held: float, free: float) -> bool:
+    """Whether a client that holds so much may take some of what is free; who holds nothing may take the last of it."""
+    return free > 0 and held < SHARE_OF_FREE * free
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A request that waits or is inside. `audio_seconds` is what it still holds and shrinks as audio is answered."""
+
+    client: Client
+    audio_seconds: float
+    is_inside: bool = False
+
+
+@dataclass(slots=True)
+class _Held:
+    requests: int = 0
+    audio_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Room:
+    """Places, counted in requests and in seconds of audio, and the line before them.
+
+    Args:
+        max_requests: Places.
+        max_audio_seconds: Audio of those inside together. A request of more than a quarter counts as a quarter: the model
+            lets jobs take turns, so that a long one holds up the others no more than that.
+    """
+
+    max_requests: int
+    max_audio_seconds: float
+    waiting: list[Seat] = field(default_factory=list[Seat])
+    requests: int = 0
+    audio_seconds: float = 0.0
+    _held: dict[Hashable, _Held] = field(default_factory=dict[Hashable, _Held])
+
+    def counted_seconds(self, audio_seconds: float) -> float:
+        """What a request of this length takes of the room."""
+        return min(audio_seconds, self.max_audio_seconds / 4)
+
+    def fits(self, seat: Seat) -> bool:
+        """Whether it may come in now, were nobody before it."""
+        return not self.requests or (self._has_place(seat) and self._may_take_more(seat))
+
+    def _has_place(self, seat: Seat) -> bool:
+        return (
+            self.requests < self.max_requests
+            and self.audio_seconds + seat.audio_seconds <= self.max_audio_seconds
+        )
+
+    def _may_take_more(self, seat: Seat) -> bool:
+        """Whether the client's own limits, and its fair share, leave room."""
+        held, client = self._held.get(seat.client.name, _Held()), seat.client
+        return (
+            has_share(held.requests, self.max_requests - self.requests)
+            and has_share(held.audio_seconds, self.max_audio_seconds - self.audio_seconds)
+            and (not client.max_requests or held.requests < client.max_requests)
+            and (
+                not client.max_audio_seconds
+                or not held.requests
+                or held.audio_seconds + seat.audio_seconds <= client.max_audio_seconds
+            )
+        )
+
+    def next_seat(self) -> Seat | None:
+        """Who of those that wait may come in now: of the clients, the one that holds least; of its requests, the first.
+
+        One that only its client's share keeps out is passed over; one that nobody's leaving has made room for yet is not,
+        or a long one would wait for ever behind short ones.
+        """
+        for seat in self._first_of_each():
+            if self.fits(seat):
+                return seat
+            if self._may_take_more(seat):
+                return None
+        return None
+
+    def _first_of_each(self) -> Iterable[Seat]:
+        first: dict[str, Seat] = {}
+        for seat in self.waiting:
+            first.setdefault(seat.client.name, seat)
+        return sorted(first.values(), key=self._held_by_client)
+
+    def _held_by_client(self, seat: Seat) -> tuple[int, float]:
+        held = self._held.get(seat.client.name, _Held())
+        return held.requests, held.audio_seconds
+
+    def enter(self, seat: Seat) -> None:
+        """Let it in."""
+        if seat in self.waiting:
+            self.waiting.remove(seat)
+        seat.is_inside = True
+        self.requests += 1
+        held = self._held.setdefault(seat.client.name, _Held())
+        held.requests += 1
+        self._add_audio(seat, seat.audio_seconds)
+
+    def shrink(self, seat: Seat, audio_seconds: float) -> None:
+        """So much of its audio was answered."""
+        answered = min(audio_seconds, seat.audio_seconds)
+        seat.audio_seconds -= answered
+        if seat.is_inside:
+            self._add_audio(seat, -answered)
+
+    def leave(self, seat: Seat) -> None:
+        """It goes, from the line or from inside."""
+        if not seat.is_inside:
+            if seat in self.waiting:
+                self.waiting.remove(seat)
+            return
+        self._add_audio(seat, -seat.audio_seconds)
+        seat.is_inside = False
+        self.requests -= 1
+        held = self._held[seat.client.name]
+        held.requests -= 1
+        if not held.requests:
+            del self._held[seat.client.name]
+        if not self.requests:
+            self.audio_seconds = 0.0  # nothing of rounding stays
+
+    def _add_audio(self, seat: Seat, audio_seconds: float) -> None:
+        self.audio_seconds += audio_seconds
+        self._held[seat.client.name].audio_seconds += audio_seconds
