@@ -13,6 +13,8 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -21,6 +23,7 @@ import structlog
 import uvicorn
 
 from lithophone.audio.decode import bundled_ffmpeg
+from lithophone.audio.fence import DecoderMemory
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
 from lithophone.engine.admission import Admission
 from lithophone.errors import ConfigurationError, ServiceError
@@ -120,6 +123,7 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         upload_seconds=settings.upload_seconds,
         max_uploads=settings.max_uploads,
         max_stored_bytes=settings.max_stored_bytes,
+        decoder_memory=DecoderMemory(settings.max_decoder_memory_bytes),
         native_word_times=settings.word_times == "native",
         aliases=_aliases(settings),
     )
@@ -192,11 +196,30 @@ def serve(settings: Settings) -> int:
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
     models, admission = build_models(settings), build_admission(settings)
+    _watch_children_by_descriptor()
     with _bound(settings) as listener:
         done = asyncio.run(_serve(settings, models, admission, listener))
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
     return code
+
+
+def _watch_children_by_descriptor() -> None:
+    """Python 3.11 would start a thread for each child, and lose the child where it cannot; later ones do this by themselves."""
+    if sys.version_info < (3, 12) and sys.platform == "linux":
+        with suppress(OSError):  # a kernel before 5.3, or a container that forbids it: threads, then
+            os.close(os.pidfd_open(os.getpid()))
+            policy = asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated] - not in 3.11
+            policy.set_child_watcher(asyncio.PidfdChildWatcher())  # pyright: ignore[reportDeprecated] - as above
+
+
+def started_threads() -> ThreadPoolExecutor:
+    """As many threads as asyncio would start one by one, started now: later there may be none left."""
+    count = min(32, (os.cpu_count() or 1) + 4)
+    executor, all_there = ThreadPoolExecutor(count, "lithophone"), threading.Barrier(count)
+    for started in [executor.submit(all_there.wait) for _ in range(count)]:
+        started.result()
+    return executor
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -216,6 +239,7 @@ def _bound(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, models: Models, admission: Admission, listener: socket.socket) -> bool:
     """Until the end; whether there was a model that answered."""
+    asyncio.get_running_loop().set_default_executor(started_threads())
     models.start()
     try:
         app = await asyncio.to_thread(build_app, models, admission, settings)

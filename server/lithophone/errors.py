@@ -37,7 +37,8 @@ Importable from every layer; it imports nothing of Lithophone.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 
 class LithophoneError(Exception):
@@ -274,6 +275,24 @@ class ShortageError(UnavailableError):
     def headers(self) -> dict[str, str]:
         """A shortage lasts longer than a moment."""
         return {"Retry-After": "5"}
+
+
+SCARCE: Final = frozenset(
+    (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+)
+
+
+def shortage_behind(failure: BaseException) -> ShortageError | None:
+    """What the machine lacked, if that is why something failed: disk, memory, descriptors, processes or threads."""
+    if isinstance(failure, OSError) and failure.errno in SCARCE:
+        lacking = failure.strerror or errno.errorcode[failure.errno]
+    elif isinstance(failure, MemoryError):
+        lacking = "memory"
+    elif isinstance(failure, RuntimeError) and "can't start new thread" in str(failure):
+        lacking = "threads"
+    else:
+        return None
+    return ShortageError("The server is short of something now; try again later.", lacking=lacking)
 
 
 class DeadlineError(UnavailableError):

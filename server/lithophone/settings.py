@@ -106,6 +106,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_stored_bytes: Annotated[
         int, _doc("what they take in the temporary folder together; 0: what the disk has", ge=0)
     ] = 16 * 1024 * MIB
+    max_decoder_memory_bytes: Annotated[
+        int, _doc("memory of all decoders together; beyond it the largest one ends; 0: any amount", ge=0)
+    ] = 2 * 1024 * MIB
     hosts: Annotated[
         Literal["process", "thread"],
         _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),

@@ -13,21 +13,19 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import resource
 import shutil
-import signal
 import stat
-import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs]
 
+from lithophone.audio.fence import end_from_outside, kill_group, limit_resources, start_fenced
 from lithophone.audio.sniff import HEAD_BYTES, Container, id3_tag_bytes, sniff_container
 from lithophone.audio.stream import BLOCK_BYTES, DecodeLimits, PcmStream, StoredFile
 from lithophone.audio.wav import WavReader, WavStream
@@ -56,6 +54,8 @@ class FfmpegStream(PcmStream):
         self._process = process
         self._seconds_left = limits.decode_seconds
         self._report = StreamReport()
+        self._watching = ExitStack()
+        self._watched = self._watching.enter_context(limits.decoder_memory.watching(process.pid))
         self._report_task = asyncio.create_task(self._read_report())
 
     @property
@@ -65,11 +65,16 @@ class FfmpegStream(PcmStream):
 
     async def open(self) -> None:
         """See `PcmStream`."""
-        _limit_resources(self._process.pid, self._limits)
+        limit_resources(
+            self._process.pid,
+            memory_bytes=self._limits.memory_bytes,
+            cpu_seconds=max(1, int(self._limits.decode_seconds)),
+        )
         await super().open()
 
     async def close(self) -> None:
         """Kills ffmpeg if it still runs, and reaps it."""
+        self._watching.close()
         _kill(self._process)
         stdout = _stdout(self._process)
         while await stdout.read(BLOCK_BYTES):  # a pipe that stays full would hold the transport open
@@ -98,6 +103,10 @@ class FfmpegStream(PcmStream):
         """A truncated file keeps what came before the break."""
         if block:
             return
+        if self._watched.over_memory:
+            raise self._limits.decoder_memory.failure_of(self._watched)
+        if (ended := end_from_outside(self._process.returncode)) is not None:
+            raise ended
         if self._received_bytes == 0:
             raise self._report.failure()
         if self._process.returncode is not None and self._process.returncode < 0:
@@ -202,8 +211,9 @@ async def decode_audio(
     Raises:
         UnsupportedMediaError: on entry; not audio or video (415).
         NoAudioStreamError: on entry; a container without sound (415).
-        UndecodableAudioError: on entry if no sample can be decoded, later if ffmpeg dies or stalls (400). A file that is
+        UndecodableAudioError: on entry if no sample can be decoded, later if ffmpeg crashes or stalls (400). A file that is
             merely cut off or damaged further on ends early instead.
+        ShortageError: no process could be started, or it was ended from outside (503).
         AudioTooLongError: on entry if the container says so, later if only the decoding shows it (413).
         ConfigurationError: on entry; no ffmpeg binary.
         ValueError: on entry; not a regular file.
@@ -285,7 +295,7 @@ def _arguments(descriptor: int, container: Container) -> list[str]:
 
 
 async def _start(ffmpeg_path: str, descriptor: int, container: Container) -> Process:
-    return await asyncio.create_subprocess_exec(
+    return await start_fenced(
         ffmpeg_path,
         *_arguments(descriptor, container),
         stdin=DEVNULL,
@@ -298,25 +308,9 @@ async def _start(ffmpeg_path: str, descriptor: int, container: Container) -> Pro
     )
 
 
-def _limit_resources(pid: int, limits: DecodeLimits) -> None:
-    """No file written, bounded memory and CPU time. Set from outside: `preexec_fn` is unsafe beside threads."""
-    if sys.platform != "linux":
-        return
-    cpu_seconds = max(1, int(limits.decode_seconds))
-    with suppress(ProcessLookupError):
-        for kind, value in (
-            (resource.RLIMIT_AS, limits.memory_bytes),
-            (resource.RLIMIT_CPU, cpu_seconds),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            resource.prlimit(pid, kind, (value, value))
-
-
 def _kill(process: Process) -> None:
     if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
 
 
 def _stdout(process: Process) -> asyncio.StreamReader:

@@ -10,6 +10,7 @@ from typing import Final, Protocol, Self
 
 import msgspec
 
+from lithophone.audio.fence import DecoderMemory
 from lithophone.audio.sniff import Container
 from lithophone.audio.waveform import samples_in_pcm16, seconds_from_samples
 from lithophone.errors import AudioTooLongError
@@ -36,6 +37,7 @@ class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     decode_seconds: float = 900.0  # spent waiting for ffmpeg; the time the consumer takes does not count
     stall_seconds: float = 30.0  # of that, without a new block
     memory_bytes: int = 2 * 2**30  # address space of the process, where the system can limit it
+    decoder_memory: DecoderMemory = DecoderMemory(0)  # of all decoders; does not limit
 
 
 class PcmStream(ABC):

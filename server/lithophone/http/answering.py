@@ -22,8 +22,9 @@ from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission, Place
 from lithophone.engine.job import Job
 from lithophone.engine.options import JobOptions
+from lithophone.engine.shortages import Shortages
 from lithophone.engine.transcript import Segment, Transcript
-from lithophone.errors import InternalError, InvalidRequestError
+from lithophone.errors import InternalError, InvalidRequestError, ShortageError
 from lithophone.formats.documents import SpeakerLabels
 from lithophone.formats.events import DONE, delta_event, done_event, segment_event
 from lithophone.formats.rendering import Rendered, RenderOptions, render
@@ -64,6 +65,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     models: Models
     admission: Admission
     uploads: Uploads
+    shortages: Shortages
     catalogue: Catalogue
     options: HttpOptions
     audio_source: AudioSource
@@ -175,6 +177,8 @@ class Answer:
             error = service_error(failure)
             if isinstance(error, InternalError):
                 log_internal(failure)
+            elif isinstance(error, ShortageError):
+                self._exchange.lacking = error.lacking
             yield error_event(envelope(error))
 
 

@@ -16,6 +16,7 @@ from lithophone.audio.decode import decoded_blocks
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission
 from lithophone.engine.language import prepare_detection
+from lithophone.engine.shortages import Shortages
 from lithophone.hosts.models import Models
 from lithophone.http.answering import AudioSource, Service
 from lithophone.http.auth import api_key_guard
@@ -55,6 +56,7 @@ def create_app(
         admission=admission,
         uploads=Uploads(options.max_uploads, options.max_stored_bytes),
         catalogue=Catalogue(models, options.aliases),
+        shortages=Shortages(),
         options=options,
         audio_source=audio_source,
         voice=voice,
@@ -93,5 +95,5 @@ def create_app(
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,
     )
-    app.asgi_handler = observed(limited(app.asgi_handler, admission.deadlines))
+    app.asgi_handler = observed(limited(app.asgi_handler, admission.deadlines), service.shortages)
     return app

@@ -21,7 +21,10 @@ from lithophone.errors import (
     NotFoundError,
     PayloadTooLargeError,
     ServiceError,
+    ShortageError,
+    shortage_behind,
 )
+from lithophone.http.exchange import exchange_of
 from lithophone.http.quoting import quote
 from lithophone.http.wire import ErrorBody, ErrorEnvelope
 
@@ -43,7 +46,7 @@ def service_error(failure: Exception, request: Request[Any, Any, Any] | None = N
         return _framework_error(
             failure, "" if request is None else f"{request.method} {quote(request.url.path)}"
         )
-    return InternalError(INTERNAL_MESSAGE)
+    return shortage_behind(failure) or InternalError(INTERNAL_MESSAGE)
 
 
 def envelope(error: ServiceError) -> ErrorEnvelope:
@@ -58,6 +61,8 @@ def answer_failure(request: Request[Any, Any, Any], failure: Exception) -> Respo
     error = service_error(failure, request)
     if isinstance(error, InternalError):
         log_internal(failure)
+    elif isinstance(error, ShortageError):
+        exchange_of(request.scope).lacking = error.lacking
     return Response(
         envelope(error),
         status_code=error.status,

@@ -17,6 +17,8 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from lithophone.engine.shortages import Shortages
+
 log = structlog.get_logger(__name__)
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -25,7 +27,7 @@ _STATE_KEY = "exchange"
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of a request so far. The route adds `audio_seconds`."""
+    """What is known of a request so far. The route adds `audio_seconds`, a failure what was `lacking`."""
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)
@@ -33,6 +35,7 @@ class Exchange:
     complete: bool = False
     client_left: bool = False
     audio_seconds: float | None = None
+    lacking: str = ""
 
     @property
     def elapsed_milliseconds(self) -> float:
@@ -71,8 +74,8 @@ def exchange_of(scope: Any) -> Exchange:
     return exchange
 
 
-def observed(app: ASGIApp) -> ASGIApp:
-    """`app`, with an `Exchange` around every HTTP request."""
+def observed(app: ASGIApp, shortages: Shortages) -> ASGIApp:
+    """`app`, with an `Exchange` around every HTTP request. `shortages` are told of what was lacking."""
 
     async def observing(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,6 +99,8 @@ def observed(app: ASGIApp) -> ASGIApp:
                 await app(scope, observing_receive, observing_send)
             finally:
                 exchange.log(scope)
+                if exchange.lacking:
+                    shortages.note(exchange.lacking)
 
     return observing
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from lithophone.audio.fence import DecoderMemory
 from lithophone.audio.stream import DecodeLimits
 
 FORM_OVERHEAD_BYTES = 1 << 20
@@ -28,6 +29,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         upload_seconds: How long an upload may take altogether; 0: as long as it takes.
         max_uploads: How many may come in, wait or be at work at once.
         max_stored_bytes: What they may take on disk together; 0: whatever the disk has.
+        decoder_memory: What decoders may have in memory together.
         native_word_times: Whether the times of words come from a model's own tags, where it has them.
         aliases: Served model by other name.
     """
@@ -41,6 +43,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     upload_seconds: float = 3600.0
     max_uploads: int = 512
     max_stored_bytes: int = 16 << 30
+    decoder_memory: DecoderMemory = msgspec.field(default_factory=lambda: DecoderMemory(2 << 30))
     native_word_times: bool = False
     aliases: Mapping[str, str] = {}
 
@@ -52,4 +55,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def decode_limits(self) -> DecodeLimits:
         """What decoding one file may cost."""
-        return DecodeLimits(max_audio_seconds=self.max_audio_seconds, stall_seconds=self.decode_stall_seconds)
+        return DecodeLimits(
+            max_audio_seconds=self.max_audio_seconds,
+            stall_seconds=self.decode_stall_seconds,
+            decoder_memory=self.decoder_memory,
+        )

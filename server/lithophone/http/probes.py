@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from litestar import Request, get
@@ -12,6 +13,7 @@ from litestar.params import SkipValidation
 from lithophone.hosts.models import require_ready
 from lithophone.http.answering import Service
 from lithophone.http.openapi import UNAVAILABLE_RESPONSES
+from lithophone.http.storage import require_storage
 from lithophone.http.wire import Health, Readiness
 
 WELCOME = """\
@@ -35,12 +37,13 @@ def health() -> Health:
     "/ready",
     operation_id="ready",
     summary="Can a model answer?",
-    sync_to_thread=False,
     responses=UNAVAILABLE_RESPONSES,
 )
-def ready(service: NamedDependency[SkipValidation[Service]]) -> Readiness:
+async def ready(service: NamedDependency[SkipValidation[Service]]) -> Readiness:
     """200 if a transcription would be answered (an unloaded model loads on demand), else 503 with the reason."""
     service.admission.require_open()
+    await asyncio.to_thread(require_storage)
+    service.shortages.require_none()
     host = service.models.default
     require_ready(host)
     return Readiness(
