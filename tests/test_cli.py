@@ -1,8 +1,10 @@
 """The command as a person types it, in a process of its own."""
 
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -67,10 +69,29 @@ def test_the_embedded_model_transcribes_over_http(live_server: LiveServer) -> No
     assert answer.text.strip() == DEMO.with_suffix(".txt").read_text().strip()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_server_in_order(sent: signal.Signals) -> None:
     process, url = start_server()
     with process:
         assert httpx.get(f"{url}/health").status_code == 200
         process.send_signal(sent)
         assert process.wait(timeout=60) == 0
+
+
+def test_a_port_in_use_is_told_before_anything_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("serve", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert done.stderr.startswith("lithophone: cannot listen on 127.0.0.1")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.6, 1.2])
+def test_an_interrupt_while_it_starts_shows_no_traceback(seconds: float) -> None:
+    command = [sys.executable, "-m", "lithophone", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode in {0, 2, 130, -signal.SIGINT}
+    assert "Traceback" not in said or seconds < 0.5  # before the first line of ours is run

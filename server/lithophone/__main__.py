@@ -2,6 +2,10 @@
 
 import sys
 
-from lithophone.cli import main
+try:
+    from lithophone.cli import main
 
-sys.exit(main())
+    code = main()
+except KeyboardInterrupt:  # in the middle of an import
+    code = 130
+sys.exit(code)

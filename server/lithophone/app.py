@@ -12,12 +12,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 import uvicorn
@@ -26,6 +26,7 @@ from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.audio.fence import DecoderMemory
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
 from lithophone.engine.admission import Admission
+from lithophone.engine.descriptors import KEPT, allowed_by, open_descriptors, raise_limit
 from lithophone.errors import ConfigurationError, ServiceError
 from lithophone.granite.family import FAMILY, demonstration_note
 from lithophone.hosts.base import HostState, Launch, ModelHost
@@ -40,11 +41,14 @@ from lithophone.settings import Settings
 if TYPE_CHECKING:
     from litestar import Litestar
 
+    from lithophone.http.connections import Connections
+
 log = structlog.get_logger(__name__)
 
 OPENER: Final = "lithophone.backends.opening:open_backend"
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 2
+LAST_WORDS_SECONDS: Final = 2  # to tell requests that the end has come
 INTERRUPT_GRACE_SECONDS: Final = 2
 """How long running requests may take to finish after Ctrl-C: somebody sits there and waits."""
 
@@ -130,10 +134,10 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
     return create_app(models, admission, voice=SileroDetector(), options=options)
 
 
-def build_admission(settings: Settings) -> Admission:
+def build_admission(settings: Settings, max_requests: int) -> Admission:
     """The places and the time that requests are given."""
     return Admission(
-        settings.max_requests,
+        max_requests,
         max_queued_seconds=settings.max_queued_seconds,
         wait_seconds=settings.place_wait_seconds,
         max_request_seconds=settings.max_request_seconds,
@@ -156,16 +160,55 @@ def _aliases(settings: Settings) -> dict[str, str]:
 class Server(uvicorn.Server):
     """uvicorn, closing the door as soon as a signal comes."""
 
-    def __init__(self, config: uvicorn.Config, admission: Admission, listener: socket.socket) -> None:
+    def __init__(
+        self, config: uvicorn.Config, admission: Admission, listener: socket.socket, connections: Connections
+    ) -> None:
         super().__init__(config)
         self._admission = admission
         self._listener = listener
+        self._connections = connections
         self._listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the door, and say so."""
-        await super().startup(sockets)
+        from lithophone.http.connections import Acceptor, Connection  # noqa: PLC0415 - while the model loads
+
+        await super().startup([])
+        self.servers = cast(
+            "list[asyncio.Server]",
+            [
+                Acceptor(
+                    socket,
+                    self._connections,
+                    lambda: Connection(
+                        self.config, self.server_state, self.lifespan.state, self._connections
+                    ),
+                    self.config.ssl,
+                )
+                for socket in sockets or ()
+            ],
+        )
         self._listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Running requests may finish; those that have not by the end of the grace are told so."""
+        grace = self.config.timeout_graceful_shutdown or 0
+        self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
+        ending = asyncio.get_running_loop().call_later(grace, self._admission.deadlines.end)
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Uvicorn's signals, and the end of a terminal, unless whoever started the server let it be ignored."""
+        with super().capture_signals():
+            before = signal.getsignal(signal.SIGHUP)
+            ours = threading.current_thread() is threading.main_thread() and before is not signal.SIG_IGN
+            if ours:
+                signal.signal(signal.SIGHUP, self.handle_exit)
+            yield
+            if ours:
+                signal.signal(signal.SIGHUP, before)
 
     async def url(self) -> str:
         """Where the server listens, once it does."""
@@ -182,10 +225,21 @@ class Server(uvicorn.Server):
         log.info("draining", signal=signal.Signals(sig).name)
         self._admission.drain()
         if sig == signal.SIGINT:
-            self.force_exit = self.should_exit
+            if self.should_exit:
+                self._end_now()
             grace = self.config.timeout_graceful_shutdown or 0
             self.config.timeout_graceful_shutdown = min(grace, INTERRUPT_GRACE_SECONDS)
         self.should_exit = True
+
+    def _end_now(self) -> None:
+        """Tell running requests, and do not wait for more than that; the next time not even so long."""
+        loop = asyncio.get_running_loop()
+        self.force_exit = self._admission.deadlines.over
+        loop.call_soon_threadsafe(self._admission.deadlines.end)
+        loop.call_later(LAST_WORDS_SECONDS, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        self.force_exit = True
 
 
 def serve(settings: Settings) -> int:
@@ -195,10 +249,16 @@ def serve(settings: Settings) -> int:
         StartupError: the address, the model or the device cannot be had.
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
-    models, admission = build_models(settings), build_admission(settings)
+    models = build_models(settings)
+    allowed = allowed_by(
+        raise_limit() - open_descriptors() - KEPT,
+        max_requests=settings.max_requests,
+        max_connections=settings.max_connections,
+    )
+    admission = build_admission(settings, allowed.requests)
     _watch_children_by_descriptor()
     with _bound(settings) as listener:
-        done = asyncio.run(_serve(settings, models, admission, listener))
+        done = asyncio.run(_serve(settings, models, admission, listener, allowed.connections))
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
     return code
@@ -237,7 +297,9 @@ def _bound(settings: Settings) -> socket.socket:
         ) from None
 
 
-async def _serve(settings: Settings, models: Models, admission: Admission, listener: socket.socket) -> bool:
+async def _serve(
+    settings: Settings, models: Models, admission: Admission, listener: socket.socket, max_connections: int
+) -> bool:
     """Until the end; whether there was a model that answered."""
     asyncio.get_running_loop().set_default_executor(started_threads())
     models.start()
@@ -250,7 +312,10 @@ async def _serve(settings: Settings, models: Models, admission: Admission, liste
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         )
-        server = Server(config, admission, listener)
+        from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
+
+        connections = Connections(max_connections, settings.request_head_seconds)
+        server = Server(config, admission, listener, connections)
         announcing = asyncio.create_task(_announce(server, models.default))
         await server.serve(sockets=[listener])
         announcing.cancel()

@@ -19,6 +19,7 @@ from lithophone.logs import configure_logging
 from lithophone.settings import Settings, add_flags, read_settings
 
 EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130  # as a shell says of a command that SIGINT ended
 ONEDNN_CACHE = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 """Prepared kernels torch keeps on a CPU. Each length of audio needs its own: the default, 1,024, grows memory for hours."""
 
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "bench":
             return _bench(settings, options)
         return _serve(settings)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except StartupError as error:
         print(f"lithophone: {error.message}", file=sys.stderr)
         return EXIT_REFUSED

@@ -94,6 +94,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_request_seconds: Annotated[
         float, _doc("how long a request may take from its first byte to its last; 0: any time", ge=0)
     ] = 4 * 3600.0
+    max_connections: Annotated[
+        int, _doc("connections at once, if descriptors allow; the longest idle one makes room", ge=2)
+    ] = 4096
+    request_head_seconds: Annotated[float, _doc("how long the head of a request may take", gt=0)] = 20.0
     decode_stall_seconds: Annotated[
         float, _doc("a file that yields no audio for this long is given up", gt=0)
     ] = 30.0

@@ -21,6 +21,7 @@ import pytest
 import structlog
 import uvicorn
 
+from lithophone.app import Server
 from lithophone.audio.decode import DecodeLimits
 from lithophone.backends.base import Backend, RecognitionRequest
 from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
@@ -34,6 +35,7 @@ from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from lithophone.http.answering import AudioSource
 from lithophone.http.app import create_app
+from lithophone.http.connections import Connections
 from lithophone.http.options import HttpOptions
 
 SAMPLE_RATE = 16_000
@@ -116,6 +118,7 @@ class Live:
     client: httpx.Client
     script: Script
     loop: asyncio.AbstractEventLoop
+    server: Server
 
     def unload(self) -> None:
         """Give the model's memory back."""
@@ -166,6 +169,7 @@ def serving(
     max_requests: int = 8,
     admission: Admission | None = None,
     wait_seconds: float = 10.0,
+    grace_seconds: int = 5,
     audio_source: AudioSource | None = None,
     spec: ModelSpec = SPEC,
     ready: bool = True,
@@ -187,8 +191,11 @@ def serving(
         audio_source=audio_source or script.pcm,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        server = Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=grace_seconds),
+            admission,
+            listener,
+            Connections(1000, head_seconds=WAIT_SECONDS),
         )
         loops: list[asyncio.AbstractEventLoop] = []
 
@@ -204,7 +211,7 @@ def serving(
             if ready:
                 eventually(lambda: host.state is HostState.READY)
             with httpx.Client(base_url=url, timeout=WAIT_SECONDS) as client:
-                yield Live(url, host, admission, client, script, loops[0])
+                yield Live(url, host, admission, client, script, loops[0], server)
         finally:
             server.should_exit = True
             thread.join()

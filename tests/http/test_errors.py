@@ -103,5 +103,15 @@ def test_what_the_client_said_is_quoted_short() -> None:
 
 
 def test_a_host_that_is_none_is_a_400(server: Live) -> None:
-    response = httpx.get(f"{server.url}/health", headers={"host": "a b"})
-    assert response.status_code == 400
+    error_of(httpx.get(f"{server.url}/health", headers={"host": "a b"}), 400)
+
+
+@pytest.mark.parametrize("host", ["a:b", "x:99999999", "[::1", ""])
+def test_a_host_whose_port_is_none_does_not_matter(server: Live, host: str) -> None:
+    assert httpx.get(f"{server.url}/health", headers={"host": host}).status_code == 200
+    error_of(httpx.get(f"{server.url}/v1/audio/transcriptions", headers={"host": host}), 405)
+    error_of(httpx.get(f"{server.url}/nope", headers={"host": host}), 404)
+
+
+def test_json_nested_too_deep_is_the_clients_fault(server: Live) -> None:
+    assert error_of(server.transcribe(chunking_strategy='{"a":' * 5000), 400)["param"] == "chunking_strategy"

@@ -124,11 +124,17 @@ def test_a_request_may_not_take_for_ever(stream: str) -> None:
 
 
 def test_the_end_of_the_grace_is_told_in_the_error_shape() -> None:
-    with serving(delay_seconds=20.0) as live, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(live.transcribe)
-        eventually(lambda: live.admission.requests == 1)
-        live.loop.call_soon_threadsafe(live.admission.deadlines.end)
-        assert error_of(answer.result(), 503)["code"] == "shutting_down"
+    with (
+        ThreadPoolExecutor(2) as pool,
+        serving(delay_seconds=20.0, grace_seconds=1) as live,
+        sending(live, MODEL_PART) as half,
+    ):
+        answers = [pool.submit(live.transcribe, stream=stream) for stream in ("true", "false")]
+        eventually(lambda: live.admission.requests == 2)
+        live.server.should_exit = True
+        for answer in answers:
+            assert error_of(answer.result(), 503)["code"] == "shutting_down"
+        assert b"shutting_down" in answer_of(half)
 
 
 def test_a_stream_that_is_cut_ends_with_an_error_event() -> None:

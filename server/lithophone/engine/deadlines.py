@@ -49,6 +49,11 @@ class Deadlines:
         finally:
             self._limits.discard(limit)
 
+    @property
+    def over(self) -> bool:
+        """The server's end has come."""
+        return self._over
+
     def end(self) -> None:
         """The server ends: every request is over now."""
         self._over = True

@@ -44,7 +44,7 @@ def service_error(failure: Exception, request: Request[Any, Any, Any] | None = N
         return failure
     if isinstance(failure, HTTPException):
         return _framework_error(
-            failure, "" if request is None else f"{request.method} {quote(request.url.path)}"
+            failure, "" if request is None else f"{request.method} {quote(request.scope['path'])}"
         )
     return shortage_behind(failure) or InternalError(INTERNAL_MESSAGE)
 

@@ -214,7 +214,7 @@ def _document(name: str, value: str) -> Any:
         return {"type": value}
     try:
         return msgspec.json.decode(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise InvalidRequestError(f"`{name}` is not valid JSON.", param=name) from None
 
 

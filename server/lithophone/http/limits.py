@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from lithophone.engine.deadlines import Deadlines
 from lithophone.errors import DeadlineError, DrainingError, ServiceError
-from lithophone.http.errors import envelope
+from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import error_event
 
 LAST_WORDS_SECONDS: Final = 1.0  # for a client that does not read
@@ -88,5 +88,10 @@ def limited(app: ASGIApp, deadlines: Deadlines) -> ASGIApp:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_SECONDS):
                     await answer.end(error)
+        except Exception as failure:
+            if answer.started:
+                raise
+            log_internal(failure)
+            await answer.end(service_error(failure))
 
     return limiting
