@@ -23,6 +23,9 @@ from lithophone.http.quoting import quote
 LONGEST_PADDING_MS = 30_000
 """As long as the longest window: what is before a turn is held in memory."""
 
+AudioTrack = Annotated[int, msgspec.Meta(ge=1, le=999)]
+"""Counts the audio tracks of a file from 1."""
+
 _NAME = re.compile(r"(\w+)(?:\[(\w*)\])?")
 
 
@@ -47,7 +50,7 @@ class ServerVad(
 
 
 class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `POST /v1/audio/transcriptions` knows, but for the file."""
+    """Everything `POST /v1/audio/transcriptions` knows, but for the file. `audio_track` is ours."""
 
     model: str
     language: str = ""
@@ -62,16 +65,18 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
     chunking_strategy: AutoChunking | ServerVad | None = None
     known_speaker_names: tuple[str, ...] = ()
     known_speaker_references: tuple[str, ...] = ()
+    audio_track: AudioTrack | None = None
 
 
 class TranslationForm(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` is ours; OpenAI's is English."""
+    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` and `audio_track` are ours."""
 
     model: str
     prompt: str = ""
     response_format: ResponseFormat = ResponseFormat.JSON
     temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     to_language: str = "en"
+    audio_track: AudioTrack | None = None
 
 
 Form = TypeVar("Form", TranscriptionForm, TranslationForm)

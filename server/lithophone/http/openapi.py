@@ -160,6 +160,11 @@ FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
         ),
         "known_speaker_names[]": _list("Not supported"),
         "known_speaker_references[]": _list("Not supported"),
+        "audio_track": Schema(
+            type=OpenAPIType.INTEGER,
+            minimum=1,
+            description="Which of several audio tracks, counted from 1; without it the default one; not in OpenAI's API",
+        ),
     }
 )
 
@@ -176,6 +181,7 @@ TRANSLATION_FIELDS: Mapping[str, Schema] = MappingProxyType(
         ),
         "temperature": FORM_FIELDS["temperature"],
         "to_language": _text("ISO-639-1 code of the language to write; not in OpenAI's API", default="en"),
+        "audio_track": FORM_FIELDS["audio_track"],
     }
 )
 
