@@ -56,6 +56,11 @@ def test_the_same_channel_is_taken_while_both_are_as_loud() -> None:
     assert np.abs(mono - VOICE).max() < 2 / 32_768
 
 
+def test_a_signalling_nan_is_the_least_sample() -> None:
+    frames = np.frombuffer(b"\x01\0\x80\x7f" * 4, "<f4").reshape(-1, 2)
+    assert pcm16_from_channels(frames) == pcm16_from_channels(frames[:, :1]) == b"\0\x80" * 2
+
+
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 50), st.integers(1, 5)), elements=st.floats(width=32)))
 def test_any_numbers_make_as_many_samples(frames: Frames) -> None:
     assert len(pcm16_from_channels(frames)) == 2 * len(frames)

@@ -1,6 +1,8 @@
 """Damaged files of every container against a server on a real port: what it answers, and what it leaves behind.
 
-    python -m tests.figures.fuzz_files [COUNT] [SEED]
+    python -m tests.figures.fuzz_files [COUNT] [SEED] [KINDS]
+
+KINDS is a regular expression that selects some of the kinds of files by their names.
 
 Every file goes through upload, the real decoder and a fake model. Wrong is an answer of 500 or more, one that takes longer
 than the decoder may, and any process, descriptor or connection that is left at the end.
@@ -9,6 +11,7 @@ than the decoder may, and any process, descriptor or connection that is left at 
 from __future__ import annotations
 
 import random
+import re
 import struct
 import sys
 import tempfile
@@ -116,11 +119,12 @@ def mutated(chance: random.Random, content: bytes) -> bytes:
     return bytes(changed)
 
 
-def seeds() -> dict[str, Builder]:
-    """Files of every container, and all that are easily misread."""
+def seeds(wanted: str = "") -> dict[str, Builder]:
+    """Files of every container, and all that are easily misread, if `wanted` is in their names."""
     sound = FIRST[:16_000]
     ordinary = {name: written(form[0], *form[1:], of=sound) for name, form in ORDINARY.items()}
-    return ordinary | {oddity.name: oddity.build for oddity in oddities()}
+    kinds = ordinary | {oddity.name: oddity.build for oddity in oddities()}
+    return {name: build for name, build in kinds.items() if re.search(wanted, name)}
 
 
 @dataclass
@@ -192,12 +196,12 @@ def tally_of(kinds: dict[str, Builder], count: int, seed: int) -> tuple[Tally, s
     return tally, "" if after == before else f"before: {before}; after: {after}"
 
 
-def main(count: int = COUNT, seed: int = 1) -> int:
+def main(count: str = str(COUNT), seed: str = "1", wanted: str = "") -> int:
     """Prints the tally, and what was wrong."""
     structlog.configure(
         [structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
     )
-    tally, left = tally_of(seeds(), count, seed)
+    tally, left = tally_of(seeds(wanted), int(count), int(seed))
     print(tally)
     print(f"left behind: {left or 'nothing'}")
     print("\n".join(tally.wrong))
@@ -205,4 +209,4 @@ def main(count: int = COUNT, seed: int = 1) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main(*sys.argv[1:]))

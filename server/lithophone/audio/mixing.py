@@ -51,7 +51,7 @@ def _mixed(frames: Frames) -> Waveform:
 
 def _pcm16(samples: Waveform) -> bytes:
     """Whole numbers of 16 bits, clipped. What 32 bits cannot hold becomes the least one, as the processor has it."""
-    with np.errstate(over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         scaled: Waveform = np.multiply(samples, PCM16_SCALE, dtype=np.float32)
     np.rint(scaled, out=scaled)
     held = np.abs(scaled) < np.float32(2.0**31)
