@@ -30,7 +30,7 @@ from lithophone.audio.stream import DecodeLimits
 from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.errors import ConfigurationError
 
-PIPE_BYTES: Final = 65_536  # what a pipe holds
+READ_BYTES: Final = 262_144  # at most, of the output at a time; each costs a change of task
 REPORT_LINE_BYTES: Final = 4_096  # a line of ffmpeg's report beyond this is metadata, of no interest
 MAX_ALLOCATION_BYTES: Final = 256 * 2**20  # one block within ffmpeg; the index of a day of audio fits
 
@@ -134,7 +134,7 @@ class FfmpegProcess:
             pass_fds=(reading.descriptor,),
             env={},
             start_new_session=True,  # killed as one, and no Ctrl-C from our terminal
-            limit=PIPE_BYTES,
+            limit=READ_BYTES,
         )
         return cls(process, reading, limits)
 
@@ -149,7 +149,7 @@ class FfmpegProcess:
 
     async def read(self) -> bytes:
         """The next of its output; at the end nothing, and the process has exited."""
-        written = await _stdout(self._process).read(PIPE_BYTES)
+        written = await _stdout(self._process).read(READ_BYTES)
         if not written:
             await self._exit()
         return written
@@ -157,7 +157,7 @@ class FfmpegProcess:
     async def close(self) -> None:
         """Kills it if it still runs, and reaps it."""
         self._kill()
-        while await _stdout(self._process).read(PIPE_BYTES):  # a full pipe would hold the transport open
+        while await _stdout(self._process).read(READ_BYTES):  # a full pipe would hold the transport open
             pass
         await self._exit()
 
