@@ -45,9 +45,9 @@ def test_jitter_is_no_gap() -> None:
 
 def test_a_gap_is_silence_and_noted_if_it_is_long() -> None:
     timeline = started()
-    assert lay(timeline, 0.0, 0.3, 10.4) == [0, 3_200, 160_000]
-    assert timeline.end_samples == round(10.5 * SAMPLE_RATE)
-    assert timeline.gap_samples == 160_000
+    assert lay(timeline, 0.0, 0.3, 10.4, 10.8) == [0, 3_200, 160_000, 4_800]
+    assert timeline.end_samples == round(10.9 * SAMPLE_RATE)
+    assert timeline.gap_samples == 160_000 + 4_800
 
 
 def test_what_comes_early_is_kept_unless_it_is_quiet() -> None:

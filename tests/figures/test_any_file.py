@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lithophone.audio.waveform import SAMPLE_RATE
-from tests.figures.any_file import Decoded, Result, is_right, is_whole, judged, results, table
+from tests.figures.any_file import Decoded, Result, is_filled, is_right, is_whole, judged, results, table
 from tests.figures.files import DAMAGES, SECONDS, Format, Writer, damaged, laid_out
 from tests.figures.fuzz_files import mutated, seeds, tally_of
 from tests.recordings import silence
@@ -38,6 +38,10 @@ def test_what_is_missing_in_silence_is_lost() -> None:
     assert not is_right(Decoded(silence(len(sound) / SAMPLE_RATE)), sound)
     assert is_whole(Decoded(late), SECONDS)
     assert not is_whole(Decoded(late), SECONDS + 1)
+    holed = late.copy()
+    holed[4 * SAMPLE_RATE : 5 * SAMPLE_RATE] = 0
+    assert is_filled(Decoded(holed), late)
+    assert not is_filled(Decoded(late), late)
     assert judged("gap", "x", Decoded(early), right=False) == Result("gap", "x", "LOST", "20.00 s")
     assert judged("gap", "x", Decoded(early, ("file: cut.",)), right=False).verdict == "told"
     assert judged("gap", "x", Decoded(early, refusal="No."), right=False).verdict == "refused"

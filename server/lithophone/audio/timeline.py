@@ -16,7 +16,7 @@ from lithophone.audio.waveform import samples_from_seconds
 
 TOLERANCE_SAMPLES: Final = samples_from_seconds(0.1)  # clocks of containers jitter, and round to milliseconds
 RESTART_SAMPLES: Final = samples_from_seconds(1.0)
-NOTED_SAMPLES: Final = samples_from_seconds(0.5)  # a shorter gap is no news
+NOTED_SAMPLES: Final = samples_from_seconds(0.25)  # a shorter gap is no news
 
 
 class Timeline:
@@ -24,7 +24,7 @@ class Timeline:
 
     Attributes:
         end_samples: where the next packet goes unless its time says otherwise.
-        gap_samples: what was missing between packets, where that was half a second or more.
+        gap_samples: what was missing between packets, where that was a quarter of a second or more.
     """
 
     def __init__(self) -> None:
