@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run install test test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -20,6 +20,9 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest $(ARGS)
+
+test-client:     ## the client in an environment of its own: what comes with it, and its tests there
+	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
@@ -51,6 +54,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/.dev-installed: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.dev-installed: $(VENV)/.installed clients/pyproject.toml
+	$(PIP) install --constraint constraints.txt --editable '.[dev]' --editable clients
 	@touch $@

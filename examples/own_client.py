@@ -1,4 +1,4 @@
-"""Lithophone's own client: sync, async and streaming, with typed answers.
+"""Lithophone's own client: sync, async and streaming, with typed answers. Needs `lithophone-client`.
 
 python own_client.py [base_url] [audio_file]
 """

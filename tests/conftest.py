@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.shapes import SHAPES
 settings.register_profile("lithophone", deadline=None)  # a loaded machine is no failure
 settings.load_profile("lithophone")
 
+CACHES = tempfile.TemporaryDirectory()  # nothing of a test stays in the caches of whoever runs it
+os.environ["XDG_CACHE_HOME"] = CACHES.name
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
 

@@ -1,17 +1,18 @@
 import argparse
+import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.errors import ConfigurationError
-from lithophone.settings import Settings, add_flags, read_settings, setting_fields
+from lithophone.settings import SettingField, Settings, add_flags, read_settings, setting_fields
 
 
 def test_defaults_are_loopback_and_the_embedded_model() -> None:
     settings = read_settings({}, {})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "granite-speech-tiny")
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, ("granite-speech-tiny",))
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
@@ -49,6 +50,91 @@ def test_a_misspelt_variable_is_refused_but_the_clients_ones_are_not() -> None:
         read_settings({}, {"LITHOPHONE_URL": "http://127.0.0.1:8000", "LITHOPHONE_API_KEY": "k"})
         == Settings()
     )
+
+
+def kubernetes_variables(service: str, address: str, ports: dict[str, int], protocol: str) -> dict[str, str]:
+    """What the kubelet sets for a Service; names and shapes as in its `envvars.FromServices`."""
+    name = service.upper().replace("-", "_")
+    host = f"[{address}]" if ":" in address else address
+    first = next(iter(ports.values()))
+    found = {
+        f"{name}_SERVICE_HOST": address,
+        f"{name}_SERVICE_PORT": str(first),
+        f"{name}_PORT": f"{protocol}://{host}:{first}",
+    }
+    for port_name, port in ports.items():
+        link = f"{name}_PORT_{port}_{protocol.upper()}"
+        found |= {
+            f"{name}_SERVICE_PORT_{port_name.upper().replace('-', '_')}": str(port),
+            link: f"{protocol}://{host}:{port}",
+            f"{link}_PROTO": protocol,
+            f"{link}_PORT": str(port),
+            f"{link}_ADDR": address,
+        }
+    return found
+
+
+dns_labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+services = st.lists(dns_labels, max_size=3).map(lambda words: "-".join(["lithophone", *words]))
+injected = st.builds(
+    kubernetes_variables,
+    services,
+    st.ip_addresses().map(str),
+    st.dictionaries(dns_labels, st.integers(1, 65_535), min_size=1, max_size=3),
+    st.sampled_from(["tcp", "udp", "sctp"]),
+)
+
+
+@given(injected)
+def test_a_service_of_that_name_is_no_setting(variables: dict[str, str]) -> None:
+    assert read_settings({}, variables) == Settings()
+    assert read_settings({"port": "8123"}, variables | {"LITHOPHONE_DEVICE": "cpu"}) == Settings(
+        port=8123, device="cpu"
+    )
+
+
+def test_a_linked_container_of_that_name_is_no_setting() -> None:
+    linked = {
+        "LITHOPHONE_NAME": "/web/lithophone",
+        "LITHOPHONE_PORT": "tcp://172.17.0.5:8000",
+        "LITHOPHONE_PORT_8000_TCP": "tcp://172.17.0.5:8000",
+        "LITHOPHONE_PORT_8000_TCP_ADDR": "172.17.0.5",
+        "LITHOPHONE_ENV_LITHOPHONE_HOST": "0.0.0.0",
+        "LITHOPHONE_ENV_NOTICE": "two\nlines",
+    }
+    assert read_settings({}, linked) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LITHOPHONE_PORT", "tcp://10.0.0.1"),
+        ("LITHOPHONE_PORT", "http://10.0.0.1:8000"),
+        ("LITHOPHONE_PORT", "tcp://10.0.0.1:many"),
+        ("LITHOPHONE_PORTS", "tcp://10.0.0.1:8000"),
+        ("LITHOPHONE_PORT_8000", "tcp://10.0.0.1:8000"),
+        ("LITHOPHONE_PORT_8000_TCP", "8000"),
+        ("LITHOPHONE_GPU_PORT", "8000"),
+        ("LITHOPHONE_SERVICE_PORT", "many"),
+        ("LITHOPHONE_SERVICE", "10.0.0.1"),
+        ("LITHOPHONE_NAME", "granite"),
+        ("LITHOPHONE_HOSTS", "10.0.0.1"),
+    ],
+)
+def test_what_only_looks_like_it_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        read_settings({}, {name: value})
+
+
+def is_heard(field: SettingField, value: str) -> bool:
+    with contextlib.suppress(ConfigurationError):
+        return read_settings({}, {field.variable: value}) != Settings()
+    return False
+
+
+@pytest.mark.parametrize("field", setting_fields(), ids=lambda field: field.name)
+def test_no_setting_passes_for_a_service(field: SettingField) -> None:
+    assert any(is_heard(field, value) for value in ("true", "2000", "x", *field.choices))
 
 
 @given(st.integers(0, 65_535), st.floats(0.5, 1e6, allow_nan=False))

@@ -57,6 +57,8 @@ from lithophone_client._types import (
 )
 from lithophone_client._uploads import AudioFile
 
+__version__ = "0.1.0"
+
 __all__ = [
     "APIError",
     "AsyncLithophone",

@@ -1,35 +1,40 @@
-"""The async client: as `_client.py`, line for line, with the waiting handed to the event loop.
+"""The async client: its methods, and the I/O that exchanges ask for (see `_exchange.py`).
 
-Files are read in a thread, so the loop never waits for a disk. anyio comes with httpx.
+Files are opened and read in a thread, so the loop never waits for a disk. anyio comes with httpx.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from types import TracebackType
-from typing import BinaryIO, Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
 import httpx
 
-from lithophone_client._errors import LithophoneError, UnavailableError
+from lithophone_client._api import Api
+from lithophone_client._exchange import (
+    Answer,
+    Exchange,
+    Outcome,
+    Read,
+    Result,
+    Send,
+    Sleep,
+    Step,
+    advance,
+)
 from lithophone_client._http import (
     DEFAULT_BASE_URL,
     DEFAULT_TIMEOUT_SECONDS,
-    form_headers,
-    form_of,
-    server_root,
-    session_headers,
-    session_timeout,
-    transport_errors,
+    FormBody,
+    open_body,
+    session_settings,
+    transport_error,
 )
-from lithophone_client._multipart import MultipartForm
 from lithophone_client._requests import (
-    HEALTH_PATH,
-    MODELS_PATH,
-    READY_PATH,
     Call,
     DiarizationOptions,
     JsonOptions,
@@ -37,11 +42,7 @@ from lithophone_client._requests import (
     TranscriptionOptions,
     TranslationOptions,
     VerboseOptions,
-    model_call,
-    transcription_call,
-    translation_call,
 )
-from lithophone_client._responses import EventDecoder, api_error, decode_json, decode_models, decode_text
 from lithophone_client._retries import DEFAULT_RETRIES, RetryPolicy
 from lithophone_client._types import (
     DiarizedTranscription,
@@ -51,7 +52,9 @@ from lithophone_client._types import (
     Translation,
     VerboseTranscription,
 )
-from lithophone_client._uploads import PIECE_BYTES, AudioFile, remaining_bytes
+from lithophone_client._uploads import PIECE_BYTES, AudioFile
+
+_T = TypeVar("_T")
 
 
 class AsyncTranscriptionStream(AsyncIterator[StreamEvent]):
@@ -103,12 +106,9 @@ class AsyncLithophone:
         retries: int = DEFAULT_RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._retry_policy = RetryPolicy(retries)
+        self._api = Api(RetryPolicy(retries))
         self._http = httpx.AsyncClient(
-            base_url=server_root(base_url),
-            headers=session_headers(api_key),
-            timeout=session_timeout(timeout_seconds),
-            transport=transport,
+            **session_settings(base_url, api_key, timeout_seconds), transport=transport
         )
 
     async def __aenter__(self) -> Self:
@@ -125,26 +125,23 @@ class AsyncLithophone:
 
     async def transcribe(self, file: AudioFile, **options: Unpack[JsonOptions]) -> Transcription:
         """The text of `file`."""
-        call = transcription_call(file, options, JsonOptions, "json")
-        return decode_json(await self._fetch(call), Transcription)
+        return await self._ask(self._api.transcribe(file, options))
 
     async def transcribe_verbose(
         self, file: AudioFile, **options: Unpack[VerboseOptions]
     ) -> VerboseTranscription:
         """The text of `file` with its segments and, if asked for, its words."""
-        call = transcription_call(file, options, VerboseOptions, "verbose_json")
-        return decode_json(await self._fetch(call), VerboseTranscription)
+        return await self._ask(self._api.transcribe_verbose(file, options))
 
     async def transcribe_diarized(
         self, file: AudioFile, **options: Unpack[DiarizationOptions]
     ) -> DiarizedTranscription:
         """Who said what in `file`."""
-        call = transcription_call(file, options, DiarizationOptions, "diarized_json")
-        return decode_json(await self._fetch(call), DiarizedTranscription)
+        return await self._ask(self._api.transcribe_diarized(file, options))
 
     async def transcribe_text(self, file: AudioFile, **options: Unpack[TranscriptionOptions]) -> str:
         """The text of `file` as a text file would hold it: with a newline at its end."""
-        return decode_text(await self._fetch(transcription_call(file, options, TranscriptionOptions, "text")))
+        return await self._ask(self._api.transcribe_text(file, options))
 
     async def subtitles(
         self,
@@ -153,106 +150,96 @@ class AsyncLithophone:
         **options: Unpack[TranscriptionOptions],
     ) -> str:
         """An SRT or WebVTT file for `file`."""
-        return decode_text(await self._fetch(transcription_call(file, options, TranscriptionOptions, format)))
+        return await self._ask(self._api.subtitles(file, format, options))
 
     def stream(self, file: AudioFile, **options: Unpack[JsonOptions]) -> AsyncTranscriptionStream:
         """The text of `file` piece by piece, then `Done` with the whole.
 
         Iterating raises `StreamFailedError` if the server breaks off.
         """
-        return AsyncTranscriptionStream(
-            self._events(transcription_call(file, options, JsonOptions, "json", stream=True))
-        )
+        return AsyncTranscriptionStream(self._results(self._api.stream(file, options)))
 
     def stream_diarized(
         self, file: AudioFile, **options: Unpack[DiarizationOptions]
     ) -> AsyncTranscriptionStream:
         """As `stream`, with a `SpeakerSegment` for each stretch of one speaker."""
-        return AsyncTranscriptionStream(
-            self._events(transcription_call(file, options, DiarizationOptions, "diarized_json", stream=True))
-        )
+        return AsyncTranscriptionStream(self._results(self._api.stream_diarized(file, options)))
 
     async def translate(self, file: AudioFile, **options: Unpack[TranslationOptions]) -> Translation:
         """What is said in `file`, in English or in the language `to_language` names."""
-        return decode_json(await self._fetch(translation_call(file, options)), Translation)
+        return await self._ask(self._api.translate(file, options))
 
     async def models(self) -> tuple[Model, ...]:
         """The models on offer."""
-        return decode_models(await self._fetch(Call(MODELS_PATH)))
+        return await self._ask(self._api.models())
 
     async def model(self, model_id: str) -> Model:
         """One model, by id or alias."""
-        return decode_json(await self._fetch(model_call(model_id)), Model)
+        return await self._ask(self._api.model(model_id))
 
     async def health(self) -> bool:
         """Whether the server is alive; False if it answers 503. Asked once, without retries."""
-        return await self._is_up(HEALTH_PATH)
+        return await self._ask(self._api.health())
 
     async def ready(self) -> bool:
         """Whether a model can answer; False while it loads. Asked once, without retries."""
-        return await self._is_up(READY_PATH)
+        return await self._ask(self._api.ready())
 
-    async def _is_up(self, path: str) -> bool:
+    async def _ask(self, exchange: Exchange[_T]) -> _T:
+        async with aclosing(self._results(exchange)) as results:
+            return await anext(results)
+
+    async def _results(self, exchange: Exchange[_T]) -> AsyncGenerator[_T, None]:
+        outcome: Outcome = None
+        async with aclosing(_Connection(self._http)) as connection:
+            while (step := advance(exchange, outcome)) is not None:
+                if isinstance(step, Result):
+                    outcome = None
+                    yield step.value
+                else:
+                    outcome = await connection.do(step)
+
+
+class _Connection:
+    """Does the steps of one exchange, and holds the answer they are about."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._take(httpx.Response(204))  # before the first `Send` there is nothing to read
+
+    async def do(self, step: Step) -> Outcome:
+        """The reply to a step, or the error that came instead."""
         try:
-            response = await self._send_once(Call(path))
-        except UnavailableError:
-            return False
-        await response.aclose()
-        return True
+            match step:
+                case Send(call):
+                    return await self._send(call)
+                case Read():
+                    return await anext(self._chunks, None)
+                case Sleep(seconds):
+                    return await anyio.sleep(seconds)
+        except httpx.RequestError as error:
+            return transport_error(error)
 
-    async def _fetch(self, call: Call) -> bytes:
-        response = await self._send(call)
-        with transport_errors():
-            async with aclosing(response):
-                return await response.aread()
+    async def aclose(self) -> None:
+        """Give the connection back, or up if its answer has not been read to the end."""
+        await self._response.aclose()
 
-    async def _events(self, call: Call) -> AsyncGenerator[StreamEvent, None]:
-        response = await self._send(call)
-        decoder = EventDecoder(response.headers.get("x-request-id"))
-        with transport_errors():
-            async with aclosing(response):
-                async for chunk in response.aiter_bytes():
-                    for event in decoder.feed(chunk):
-                        yield event
-                    if decoder.finished:
-                        break
-                decoder.close()
+    async def _send(self, call: Call) -> Answer:
+        await self.aclose()
+        with ExitStack() as files:
+            body = await anyio.to_thread.run_sync(files.enter_context, open_body(call))
+            headers, content = (body.headers, _pieces(body)) if body else (None, None)
+            request = self._http.build_request(call.method, call.path, headers=headers, content=content)
+            self._take(await self._http.send(request, stream=True))
+        return Answer(self._response.status_code, self._response.headers)
 
-    async def _send(self, call: Call) -> httpx.Response:
-        failures = 0
-        while True:
-            try:
-                return await self._send_once(call)
-            except LithophoneError as error:
-                failures += 1
-                delay_seconds = self._retry_policy.delay_seconds(error, failures)
-                if delay_seconds is None or not call.can_be_resent:
-                    raise
-            await anyio.sleep(delay_seconds)
-
-    async def _send_once(self, call: Call) -> httpx.Response:
-        """An accepted request, its body not read yet."""
-        with transport_errors():
-            response = await self._open(call)
-            if response.is_success:
-                return response
-            async with aclosing(response):
-                body = await response.aread()
-        raise api_error(response.status_code, response.headers, body)
-
-    async def _open(self, call: Call) -> httpx.Response:
-        form = form_of(call)
-        if call.upload is None or form is None:
-            return await self._http.send(self._http.build_request("GET", call.path), stream=True)
-        with call.upload.open() as reader:
-            headers = form_headers(form, remaining_bytes(reader))
-            content = _form_pieces(form, reader)
-            request = self._http.build_request("POST", call.path, headers=headers, content=content)
-            return await self._http.send(request, stream=True)
+    def _take(self, response: httpx.Response) -> None:
+        self._response = response
+        self._chunks = response.aiter_bytes()
 
 
-async def _form_pieces(form: MultipartForm, reader: BinaryIO) -> AsyncIterator[bytes]:
-    yield form.head
-    while piece := await anyio.to_thread.run_sync(reader.read, PIECE_BYTES):
+async def _pieces(body: FormBody) -> AsyncIterator[bytes]:
+    yield body.head
+    while piece := await anyio.to_thread.run_sync(body.reader.read, PIECE_BYTES):
         yield piece
-    yield form.tail
+    yield body.tail

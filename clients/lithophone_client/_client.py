@@ -1,4 +1,4 @@
-"""The sync client: its methods, and the I/O below them. What is asked and what an answer means is pure, elsewhere."""
+"""The sync client: its methods, and the I/O that exchanges ask for (see `_exchange.py`)."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from types import TracebackType
-from typing import BinaryIO, Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from lithophone_client._errors import LithophoneError, UnavailableError
+from lithophone_client._api import Api
+from lithophone_client._exchange import (
+    Answer,
+    Exchange,
+    Outcome,
+    Read,
+    Result,
+    Send,
+    Sleep,
+    Step,
+    advance,
+)
 from lithophone_client._http import (
     DEFAULT_BASE_URL,
     DEFAULT_TIMEOUT_SECONDS,
-    form_headers,
-    form_of,
-    server_root,
-    session_headers,
-    session_timeout,
-    transport_errors,
+    FormBody,
+    open_body,
+    session_settings,
+    transport_error,
 )
-from lithophone_client._multipart import MultipartForm
 from lithophone_client._requests import (
-    HEALTH_PATH,
-    MODELS_PATH,
-    READY_PATH,
     Call,
     DiarizationOptions,
     JsonOptions,
@@ -33,11 +38,7 @@ from lithophone_client._requests import (
     TranscriptionOptions,
     TranslationOptions,
     VerboseOptions,
-    model_call,
-    transcription_call,
-    translation_call,
 )
-from lithophone_client._responses import EventDecoder, api_error, decode_json, decode_models, decode_text
 from lithophone_client._retries import DEFAULT_RETRIES, RetryPolicy
 from lithophone_client._types import (
     DiarizedTranscription,
@@ -47,7 +48,9 @@ from lithophone_client._types import (
     Translation,
     VerboseTranscription,
 )
-from lithophone_client._uploads import PIECE_BYTES, AudioFile, remaining_bytes
+from lithophone_client._uploads import PIECE_BYTES, AudioFile
+
+_T = TypeVar("_T")
 
 
 class TranscriptionStream(Iterator[StreamEvent]):
@@ -98,13 +101,8 @@ class Lithophone:
         retries: int = DEFAULT_RETRIES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._retry_policy = RetryPolicy(retries)
-        self._http = httpx.Client(
-            base_url=server_root(base_url),
-            headers=session_headers(api_key),
-            timeout=session_timeout(timeout_seconds),
-            transport=transport,
-        )
+        self._api = Api(RetryPolicy(retries))
+        self._http = httpx.Client(**session_settings(base_url, api_key, timeout_seconds), transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -120,24 +118,21 @@ class Lithophone:
 
     def transcribe(self, file: AudioFile, **options: Unpack[JsonOptions]) -> Transcription:
         """The text of `file`."""
-        call = transcription_call(file, options, JsonOptions, "json")
-        return decode_json(self._fetch(call), Transcription)
+        return self._ask(self._api.transcribe(file, options))
 
     def transcribe_verbose(self, file: AudioFile, **options: Unpack[VerboseOptions]) -> VerboseTranscription:
         """The text of `file` with its segments and, if asked for, its words."""
-        call = transcription_call(file, options, VerboseOptions, "verbose_json")
-        return decode_json(self._fetch(call), VerboseTranscription)
+        return self._ask(self._api.transcribe_verbose(file, options))
 
     def transcribe_diarized(
         self, file: AudioFile, **options: Unpack[DiarizationOptions]
     ) -> DiarizedTranscription:
         """Who said what in `file`."""
-        call = transcription_call(file, options, DiarizationOptions, "diarized_json")
-        return decode_json(self._fetch(call), DiarizedTranscription)
+        return self._ask(self._api.transcribe_diarized(file, options))
 
     def transcribe_text(self, file: AudioFile, **options: Unpack[TranscriptionOptions]) -> str:
         """The text of `file` as a text file would hold it: with a newline at its end."""
-        return decode_text(self._fetch(transcription_call(file, options, TranscriptionOptions, "text")))
+        return self._ask(self._api.transcribe_text(file, options))
 
     def subtitles(
         self,
@@ -146,100 +141,93 @@ class Lithophone:
         **options: Unpack[TranscriptionOptions],
     ) -> str:
         """An SRT or WebVTT file for `file`."""
-        return decode_text(self._fetch(transcription_call(file, options, TranscriptionOptions, format)))
+        return self._ask(self._api.subtitles(file, format, options))
 
     def stream(self, file: AudioFile, **options: Unpack[JsonOptions]) -> TranscriptionStream:
         """The text of `file` piece by piece, then `Done` with the whole.
 
         Iterating raises `StreamFailedError` if the server breaks off.
         """
-        return TranscriptionStream(
-            self._events(transcription_call(file, options, JsonOptions, "json", stream=True))
-        )
+        return TranscriptionStream(self._results(self._api.stream(file, options)))
 
     def stream_diarized(self, file: AudioFile, **options: Unpack[DiarizationOptions]) -> TranscriptionStream:
         """As `stream`, with a `SpeakerSegment` for each stretch of one speaker."""
-        return TranscriptionStream(
-            self._events(transcription_call(file, options, DiarizationOptions, "diarized_json", stream=True))
-        )
+        return TranscriptionStream(self._results(self._api.stream_diarized(file, options)))
 
     def translate(self, file: AudioFile, **options: Unpack[TranslationOptions]) -> Translation:
         """What is said in `file`, in English or in the language `to_language` names."""
-        return decode_json(self._fetch(translation_call(file, options)), Translation)
+        return self._ask(self._api.translate(file, options))
 
     def models(self) -> tuple[Model, ...]:
         """The models on offer."""
-        return decode_models(self._fetch(Call(MODELS_PATH)))
+        return self._ask(self._api.models())
 
     def model(self, model_id: str) -> Model:
         """One model, by id or alias."""
-        return decode_json(self._fetch(model_call(model_id)), Model)
+        return self._ask(self._api.model(model_id))
 
     def health(self) -> bool:
         """Whether the server is alive; False if it answers 503. Asked once, without retries."""
-        return self._is_up(HEALTH_PATH)
+        return self._ask(self._api.health())
 
     def ready(self) -> bool:
         """Whether a model can answer; False while it loads. Asked once, without retries."""
-        return self._is_up(READY_PATH)
+        return self._ask(self._api.ready())
 
-    def _is_up(self, path: str) -> bool:
+    def _ask(self, exchange: Exchange[_T]) -> _T:
+        with closing(self._results(exchange)) as results:
+            return next(results)
+
+    def _results(self, exchange: Exchange[_T]) -> Generator[_T, None, None]:
+        outcome: Outcome = None
+        with closing(_Connection(self._http)) as connection:
+            while (step := advance(exchange, outcome)) is not None:
+                if isinstance(step, Result):
+                    outcome = None
+                    yield step.value
+                else:
+                    outcome = connection.do(step)
+
+
+class _Connection:
+    """Does the steps of one exchange, and holds the answer they are about."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+        self._take(httpx.Response(204))  # before the first `Send` there is nothing to read
+
+    def do(self, step: Step) -> Outcome:
+        """The reply to a step, or the error that came instead."""
         try:
-            self._send_once(Call(path)).close()
-        except UnavailableError:
-            return False
-        return True
+            match step:
+                case Send(call):
+                    return self._send(call)
+                case Read():
+                    return next(self._chunks, None)
+                case Sleep(seconds):
+                    return time.sleep(seconds)
+        except httpx.RequestError as error:
+            return transport_error(error)
 
-    def _fetch(self, call: Call) -> bytes:
-        response = self._send(call)
-        with transport_errors(), closing(response):
-            return response.read()
+    def close(self) -> None:
+        """Give the connection back, or up if its answer has not been read to the end."""
+        self._response.close()
 
-    def _events(self, call: Call) -> Generator[StreamEvent, None, None]:
-        response = self._send(call)
-        decoder = EventDecoder(response.headers.get("x-request-id"))
-        with closing(response), transport_errors():
-            for chunk in response.iter_bytes():
-                yield from decoder.feed(chunk)
-                if decoder.finished:
-                    break
-            decoder.close()
+    def _send(self, call: Call) -> Answer:
+        self.close()
+        with open_body(call) as body:
+            headers, content = (body.headers, _pieces(body)) if body else (None, None)
+            request = self._http.build_request(call.method, call.path, headers=headers, content=content)
+            self._take(self._http.send(request, stream=True))
+        return Answer(self._response.status_code, self._response.headers)
 
-    def _send(self, call: Call) -> httpx.Response:
-        failures = 0
-        while True:
-            try:
-                return self._send_once(call)
-            except LithophoneError as error:
-                failures += 1
-                delay_seconds = self._retry_policy.delay_seconds(error, failures)
-                if delay_seconds is None or not call.can_be_resent:
-                    raise
-            time.sleep(delay_seconds)
-
-    def _send_once(self, call: Call) -> httpx.Response:
-        """An accepted request, its body not read yet."""
-        with transport_errors():
-            response = self._open(call)
-            if response.is_success:
-                return response
-            with closing(response):
-                body = response.read()
-        raise api_error(response.status_code, response.headers, body)
-
-    def _open(self, call: Call) -> httpx.Response:
-        form = form_of(call)
-        if call.upload is None or form is None:
-            return self._http.send(self._http.build_request("GET", call.path), stream=True)
-        with call.upload.open() as reader:
-            headers = form_headers(form, remaining_bytes(reader))
-            content = _form_pieces(form, reader)
-            request = self._http.build_request("POST", call.path, headers=headers, content=content)
-            return self._http.send(request, stream=True)
+    def _take(self, response: httpx.Response) -> None:
+        self._response = response
+        self._chunks = response.iter_bytes()
 
 
-def _form_pieces(form: MultipartForm, reader: BinaryIO) -> Iterator[bytes]:
-    yield form.head
-    while piece := reader.read(PIECE_BYTES):
+def _pieces(body: FormBody) -> Iterator[bytes]:
+    yield body.head
+    while piece := body.reader.read(PIECE_BYTES):
         yield piece
-    yield form.tail
+    yield body.tail

@@ -1,16 +1,19 @@
-"""Between this client's words and httpx's, for both clients: connection settings, headers, errors. No I/O."""
+"""Between this client's words and httpx's, for both clients: connection settings, bodies, errors. Sends nothing."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, TypedDict
 
 import httpx
 
 from lithophone_client._errors import CannotConnectError, TimedOutError, TransportError
 from lithophone_client._multipart import MultipartForm, multipart_form
 from lithophone_client._requests import Call
+from lithophone_client._uploads import remaining_bytes
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_SECONDS = 600.0
@@ -18,52 +21,74 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
-def server_root(base_url: str) -> str:
-    """The root of the server; the `/v1` that OpenAI's SDKs want may be there or not."""
-    return base_url.rstrip("/").removesuffix("/v1")
+class SessionSettings(TypedDict):
+    """Arguments that `httpx.Client` and `httpx.AsyncClient` have in common."""
+
+    base_url: str
+    headers: dict[str, str]
+    timeout: httpx.Timeout
 
 
-def session_headers(api_key: str | None) -> dict[str, str]:
-    """Headers of every request."""
-    headers = {"User-Agent": "lithophone-client"}
-    if api_key is not None:
-        headers["Authorization"] = f"Bearer {api_key}"
-    return headers
+def session_settings(base_url: str, api_key: str | None, timeout_seconds: float) -> SessionSettings:
+    """How to reach the server.
+
+    The `/v1` that OpenAI's SDKs want at the end of the address may be there or not. `timeout_seconds` holds for each
+    read and write; a connection has to stand sooner.
+    """
+    key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    return SessionSettings(
+        base_url=base_url.rstrip("/").removesuffix("/v1"),
+        headers={"User-Agent": "lithophone-client"} | key,
+        timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_TIMEOUT_SECONDS)),
+    )
 
 
-def session_timeout(timeout_seconds: float) -> httpx.Timeout:
-    """`timeout_seconds` for each read and write; a connection has to stand sooner."""
-    return httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_TIMEOUT_SECONDS))
+@dataclass(frozen=True, slots=True)
+class FormBody:
+    """The body of one attempt.
+
+    Attributes:
+        headers: those of the body; without a length httpx sends it in chunks.
+        head: the bytes before the file.
+        reader: the file, open at the first byte to send.
+        tail: the bytes after it.
+    """
+
+    headers: dict[str, str]
+    head: bytes
+    reader: BinaryIO
+    tail: bytes
 
 
-def form_of(call: Call) -> MultipartForm | None:
-    """The form of a call that carries a file, with a boundary nobody can guess."""
+@contextmanager
+def open_body(call: Call) -> Generator[FormBody | None, None, None]:
+    """Open the file of a call for one attempt; None if it has none. May wait for a disk, or for the writer of a pipe."""
     if call.upload is None:
-        return None
-    return multipart_form(call.fields, call.upload.name, boundary=secrets.token_hex(16))
+        yield None
+        return
+    form = multipart_form(
+        call.fields, call.upload.name, boundary=secrets.token_hex(16)
+    )  # nobody can guess it
+    with call.upload.open() as reader:
+        yield FormBody(_form_headers(form, remaining_bytes(reader)), form.head, reader, form.tail)
 
 
-def form_headers(form: MultipartForm, file_bytes: int | None) -> dict[str, str]:
-    """Headers of the body; without a length httpx sends it in chunks."""
+def _form_headers(form: MultipartForm, file_bytes: int | None) -> dict[str, str]:
     length = form.content_length(file_bytes)
     headers = {"Content-Type": form.content_type}
     return headers if length is None else headers | {"Content-Length": str(length)}
 
 
-@contextmanager
-def transport_errors() -> Generator[None, None, None]:
-    """Turn httpx's errors into this client's.
+def transport_error(error: httpx.RequestError) -> TransportError:
+    """This client's error for one of httpx's, which becomes its cause."""
+    translated = _translated(error)
+    translated.__cause__ = error
+    return translated
 
-    Raises:
-        CannotConnectError: no connection.
-        TimedOutError: a connection, and then silence.
-        TransportError: everything else that broke on the way.
-    """
-    try:
-        yield
-    except _NOTHING_SENT as error:
-        raise CannotConnectError(f"cannot connect: {error}") from error
-    except httpx.TimeoutException as error:
-        raise TimedOutError(f"no answer in time: {type(error).__name__}") from error
-    except httpx.RequestError as error:
-        raise TransportError(f"the connection broke: {str(error) or type(error).__name__}") from error
+
+def _translated(error: httpx.RequestError) -> TransportError:
+    if isinstance(error, _NOTHING_SENT):
+        return CannotConnectError(f"cannot connect: {error}")
+    if isinstance(error, httpx.TimeoutException):
+        return TimedOutError(f"no answer in time: {type(error).__name__}")
+    return TransportError(f"the connection broke: {str(error) or type(error).__name__}")

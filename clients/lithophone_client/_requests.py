@@ -111,6 +111,11 @@ class Call:
     upload: Upload | None = None
 
     @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return "GET" if self.upload is None else "POST"
+
+    @property
     def can_be_resent(self) -> bool:
         """Whether a second attempt would send the same bytes."""
         return self.upload is None or self.upload.can_be_resent

@@ -21,6 +21,7 @@ import soundfile
 import torch
 from transformers import AutoTokenizer, GraniteSpeech5ForCTC, GraniteSpeechForConditionalGeneration
 
+from lithophone.bench.word_errors import edit_distance
 from lithophone.granite import features
 
 from .align import unit_times, word_times
@@ -54,10 +55,10 @@ class Tally:
 
     def add(self, reference: str, hypothesis: str) -> None:
         """Count one transcript."""
-        wrong, words = errors(reference, hypothesis)
+        said = reference.split()
         self.clips += 1
-        self.wrong += wrong
-        self.words += words
+        self.wrong += edit_distance(said, hypothesis.split())
+        self.words += len(said)
 
     @property
     def percent(self) -> float:
@@ -66,17 +67,6 @@ class Tally:
 
     def __str__(self) -> str:
         return f"{self.percent:5.1f} %  {self.wrong:4d}/{self.words:<4d} words, {self.clips} clips"
-
-
-def errors(reference: str, hypothesis: str) -> tuple[int, int]:
-    """Word edit distance and the number of reference words."""
-    wanted, got = reference.split(), hypothesis.split()
-    row = list(range(len(got) + 1))
-    for i, word in enumerate(wanted, start=1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(got, start=1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
-    return row[-1], len(wanted)
 
 
 def manifest(folder: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The whole server put together: settings → models and their hosts → HTTP.
 
-Owns the order of start and end. SIGTERM and SIGINT close the door, let running requests finish, give the memory back.
+Owns the order of start and end. The port is bound first, then the model's worker is started, and HTTP is put together
+while it loads. SIGTERM and SIGINT close the door, let running requests finish, give the memory back.
 """
 
 from __future__ import annotations
@@ -11,63 +12,104 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvicorn
-from litestar import Litestar
 
 from lithophone.audio.decode import bundled_ffmpeg
-from lithophone.backends.device.runtime import TorchRuntime
-from lithophone.backends.opening import open_backend
-from lithophone.backends.silero import SileroDetector
-from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
 from lithophone.engine.admission import Admission
 from lithophone.errors import ConfigurationError, ServiceError
-from lithophone.granite.family import FAMILY, ModelSpec, demonstration_note
-from lithophone.hosts.base import HostState, ModelHost
+from lithophone.granite.family import FAMILY, demonstration_note
+from lithophone.hosts.base import HostState, Launch, ModelHost
+from lithophone.hosts.description import WorkerDescription
 from lithophone.hosts.models import Models
+from lithophone.hosts.process import in_process
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
-from lithophone.http.app import create_app
-from lithophone.http.options import HttpOptions
+from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar import Litestar
 
 log = structlog.get_logger(__name__)
 
+OPENER: Final = "lithophone.backends.opening:open_backend"
+EXIT_DONE: Final = 0
+EXIT_REFUSED: Final = 2
 INTERRUPT_GRACE_SECONDS: Final = 2
 """How long running requests may take to finish after Ctrl-C: somebody sits there and waits."""
 
 
 def build_models(settings: Settings) -> Models:
-    """The model asked for and its host; nothing is loaded yet.
+    """The models asked for and their hosts; nothing is loaded yet.
 
     Raises:
-        StartupError: it is no model, or cannot do what is asked of it.
+        StartupError: one is no model, two have one name, or none can do what is asked.
     """
-    reference = read_reference(settings.model)
-    _refuse_native_times(settings, reference.spec)
-    host = SupervisedHost(
+    references = [read_reference(name) for name in settings.model]
+    _refuse_two_of_one_name(references)
+    _refuse_native_times(settings, references)
+    measured = MeasuredMemory(measured_path(os.environ))
+    hosts = [_host(reference, settings, measured) for reference in references]
+    budget_bytes = round(settings.memory_budget_gb * 1e9) or None
+    return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
+
+
+def _host(reference: ModelReference, settings: Settings, measured: MeasuredMemory) -> SupervisedHost:
+    return SupervisedHost(
         reference.model_id,
         reference.spec,
-        in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime()),
+        _launch(reference, settings),
         unload_after_seconds=settings.unload_after_seconds,
+        memory_bytes=measured.expected_bytes(reference.model_id, settings.wishes),
+        on_measured=lambda info, memory_bytes: measured.record(info, settings.wishes, memory_bytes),
     )
-    return Models([host])
 
 
-def _refuse_native_times(settings: Settings, spec: ModelSpec) -> None:
-    if settings.word_times == "native" and not spec.word_times:
+def _launch(reference: ModelReference, settings: Settings) -> Launch:
+    """How the workers of a model are started."""
+    if settings.hosts == "thread":
+        from lithophone.backends.device.runtime import TorchRuntime  # noqa: PLC0415 - else torch stays outside
+        from lithophone.backends.opening import open_backend  # noqa: PLC0415 - as above
+
+        return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime())
+    description = WorkerDescription(
+        opener=OPENER,
+        arguments=(reference, settings.wishes),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    return in_process(description)
+
+
+def _refuse_two_of_one_name(references: Sequence[ModelReference]) -> None:
+    names = [reference.model_id for reference in references]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"two models would be served as {name}; rename the folder of one")
+
+
+def _refuse_native_times(settings: Settings, references: Sequence[ModelReference]) -> None:
+    if settings.word_times == "native" and not any(reference.spec.word_times for reference in references):
+        names = ", ".join(reference.model_id for reference in references)
         able = ", ".join(member.id for member in FAMILY.values() if member.word_times)
         raise ConfigurationError(
-            f"{spec.id} writes no word times of its own (--word-times native); {able} does"
+            f"{names} writes no word times of its own (--word-times native); {able} does"
         )
 
 
 def build_app(models: Models, admission: Admission, settings: Settings) -> Litestar:
-    """The HTTP application over the models, which start and stop with it."""
+    """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
+    from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
+    from lithophone.http.app import create_app  # noqa: PLC0415 - as above
+    from lithophone.http.options import HttpOptions  # noqa: PLC0415 - as above
+
     options = HttpOptions(
         api_keys=settings.api_keys,
         max_upload_bytes=settings.max_upload_bytes,
@@ -75,16 +117,31 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         decode_stall_seconds=settings.decode_stall_seconds,
         upload_idle_seconds=settings.upload_idle_seconds,
         native_word_times=settings.word_times == "native",
+        aliases=_aliases(settings),
     )
     return create_app(models, admission, voice=SileroDetector(), options=options)
+
+
+def _aliases(settings: Settings) -> dict[str, str]:
+    """Model by name.
+
+    Raises:
+        ConfigurationError: one is not written as NAME=MODEL.
+    """
+    pairs = [text.partition("=") for text in settings.alias]
+    for name, _, model in pairs:
+        if not name.strip() or not model.strip():
+            raise ConfigurationError(f"--alias {name}: write it as NAME=MODEL")
+    return {name.strip(): model.strip() for name, _, model in pairs}
 
 
 class Server(uvicorn.Server):
     """uvicorn, closing the door as soon as a signal comes."""
 
-    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
+    def __init__(self, config: uvicorn.Config, admission: Admission, listener: socket.socket) -> None:
         super().__init__(config)
         self._admission = admission
+        self._listener = listener
         self._listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -95,7 +152,7 @@ class Server(uvicorn.Server):
     async def url(self) -> str:
         """Where the server listens, once it does."""
         await self._listening.wait()
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        host, port = self._listener.getsockname()[:2]
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
         return f"http://{shown}:{port}"
 
@@ -117,24 +174,51 @@ def serve(settings: Settings) -> int:
     """Run until a signal comes; returns the exit code.
 
     Raises:
-        StartupError: the model or device cannot be had.
+        StartupError: the address, the model or the device cannot be had.
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
     models, admission = build_models(settings), Admission(settings.max_requests)
-    config = uvicorn.Config(
-        build_app(models, admission, settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
-    )
-    server = Server(config, admission)
-    asyncio.run(_run(server, models.default))
-    code = 2 if models.default.info is None or not server.started else 0
+    with _bound(settings) as listener:
+        done = asyncio.run(_serve(settings, models, admission, listener))
+    code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
     return code
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """The socket to listen on.
+
+    Raises:
+        ConfigurationError: the address is taken or is none.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
+        ) from None
+
+
+async def _serve(settings: Settings, models: Models, admission: Admission, listener: socket.socket) -> bool:
+    """Until the end; whether there was a model that answered."""
+    models.start()
+    try:
+        app = await asyncio.to_thread(build_app, models, admission, settings)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+        )
+        server = Server(config, admission, listener)
+        announcing = asyncio.create_task(_announce(server, models.default))
+        await server.serve(sockets=[listener])
+        announcing.cancel()
+    finally:
+        await models.stop()
+    return models.default.info is not None and server.started
 
 
 def _leave_busy_threads(code: int) -> None:
@@ -143,14 +227,6 @@ def _leave_busy_threads(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-async def _run(server: Server, host: ModelHost) -> None:
-    announcing = asyncio.create_task(_announce(server, host))
-    try:
-        await server.serve()
-    finally:
-        announcing.cancel()
 
 
 async def _announce(server: Server, host: ModelHost) -> None:

@@ -68,10 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
-
-    refuse_what_cannot_fit(settings.model, settings.wishes)
-    from lithophone.app import serve  # noqa: PLC0415 - and transformers some more
+    from lithophone.app import serve  # noqa: PLC0415 - it takes a moment to import
 
     keep_freed_pages()
     return serve(settings)
@@ -84,10 +81,10 @@ def _doctor(settings: Settings, *, as_json: bool) -> int:
 
 
 def _bench(settings: Settings, flags: argparse.Namespace) -> int:
-    options = read_bench_flags(flags, settings.model, settings.wishes)
+    options = read_bench_flags(flags, settings.only_model, settings.wishes)
     from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
 
-    refuse_what_cannot_fit(settings.model, settings.wishes)
+    refuse_what_cannot_fit(settings.only_model, settings.wishes)
     from lithophone.bench.run import run  # noqa: PLC0415 - and transformers some more
 
     keep_freed_pages()

@@ -27,6 +27,7 @@ from lithophone.backends.device.facts import NATIVE_BFLOAT16_FEATURES, DtypeName
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
 from lithophone.backends.memory import DtypeFit, FitRow, family_fit_table, format_gb
 from lithophone.errors import LithophoneError, StartupError
+from lithophone.measured import MeasuredMemory, Measurement, measured_path
 
 EXIT_HEALTHY = 0
 EXIT_PROBLEM = 2  # as for every StartupError
@@ -45,7 +46,8 @@ class FfmpegFacts(msgspec.Struct, frozen=True, kw_only=True):
 class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `lithophone doctor` says.
 
-    `problem` is why the device or dtype asked for cannot be served; `plan` is then what "auto" would choose.
+    `problem` is why the device or dtype asked for cannot be served; `plan` is then what "auto" would choose. `measured` is
+    what models were seen to take here.
     """
 
     lithophone_version: str
@@ -56,6 +58,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     plan: DevicePlan
     ffmpeg: FfmpegFacts | None
     fits: tuple[FitRow, ...]
+    measured: tuple[Measurement, ...] = ()
     problem: str | None = None
 
     @property
@@ -95,6 +98,7 @@ def examine(
         plan=plan,
         ffmpeg=find_ffmpeg(),
         fits=family_fit_table(facts, wishes),
+        measured=tuple(MeasuredMemory(measured_path(environ))),
         problem=problem,
     )
 
@@ -121,6 +125,7 @@ def render(report: DoctorReport) -> RenderableType:
         "",
         _fit_table(report),
         _fit_legend(),
+        *_measured_table(report),
     ]
     if report.problem is not None:
         parts = [Text(f"Cannot start: {report.problem}", style="bold red"), "", *parts]
@@ -222,6 +227,19 @@ def _fit_answer(fitting: list[DtypeFit], row: FitRow) -> str:
 
 def _answer_style(answer: str) -> str:
     return {"yes": "green", "no": "red"}.get(answer, ADVICE_STYLE)
+
+
+def _measured_table(report: DoctorReport) -> Iterator[RenderableType]:
+    if not report.measured:
+        return
+    table = Table(title="GB that models took here", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("Model", "device", "dtype", "quantization"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("most memory", justify="right", no_wrap=True)
+    for one in report.measured:
+        table.add_row(one.model, one.device, one.dtype, one.quantization, f"{one.memory_bytes / 1e9:.1f}")
+    yield ""
+    yield table
 
 
 def _fit_legend() -> Text:

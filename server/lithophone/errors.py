@@ -19,6 +19,7 @@ LithophoneError
     │   └── AudioTooLongError            413
     ├── UnsupportedMediaError        415, not audio at all
     │   └── NoAudioStreamError           415, a container without sound
+    ├── ModelInUseError              409, a model at work cannot be unloaded
     ├── OverloadedError              429, with Retry-After
     ├── RequestCancelledError        499, the client left; nobody reads the answer
     ├── InternalError                500, says nothing of the inside
@@ -62,7 +63,11 @@ class CheckpointError(StartupError):
 
 
 class DoesNotFitError(StartupError):
-    """The model is larger than the memory that is free."""
+    """The model is larger than the memory that is free, by `lacking_bytes`."""
+
+    def __init__(self, message: str, *, lacking_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.lacking_bytes = lacking_bytes
 
 
 class ServiceError(LithophoneError):
@@ -177,6 +182,14 @@ class NoAudioStreamError(UnsupportedMediaError):
     """The container holds no audio stream."""
 
     code = "no_audio_stream"
+
+
+class ModelInUseError(ServiceError):
+    """The model is at work and cannot be unloaded now."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "model_in_use"
 
 
 class OverloadedError(ServiceError):

@@ -1,14 +1,15 @@
 """What can be set from outside, and where it is read from.
 
-Each setting is an environment variable `LITHOPHONE_NAME` and a flag `--name` of the same name; the flag wins. Only the
-command line and the app know this module.
+Each setting is an environment variable `LITHOPHONE_NAME` and a flag `--name` of the same name; the flag wins. Lists are
+separated by commas. Only the command line and the app know this module.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +23,23 @@ CLIENT_VARIABLES = frozenset(
 )  # set for client programs on the same machine
 MIB = 1024 * 1024
 
+_INJECTED = re.compile(
+    r"""LITHOPHONE_(?:\w+_)?  # a Service or container whose name begins with lithophone
+    (?: SERVICE_HOST=\S+
+      | SERVICE_PORT(?:_\w+)?=\d+
+      | PORT(?:_\d+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://\S+:\d+
+      | PORT_\d+_(?:TCP|UDP|SCTP)_(?:ADDR=\S+|PORT=\d+|PROTO=\w+)
+      | NAME=/\S+/\S+
+      | ENV_\w+=.*
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Variables, `name=value`, that Kubernetes sets in every container for each Service, and Docker for each linked container.
+
+Sources: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables and
+https://docs.docker.com/engine/network/links/#environment-variables.
+"""
+
 
 def _doc(text: str, **limits: Any) -> Meta:
     return Meta(description=text, **limits)
@@ -31,8 +49,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting with its default. Descriptions are shown by `--help` and in the README."""
 
     model: Annotated[
-        str, _doc("model to serve: an id of the family, a hub id, or a folder with a checkpoint")
-    ] = "granite-speech-tiny"
+        tuple[str, ...],
+        _doc(
+            "models to serve, each an id of the family, a hub id, or a folder with a checkpoint; the first is the default, "
+            "the others are loaded when they are asked for"
+        ),
+    ] = ("granite-speech-tiny",)
+    alias: Annotated[
+        tuple[str, ...], _doc("more names for models, as NAME=MODEL (whisper-small=granite-speech-3.3-2b)")
+    ] = ()
+    memory_budget_gb: Annotated[
+        float,
+        _doc("memory that all models may take together, in GB; 0 leaves that to what is free", ge=0),
+    ] = 0.0
     device: Annotated[Literal["auto", "cpu", "cuda", "rocm"], _doc("what to run on")] = "auto"
     dtype: Annotated[
         Literal["auto", "float32", "float16", "bfloat16"], _doc("number format of weights and arithmetic")
@@ -50,9 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "aligned"
     host: Annotated[str, _doc("address to listen on; 0.0.0.0 opens the server to the network")] = "127.0.0.1"
     port: Annotated[int, _doc("port to listen on; 0 takes a free one", ge=0, le=65_535)] = 8000
-    api_keys: Annotated[
-        tuple[str, ...], _doc("comma-separated keys; with any set, /v1 asks for one as bearer token")
-    ] = ()
+    api_keys: Annotated[tuple[str, ...], _doc("keys; with any set, /v1 asks for one as bearer token")] = ()
     max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
     max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
     max_requests: Annotated[
@@ -62,6 +89,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _doc("a file that yields no audio for this long is given up", gt=0)
     ] = 30.0
     upload_idle_seconds: Annotated[float, _doc("an upload may stand still this long", gt=0)] = 30.0
+    hosts: Annotated[
+        Literal["process", "thread"],
+        _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),
+    ] = "process"
+    load_wait_seconds: Annotated[float, _doc("how long a request waits for its model to be loaded", ge=0)] = (
+        30.0
+    )
     unload_after_seconds: Annotated[
         float, _doc("idle time after which the model's memory is given back; 0 keeps it loaded", ge=0)
     ] = 0.0
@@ -77,6 +111,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["console", "json"], _doc("how lines are logged")] = "console"
 
     @property
+    def only_model(self) -> str:
+        """The model, for a command that takes one.
+
+        Raises:
+            ConfigurationError: there are several.
+        """
+        if len(self.model) != 1:
+            raise ConfigurationError(f"this command takes one --model, not {len(self.model)}")
+        return self.model[0]
+
+    @property
     def wishes(self) -> DeviceWishes:
         """What is asked of the device, together."""
         return DeviceWishes(
@@ -86,6 +131,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             quantization=self.quantization,
             cpu_threads=self.cpu_threads,
         )
+
+
+def _is_list(default: object) -> TypeGuard[tuple[str, ...]]:
+    return isinstance(default, tuple)
 
 
 class SettingField(msgspec.Struct, frozen=True):
@@ -110,8 +159,8 @@ class SettingField(msgspec.Struct, frozen=True):
     @property
     def default_text(self) -> str:
         """The default as a person would type it."""
-        if self.default == ():
-            return ""
+        if _is_list(self.default):
+            return ", ".join(self.default)
         if isinstance(self.default, bool):
             return str(self.default).lower()
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
@@ -132,43 +181,51 @@ def setting_fields() -> tuple[SettingField, ...]:
 def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
     """A flag for every setting, or for those named. Flags not given stay unset, so that the environment is asked.
 
-    A switch alone means true.
+    A switch alone means true; a list may be given at once, or by giving its flag several times.
     """
     for field in setting_fields():
         if names is None or field.name in names:
-            switch: dict[str, Any] = (
-                {"nargs": "?", "const": "true"} if isinstance(field.default, bool) else {}
-            )
             parser.add_argument(
                 field.flag,
-                **switch,
+                **_taken(field),
                 default=None,
                 metavar="{" + ",".join(field.choices) + "}" if field.choices else field.name.upper(),
                 help=f"{field.description} (default: {field.default_text or 'none'}; {field.variable})",
             )
 
 
-def read_settings(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+def _taken(field: SettingField) -> dict[str, Any]:
+    """How argparse takes a flag's values."""
+    if isinstance(field.default, bool):
+        return {"nargs": "?", "const": "true"}
+    return {"action": "append"} if _is_list(field.default) else {}
+
+
+def read_settings(flags: Mapping[str, str | list[str] | None], environment: Mapping[str, str]) -> Settings:
     """Flags before environment before defaults.
 
     Raises:
-        ConfigurationError: a value has no meaning, or a `LITHOPHONE_` variable is not a setting.
+        ConfigurationError: a value has no meaning, or a `LITHOPHONE_` variable is neither a setting nor set by Kubernetes
+            or Docker for something of that name.
     """
-    fields = {field.name: field for field in setting_fields()}
-    _check_variables(environment, {field.variable for field in fields.values()})
+    fields = setting_fields()
+    ours = _own_variables(environment)
+    _check_variables(ours, {field.variable for field in fields})
     values: dict[str, Any] = {}
-    for field in fields.values():
+    for field in fields:
         source, text = field.flag, flags.get(field.name)
         if text is None:
-            source, text = field.variable, environment.get(field.variable) or None
+            source, text = field.variable, ours.get(field.variable) or None
+        if isinstance(text, list):
+            text = ",".join(text)
         if text is not None:
             values[field.name] = _convert(field, source, text)
     return Settings(**values)
 
 
 def _convert(field: SettingField, source: str, text: str) -> Any:
-    if isinstance(field.default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if _is_list(field.default):
+        return tuple(part.strip() for part in text.split(",") if part.strip()) or field.default
     try:
         return msgspec.convert(text, field.type, strict=False)
     except msgspec.ValidationError as error:
@@ -176,9 +233,19 @@ def _convert(field: SettingField, source: str, text: str) -> Any:
         raise ConfigurationError(f"{source}={text}: {error}{hint}") from None
 
 
-def _check_variables(environment: Mapping[str, str], known: set[str]) -> None:
-    known_or_clients = known | CLIENT_VARIABLES
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known_or_clients)
+def _own_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those that somebody set for Lithophone: `LITHOPHONE_PORT=tcp://10.0.0.1:8000` is about a Service of that name."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+        and name not in CLIENT_VARIABLES
+        and not _INJECTED.fullmatch(f"{name}={value}")
+    }
+
+
+def _check_variables(ours: Mapping[str, str], known: set[str]) -> None:
+    unknown = sorted(ours.keys() - known)
     if unknown:
         raise ConfigurationError(
             f"{unknown[0]} is not a setting; the settings are {', '.join(sorted(known))}"

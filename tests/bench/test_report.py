@@ -4,7 +4,6 @@ import io
 import json
 
 import msgspec
-import pytest
 from rich.console import Console
 
 from lithophone.bench.report import (
@@ -19,7 +18,6 @@ from lithophone.bench.report import (
     Way,
     report_json,
     summarise,
-    word_error_rate,
 )
 from lithophone.bench.table import PAGE_WIDTH, render
 
@@ -138,12 +136,6 @@ def test_passes_and_padding_are_counted_not_timed() -> None:
 def test_same_means_what_generate_said_in_the_smallest_batch() -> None:
     """The batch of two made `generate` say something else about the first clip."""
     assert [row.same_tokens for row in summarise(FOUND)] == [1, 1, 1, 2]
-
-
-def test_word_errors_ignore_case_and_punctuation_and_clips_without_a_transcript() -> None:
-    assert word_error_rate(["one two", None], ["One, three.", "anything"]) == 0.5
-    assert word_error_rate(["one two three"], ["one two two three"]) == pytest.approx(1 / 3)
-    assert word_error_rate([None], ["anything"]) is None
 
 
 def test_the_page_fits_and_names_what_is_random_and_simulated() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from lithophone_client import CannotConnectError, Done, TextDelta, TimedOutError
+from lithophone_client import AsyncLithophone, CannotConnectError, Done, TextDelta, TimedOutError
 
 Ask = Callable[..., Any]
 
@@ -116,6 +117,31 @@ def test_a_pipe_arrives_whole_in_chunks(ask: Ask, server: Server) -> None:
     headers, body = server.received[-1]
     assert headers["Transfer-Encoding"] == "chunked"
     assert b"RIFF" + AUDIO in body
+
+
+def test_waiting_for_the_writer_of_a_pipe_does_not_stop_the_event_loop(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "talk.wav"
+    os.mkfifo(path)
+    loop_went_on = threading.Event()
+
+    def write() -> bool:
+        in_time = loop_went_on.wait(5)
+        path.write_bytes(b"RIFF")
+        return in_time
+
+    async def ask() -> bool:
+        async with AsyncLithophone(server.url) as client:
+            writing = asyncio.create_task(asyncio.to_thread(write))
+            asking = asyncio.create_task(client.transcribe(path))
+            await asyncio.sleep(0.05)
+            loop_went_on.set()
+            await asking
+            return await writing
+
+    assert asyncio.run(ask())
+    assert b"RIFF" in server.received[-1][1]
 
 
 def test_a_file_is_never_read_whole(ask: Ask, server: Server, talk: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import lithophone_client
 from lithophone_client import AsyncLithophone, AsyncTranscriptionStream, Lithophone, TranscriptionStream
+from lithophone_client._api import Api
 
 
 def test_all_names_everything_public_and_nothing_else() -> None:
@@ -38,16 +39,22 @@ def test_importing_it_loads_nothing_of_the_server() -> None:
     ("sync", "asynchronous"),
     [(Lithophone, AsyncLithophone), (TranscriptionStream, AsyncTranscriptionStream)],
 )
-def test_both_clients_offer_the_same(sync: type, asynchronous: type) -> None:
-    assert public_signatures(sync, {}) == public_signatures(asynchronous, {"aclose": "close"})
+def test_both_clients_offer_the_same_and_say_so_in_the_same_words(sync: type, asynchronous: type) -> None:
+    assert public_methods(sync, {}) == public_methods(asynchronous, {"aclose": "close"})
 
 
-def public_signatures(client: type, renamed: dict[str, str]) -> dict[str, list[str]]:
+def test_the_core_knows_every_method_by_its_name() -> None:
+    assert public_methods(Api, {}).keys() == public_methods(Lithophone, {}).keys() - {"close"}
+
+
+def public_methods(client: type, renamed: dict[str, str]) -> dict[str, tuple[str | None, list[str]]]:
+    """Documentation and parameters."""
     methods = {name: value for name, value in vars(client).items() if inspect.isfunction(value)}
     return {
-        renamed.get(name, name): [
-            str(parameter) for parameter in inspect.signature(method).parameters.values()
-        ]
+        renamed.get(name, name): (
+            method.__doc__,
+            [str(parameter) for parameter in inspect.signature(method).parameters.values()],
+        )
         for name, method in methods.items()
         if not name.startswith("_")
     }

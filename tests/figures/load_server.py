@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import sys
 import time
 from collections import Counter
@@ -176,8 +177,10 @@ def host_over(open_backend: Callable[[], Backend], model: str) -> tuple[ModelHos
     return SupervisedHost(reference.model_id, reference.spec, launch), counts
 
 
-async def _serve(server: Server, host: ModelHost, counts: Callable[[], Counts]) -> None:
-    serving = asyncio.create_task(server.serve())
+async def _serve(
+    server: Server, listener: socket.socket, host: ModelHost, counts: Callable[[], Counts]
+) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     url = await server.url()
     await host.loaded()
     print(url, flush=True)  # noqa: T201 - read by the process that measures
@@ -206,8 +209,9 @@ def main() -> None:
     host, counts = host_over(open_backend, model)
     admission = Admission(settings.max_requests)
     app = create_app(Models([host]), admission, voice=SileroDetector() if options.voice else None)
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, server_header=False)
-    asyncio.run(_serve(Server(config, admission), host, counts))
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(_serve(Server(config, admission, listener), listener, host, counts))
 
 
 if __name__ == "__main__":

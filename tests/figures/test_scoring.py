@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lithophone.bench.word_errors import edit_distance
 from tests.figures.scoring import Errors, Pair, align, count, normalised
 
 
@@ -17,18 +18,6 @@ class Timed(NamedTuple):
 
 def timed(text: str, start: float = 0.0) -> list[Timed]:
     return [Timed(word, start + place) for place, word in enumerate(text.split())]
-
-
-def edit_distance(said: list[str], heard: list[str]) -> int:
-    row = list(range(len(heard) + 1))
-    for place, word in enumerate(said, start=1):
-        before, row[0] = row[0], place
-        for column, other in enumerate(heard, start=1):
-            before, row[column] = (
-                row[column],
-                min(row[column] + 1, row[column - 1] + 1, before + (word != other)),
-            )
-    return row[-1]
 
 
 letters = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)

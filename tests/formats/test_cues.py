@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import html
+import inspect
 import re
-from itertools import pairwise
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate, pairwise
+from typing import Any
 
 import msgspec
 import pysubs2
@@ -14,11 +19,12 @@ from hypothesis import strategies as st
 
 from lithophone.engine.segmentation import split_segments
 from lithophone.engine.transcript import Segment
-from lithophone.formats.cues import LINE_CHARACTERS, LINES, LONGEST_SECONDS, Cue, cues
+from lithophone.formats.cues import USUAL_LIMITS, Cue, CueLimits, cues
 from lithophone.formats.names import ResponseFormat
 from lithophone.formats.rendering import RenderOptions, render
 from lithophone.formats.subtitles import render_srt, render_vtt
 from lithophone.granite.words import Word, spread_words
+from tests.formats import plain_cues
 from tests.formats.samples import TRANSCRIPT, segment
 from tests.strategies import timed_words
 
@@ -48,22 +54,80 @@ def letters(text: str) -> str:
     return "".join(text.split())
 
 
-def check_limits(shown: list[Cue]) -> None:
+def check_limits(shown: list[Cue], limits: CueLimits = USUAL_LIMITS) -> None:
     for cue in shown:
-        assert 1 <= len(cue.lines) <= LINES
-        assert all(0 < len(line) <= LINE_CHARACTERS for line in cue.lines)
-        assert 0 < cue.end_ms - cue.start_ms <= LONGEST_SECONDS * 1000
+        assert 1 <= len(cue.lines) <= limits.lines
+        assert all(0 < len(line) <= limits.line_characters for line in cue.lines)
+        assert 0 < cue.end_ms - cue.start_ms <= limits.longest_seconds * 1000
     for cue, following in pairwise(shown):
         assert cue.end_ms <= following.start_ms
 
 
-@given(segment_lists())
-def test_cues_keep_their_limits_and_every_letter(segments: list[Segment]) -> None:
-    shown = list(cues(segments))
-    check_limits(shown)
+all_limits = st.builds(
+    CueLimits,
+    line_characters=st.integers(1, 60),
+    lines=st.integers(1, 4),
+    longest_seconds=st.sampled_from([0.5, 3.0, 7.0]),
+)
+
+
+@given(segment_lists(), st.just(USUAL_LIMITS) | all_limits)
+def test_cues_keep_their_limits_and_every_letter(segments: list[Segment], limits: CueLimits) -> None:
+    shown = list(cues(segments, limits))
+    check_limits(shown, limits)
     assert letters("".join("".join(cue.lines) for cue in shown)) == letters(
         "".join(part.text for part in segments)
     )
+
+
+def unbroken(words: list[Word]) -> Segment:
+    """One segment, whatever pauses are in it."""
+    text = "".join(word.text for word in words)
+    return msgspec.structs.replace(segment(0, 0, 0, text.strip(), first=True), words=tuple(words))
+
+
+SPELLINGS = st.sampled_from(
+    [
+        " a",
+        " I",
+        " stone",
+        " Größe,",
+        " e.g.",
+        " é\u2014",
+        " and so on;",
+        "日",
+        "本、",
+        "-glued",
+        "  two",
+        "\tnew\n",
+    ]
+)
+PAUSES = st.sampled_from([0.0, 0.0, 0.02, 0.3, 0.58, 3.0])
+
+
+@st.composite
+def unbroken_segments(draw: st.DrawFn, spellings: st.SearchStrategy[str] = SPELLINGS) -> Segment:
+    """Words of any spelling and pause, none split off into a segment of its own."""
+    steps = st.tuples(spellings, PAUSES, st.sampled_from([0.0, 0.2, 1.4]))
+    words: list[Word] = []
+    clock = 0.0
+    for text, pause, seconds in draw(st.lists(steps, max_size=80)):
+        words.append(Word(text=text, start_seconds=clock + pause, end_seconds=clock + pause + seconds))
+        clock += pause + seconds
+    return unbroken(words)
+
+
+@given(unbroken_segments(SPELLINGS | st.sampled_from(["", " ", "\n\n", " " + "x" * 90])), all_limits)
+def test_words_of_white_space_change_no_limit(part: Segment, limits: CueLimits) -> None:
+    shown = list(cues([part], limits))
+    check_limits(shown, limits)
+    assert letters("".join("".join(cue.lines) for cue in shown)) == letters(part.text)
+
+
+@given(unbroken_segments())
+def test_cues_are_those_of_the_plain_rule(part: Segment) -> None:
+    plain = [plain_cues.lines(group) for group in plain_cues.groups(part.words)]
+    assert [cue.lines for cue in cues([part])] == plain
 
 
 @given(segment_lists())
@@ -90,6 +154,78 @@ def test_no_text_breaks_out_of_its_cue(text: str) -> None:
     assert [html.unescape(line) for line in lines] == [
         html.unescape(html.escape(line, quote=False)) for cue in shown for line in cue.lines
     ]
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """Every call inside, of functions in Python and in C and of generators that go on."""
+    steps = [0]
+
+    def count(_: Any, event: str, __: Any) -> None:
+        steps[0] += event in {"call", "c_call"}
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield steps
+    finally:
+        sys.setprofile(before)
+
+
+def steps_of(part: Segment) -> int:
+    with counted_steps() as steps:
+        list(cues([part]))
+    return steps[0]
+
+
+def spoken_on(count: int) -> Segment:
+    """Nobody pauses, nothing is punctuated."""
+    return unbroken(list(spread_words(" ".join(["word"] * count), 0, count / 3)))
+
+
+def all_at_once(count: int) -> Segment:
+    return unbroken(list(spread_words(" ".join(["word"] * count), 5, 5)))
+
+
+@pytest.mark.parametrize("said", [spoken_on, all_at_once])
+def test_twice_the_words_are_twice_the_work(said: Callable[[int], Segment]) -> None:
+    assert steps_of(said(800)) < 3 * steps_of(said(400))
+
+
+@pytest.mark.parametrize("said", [spoken_on, all_at_once])
+def test_an_hour_in_one_breath_keeps_its_limits_and_every_letter(said: Callable[[int], Segment]) -> None:
+    part = said(10_000)
+    shown = list(cues([part]))
+    check_limits(shown)
+    assert letters("".join("".join(cue.lines) for cue in shown)) == letters(part.text)
+
+
+def split_off_one_by_one(count: int) -> Segment:
+    """About a tenth of the words, each with a full stop and a pause that is just longer than the next one's."""
+    pauses = accumulate((-2.2 / (count - place) for place in range(count - 1)), initial=0.6)
+    starts = list(accumulate((max(pause, 0.0) for pause in pauses), initial=0.0))
+    texts = (" a." if place < count // 10 else " ab" for place in range(count))
+    return unbroken(
+        [Word(text=text, start_seconds=at, end_seconds=at) for text, at in zip(texts, starts, strict=False)]
+    )
+
+
+def test_cues_split_off_one_by_one_take_no_stack() -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 50)
+    try:
+        shown = list(cues([split_off_one_by_one(1000)]))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [cue.lines for cue in shown[:80]] == [("a.",)] * 80
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n"])
+def test_white_space_alone_is_no_cue(text: str) -> None:
+    words = [Word(text=text, start_seconds=10.0 * place, end_seconds=10.0 * place + 8) for place in range(3)]
+    assert list(cues([unbroken(words)])) == []
+    said = Word(text="yes", start_seconds=100, end_seconds=101)
+    assert [cue.lines for cue in cues([unbroken([*words, said, *words])])] == [("yes",)]
 
 
 def lines_of(words: tuple[Word, ...]) -> list[tuple[str, ...]]:
@@ -126,6 +262,33 @@ def test_a_short_cue_stays_a_second_where_there_is_room() -> None:
         Word(text=" no", start_seconds=1.9, end_seconds=2.0, probability=1),
     ]
     assert [(cue.start_ms, cue.end_ms) for cue in cues(with_words(words))] == [(1000, 1900), (1900, 2900)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "lines"),
+    [
+        (CueLimits(), ("one two three",)),
+        (CueLimits(line_characters=7), ("one two", "three")),
+        (CueLimits(line_characters=5, lines=3), ("one", "two", "three")),
+        (CueLimits(line_characters=9, lines=3), ("one two", "three")),
+    ],
+)
+def test_a_cue_has_as_few_lines_as_hold_it(limits: CueLimits, lines: tuple[str, ...]) -> None:
+    (cue,) = cues(with_words(list(spread_words("one two three", 0, 2))), limits)
+    assert cue.lines == lines
+
+
+def test_the_longest_of_three_lines_is_as_short_as_can_be() -> None:
+    said = with_words(list(spread_words("the people of the valley took their boats down to the water", 0, 5)))
+    (cue,) = cues(said, CueLimits(line_characters=25, lines=3))
+    assert cue.lines == ("the people of", "the valley took their", "boats down to the water")
+
+
+def test_subtitles_are_written_within_the_limits_asked_for() -> None:
+    said = with_words(list(spread_words("one two three", 0, 2)))
+    limits = CueLimits(line_characters=5, lines=1)
+    for rendered in (render_srt(said, limits), render_vtt(said, limits)):
+        assert re.findall(r"^[a-z ]+$", rendered, re.MULTILINE) == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize("asked", [True, False])

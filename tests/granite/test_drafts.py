@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lithophone.bench.word_errors import edit_distance
 from lithophone.granite.drafts import LetterAlignment, RepetitionDraft, TranscriptDraft, TranscriptStyle
 
 END = 0
@@ -26,21 +27,11 @@ def draft(text: str) -> TranscriptDraft:
     return TranscriptDraft(text, encode, decode, END)
 
 
-def distance(a: str, b: str) -> int:
-    """Levenshtein 1966, by the book."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, start=1):
-        above, row[0] = row[0], i
-        for j, y in enumerate(b, start=1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
-    return row[-1]
-
-
 @given(reference=LETTERS, said=LETTERS)
 def test_the_rest_begins_behind_a_prefix_closest_to_what_was_said(reference: str, said: str) -> None:
     alignment = LetterAlignment(reference)
     alignment.advance(said)
-    distances = [distance(said, reference[:end]) for end in range(len(reference) + 1)]
+    distances = [edit_distance(said, reference[:end]) for end in range(len(reference) + 1)]
     assert distances[alignment.position()] == min(distances)
 
 

@@ -30,20 +30,16 @@ from lithophone.hosts.thread import in_thread
 from lithophone.worker.messages import (
     Cancel,
     Cause,
-    Command,
-    Event,
     Failed,
-    Loaded,
     LoadFailed,
     Lost,
-    Recognise,
     Recognised,
     Started,
 )
+from tests.hosts.puppet import LOADED, Puppet, PuppetCarrier, until
 
 SPEC = FAMILY[DEMONSTRATION_ID]
 REQUEST = RecognitionRequest(samples=np.full(1600, 0.5, np.float32))
-LOADED = Loaded(FakeBackend().info, 0.1, 0.1)
 
 
 def said(text: str) -> Recognition:
@@ -56,52 +52,6 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await scenario()
 
     asyncio.run(bounded())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is waited for has no event
-        await asyncio.sleep(0.005)
-
-
-class Puppet:
-    """Workers that do what the test says."""
-
-    def __init__(self) -> None:
-        self.launched: list[PuppetCarrier] = []
-
-    def __call__(self, on_event: Callable[[Event], None], on_end: Callable[[str], None]) -> PuppetCarrier:
-        self.launched.append(PuppetCarrier(on_event, on_end))
-        return self.launched[-1]
-
-    @property
-    def last(self) -> PuppetCarrier:
-        return self.launched[-1]
-
-    async def count(self, workers: int) -> PuppetCarrier:
-        await until(lambda: len(self.launched) == workers)
-        return self.last
-
-
-class PuppetCarrier:
-    def __init__(self, on_event: Callable[[Event], None], on_end: Callable[[str], None]) -> None:
-        self.tell = on_event
-        self.end = on_end
-        self.posted: list[Command] = []
-        self.stopped = False
-        self.may_end = asyncio.Event()
-        self.may_end.set()
-
-    def post(self, command: Command) -> None:
-        self.posted.append(command)
-
-    async def stop(self) -> bool:
-        self.stopped = True
-        await self.may_end.wait()
-        return True
-
-    @property
-    def windows(self) -> list[Recognise]:
-        return [command for command in self.posted if isinstance(command, Recognise)]
 
 
 def host_of(puppet: Puppet, **options: Any) -> SupervisedHost:

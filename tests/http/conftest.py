@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import wave
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,8 +184,9 @@ def serving(
     spec: ModelSpec = SPEC,
     ready: bool = True,
     load_wait_seconds: float = LOAD_WAIT_SECONDS,
+    others: Sequence[SupervisedHost] = (),
 ) -> Iterator[Live]:
-    """A server in a thread of its own; `ready=False` does not wait for its model."""
+    """A server in a thread of its own; `ready=False` does not wait for its model, the first of several."""
     script = Script()
 
     def open_fake() -> Backend:
@@ -194,7 +195,7 @@ def serving(
     host = SupervisedHost(spec.id, spec, in_thread(open_backend or open_fake, PlainRuntime()))
     admission = Admission(max_requests)
     app = create_app(
-        Models([host], load_wait_seconds=load_wait_seconds),
+        Models([host, *others], load_wait_seconds=load_wait_seconds),
         admission,
         options=options,
         audio_source=audio_source or script.pcm,

@@ -37,7 +37,7 @@ def test_every_service_error_reaches_the_wire(server: Live, kind: type[ServiceEr
 
 
 def test_the_wire_knows_no_422_and_no_403() -> None:
-    assert {kind.status for kind in tree()} == {400, 401, 404, 405, 413, 415, 429, 499, 500, 503}
+    assert {kind.status for kind in tree()} == {400, 401, 404, 405, 409, 413, 415, 429, 499, 500, 503}
 
 
 @pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/audio/speech", "/schema/x"])

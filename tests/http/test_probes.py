@@ -17,6 +17,7 @@ def test_a_ready_server_says_what_it_runs(server: Live) -> None:
         "model": "granite-speech-tiny",
         "device": "cpu",
         "dtype": "float32",
+        "models": {"granite-speech-tiny": "ready"},
     }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithophone.audio.activity import Probabilities
+from lithophone.audio.waveform import seconds_from_samples
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.prompts import Task
 from lithophone.granite.words import Word
@@ -36,6 +37,11 @@ class RecognitionRequest(msgspec.Struct, frozen=True, kw_only=True):
     task: Task = Task()
     temperature: float = 0.0
     context_samples: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the audio lasts, context included."""
+        return seconds_from_samples(len(self.samples))
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -84,6 +90,18 @@ Raises `NotFiniteError` where the model's numbers were none.
 
 class NotFiniteError(Exception):
     """A window's probabilities are not numbers: an overflow of the dtype, or damaged weights."""
+
+
+def not_finite(model_id: str, dtype: str) -> NotFiniteError:
+    """The error for a model that computes in `dtype`; says what to do."""
+    return NotFiniteError(f"{model_id} computed numbers that are not finite in {dtype}: {remedy(dtype)}")
+
+
+def remedy(dtype: str) -> str:
+    """What to do about numbers that are not finite."""
+    if dtype == "float32":
+        return "the checkpoint is damaged"
+    return f"{dtype} may not suffice for it (try --dtype float32), or the checkpoint is damaged"
 
 
 class Fault(Enum):
@@ -172,6 +190,10 @@ class Runtime(Protocol):
 
     def trim(self) -> None:
         """Give back what is kept for speed alone, after memory ran out."""
+        ...
+
+    def memory_bytes(self) -> int:
+        """The most memory that was in use until now: on the device, or of this process where the model runs on the CPU."""
         ...
 
 

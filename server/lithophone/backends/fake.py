@@ -89,6 +89,10 @@ class PlainRuntime:
         """Count the call."""
         self.trims += 1
 
+    def memory_bytes(self) -> int:
+        """Nothing worth counting."""
+        return 0
+
 
 class FakeBackend:
     """Answers `hear(request)` for every window, after `delay_seconds`, word by word. Records what it was asked.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import structlog
 
 from lithophone.backends.base import Backend
@@ -20,15 +21,15 @@ from lithophone.backends.transformers_backend.checkpoint import (
     fetch,
     fetch_config,
 )
-from lithophone.backends.transformers_backend.ctc import CtcBackend
-from lithophone.backends.transformers_backend.speech import SpeechBackend
 from lithophone.granite.family import Architecture
 
 log = structlog.get_logger(__name__)
 
 
-def open_backend(reference: ModelReference, wishes: DeviceWishes) -> Backend:
-    """Load a model. The thread that calls this is the one that will run it.
+def open_backend(
+    reference: ModelReference, wishes: DeviceWishes, *, room_bytes: int | None = None
+) -> Backend:
+    """Load a model that may take `room_bytes` at most. The thread that calls this is the one that will run it.
 
     What is free is asked anew each time: it changes between an unload and the next load.
 
@@ -37,7 +38,7 @@ def open_backend(reference: ModelReference, wishes: DeviceWishes) -> Backend:
         DoesNotFitError: it is larger than the memory that is free.
         ConfigurationError, DeviceUnavailableError: the wishes cannot be met.
     """
-    facts = read_torch_facts()
+    facts = msgspec.structs.replace(read_torch_facts(), room_bytes=room_bytes)
     if reference.path is None:
         plan_for(reference.model_id, estimate_from_registry(reference.spec), facts, wishes)
     estimates = estimate_memory(fetch_config(reference))
@@ -54,6 +55,9 @@ def load_backend(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) ->
         CheckpointError: it cannot be used.
         ConfigurationError: the plan asks for what this model or this installation cannot do.
     """
+    from lithophone.backends.transformers_backend.ctc import CtcBackend  # noqa: PLC0415 - transformers takes seconds
+    from lithophone.backends.transformers_backend.speech import SpeechBackend  # noqa: PLC0415 - as above
+
     apply_plan(plan)
     if checkpoint.spec.architecture is Architecture.CTC:
         return CtcBackend.load(checkpoint, plan, facts)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import sys
 from importlib import metadata
 
-import psutil
 import torch
 
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.device.runtime import peak_resident_bytes
 from lithophone.backends.transformers_backend.loading import weight_bytes
 from lithophone.bench.opening import OpenedModel
 from lithophone.bench.report import MachineFacts, MemoryFacts, ModelFacts
@@ -59,15 +58,6 @@ def model_facts(opened: OpenedModel, plan: DevicePlan) -> ModelFacts:
 def memory_facts(plan: DevicePlan) -> MemoryFacts:
     """The most that was in use since the process began."""
     return MemoryFacts(
-        peak_resident_bytes=_peak_resident_bytes(),
+        peak_resident_bytes=peak_resident_bytes(),
         peak_device_bytes=None if plan.kind == "cpu" else torch.cuda.max_memory_allocated(plan.torch_device),
     )
-
-
-def _peak_resident_bytes() -> int | None:
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource  # noqa: PLC0415 - not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

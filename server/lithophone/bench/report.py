@@ -5,12 +5,13 @@ Owns the report's structs, which are its JSON, and the summary of repeated runs.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from enum import Enum
 from statistics import median
 
 import msgspec
+
+from lithophone.bench.word_errors import word_error_rate
 
 
 class Way(Enum):
@@ -236,28 +237,6 @@ def _row(one: Measured, generate: dict[int, float], said: dict[str, tuple[int, .
 
 def _share(padded: int, useful: int) -> float:
     return padded / max(1, padded + useful)
-
-
-def word_error_rate(references: Sequence[str | None], texts: Sequence[str]) -> float | None:
-    """Word edits by reference words over the clips that have a transcript; case and punctuation do not count."""
-    pairs = [(_words(said), _words(text)) for said, text in zip(references, texts, strict=True) if said]
-    words = sum(len(said) for said, _ in pairs)
-    return sum(_edits(said, text) for said, text in pairs) / words if words else None
-
-
-def _words(text: str) -> list[str]:
-    bare = (word.strip(string.punctuation) for word in text.casefold().split())
-    return [word for word in bare if word]
-
-
-def _edits(wanted: Sequence[str], got: Sequence[str]) -> int:
-    """Word edit distance (Levenshtein 1966)."""
-    row = list(range(len(got) + 1))
-    for place, word in enumerate(wanted, start=1):
-        before, row[0] = row[0], place
-        for other, said in enumerate(got, start=1):
-            before, row[other] = row[other], min(row[other] + 1, row[other - 1] + 1, before + (word != said))
-    return row[-1]
 
 
 def report_json(report: BenchReport) -> str:

@@ -1,7 +1,7 @@
 """What is on screen when: subtitle cues out of timed words.
 
-Owns the limits of a cue (two lines of 42 characters, seven seconds) and where one ends: at a sentence, a pause, a
-comma. Pure: knows no subtitle format.
+Owns the limits of a cue and where one ends: at a sentence, a pause, a comma. Pure: knows no subtitle format. The cost of
+it grows with the number of words, however long they go on without a pause.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import msgspec
 
 from lithophone.engine.segmentation import ends_sentence
 from lithophone.engine.transcript import Segment
+from lithophone.formats.passages import Part, Passage
 from lithophone.formats.times import milliseconds
 from lithophone.granite.words import Word, spread_words
 
-LINE_CHARACTERS: Final = 42
-LINES: Final = 2
-LONGEST_SECONDS: Final = 7.0
 SHORTEST_MS: Final = 1000  # where the next cue leaves room; an eye needs about as long
 
 # What a break costs, in shares of the cue it would leave unbalanced.
@@ -30,39 +28,61 @@ MOST_PAUSE_SECONDS: Final = 0.6
 CLAUSE_ENDS: Final = (",", ";", ":", "\u3001", "\uff0c", "\u2014")
 
 
+class CueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one cue may hold: characters of a line, lines, and seconds on screen; each more than 0."""
+
+    line_characters: int = 42
+    lines: int = 2
+    longest_seconds: float = 7.0
+
+    @property
+    def characters(self) -> int:
+        """The longest text of a cue: full lines, and the space that each break stands for."""
+        return self.lines * (self.line_characters + 1) - 1
+
+    @property
+    def longest_ms(self) -> int:
+        """On screen."""
+        return milliseconds(self.longest_seconds)
+
+
+USUAL_LIMITS: Final = CueLimits()
+
+
 class Cue(NamedTuple):
-    """One or two lines of text on screen from `start_ms` up to `end_ms`."""
+    """Lines of text on screen from `start_ms` up to `end_ms`."""
 
     start_ms: int
     end_ms: int
     lines: tuple[str, ...]
 
 
-def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
+def cues(segments: Iterable[Segment], limits: CueLimits = USUAL_LIMITS) -> Iterator[Cue]:
     """Cues in order: none overlaps another, none is empty, each keeps the limits and lasts a millisecond at least."""
-    groups = (group for segment in segments for group in _groups(_pieces(segment)))
     waiting: Cue | None = None
-    for group in groups:
-        cue = _cue(group, 0 if waiting is None else waiting.end_ms)
-        if waiting is not None:
-            yield _lengthened(waiting, cue.start_ms)
-        waiting = cue
+    for segment in segments:
+        passage = Passage(_pieces(segment, limits.line_characters))
+        for part in _parts(passage, limits):
+            cue = _cue(passage, part, limits, 0 if waiting is None else waiting.end_ms)
+            if waiting is not None:
+                yield _lengthened(waiting, cue.start_ms, limits)
+            waiting = cue
     if waiting is not None:
-        yield _lengthened(waiting, waiting.start_ms + SHORTEST_MS)
+        yield _lengthened(waiting, waiting.start_ms + SHORTEST_MS, limits)
 
 
-def _pieces(segment: Segment) -> list[Word]:
+def _pieces(segment: Segment, line_characters: int) -> list[Word]:
     """The segment's words, those longer than a line in pieces; a segment without word times shares out its own."""
     words = segment.words or spread_words(segment.text, segment.start_seconds, segment.end_seconds)
-    return [piece for word in words for piece in _broken(word)]
+    return [piece for word in words for piece in _broken(word, line_characters)]
 
 
-def _broken(word: Word) -> list[Word]:
+def _broken(word: Word, line_characters: int) -> list[Word]:
     text = word.text.strip()
-    if len(text) <= LINE_CHARACTERS:
+    if len(text) <= line_characters:
         return [word]
     space = word.text[: len(word.text) - len(word.text.lstrip())]
-    parts = [text[start : start + LINE_CHARACTERS] for start in range(0, len(text), LINE_CHARACTERS)]
+    parts = [text[start : start + line_characters] for start in range(0, len(text), line_characters)]
     parts_and_space = [space + parts[0], *parts[1:]]
     seconds = (word.end_seconds - word.start_seconds) / len(text)
     starts = [word.start_seconds + seconds * at for at in accumulate(map(len, parts), initial=0)]
@@ -72,58 +92,60 @@ def _broken(word: Word) -> list[Word]:
     ]
 
 
-def _groups(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
-    """The words of each cue: halves of halves, until all fit."""
-    if not words:
-        return
-    if len(words) == 1 or _fits(words):
-        yield words
-        return
-    cut = min(range(1, len(words)), key=lambda index: _cost(words, index))
-    yield from _groups(words[:cut])
-    yield from _groups(words[cut:])
+def _parts(passage: Passage, limits: CueLimits) -> Iterator[Part]:
+    """The words of each cue: halves of halves, until all fit. Those that are white space alone have none."""
+    bonuses = [0.0, *(_bonus(before, behind) for before, behind in pairwise(passage.words))]
+    waiting = [Part(0, len(passage.words))] if passage.words else []
+    while waiting:
+        part = waiting.pop()
+        if part.stop - part.start > 1 and not _fits(passage, part, limits):
+            cut = _cut(passage, part, bonuses)
+            waiting += Part(cut, part.stop), Part(part.start, cut)
+        elif passage.characters(*part):
+            yield part
 
 
-def _fits(words: Sequence[Word]) -> bool:
-    if words[-1].end_seconds - words[0].start_seconds > LONGEST_SECONDS:
+def _fits(passage: Passage, part: Part, limits: CueLimits) -> bool:
+    if passage.seconds(part) > limits.longest_seconds or passage.characters(*part) > limits.characters:
         return False
-    lines = _lines(words)
-    return len(lines) <= LINES and all(len(line) <= LINE_CHARACTERS for line in lines)
+    return len(passage.filled(part, limits.line_characters)) <= limits.lines
 
 
-def _cost(words: Sequence[Word], index: int) -> float:
-    """How bad a break before `words[index]` is: unbalanced is bad; a sentence, a comma or a pause makes up for it."""
-    before, behind = words[index - 1], words[index]
-    sizes = len(_text(words[:index])), len(_text(words[index:]))
+def _bonus(before: Word, behind: Word) -> float:
+    """What a break between two words has for it: a sentence, a comma, a pause."""
     pause_seconds = min(max(behind.start_seconds - before.end_seconds, 0.0), MOST_PAUSE_SECONDS)
     bonus = PAUSE_BONUS_PER_SECOND * pause_seconds
     if ends_sentence(before.text):
-        bonus += SENTENCE_BONUS
-    elif before.text.rstrip().endswith(CLAUSE_ENDS):
-        bonus += CLAUSE_BONUS
-    return abs(sizes[0] - sizes[1]) / sum(sizes) - bonus
+        return bonus + SENTENCE_BONUS
+    return bonus + CLAUSE_BONUS if before.text.rstrip().endswith(CLAUSE_ENDS) else bonus
 
 
-def _text(words: Sequence[Word]) -> str:
-    return " ".join("".join(word.text for word in words).split())
+def _cut(passage: Passage, part: Part, bonuses: Sequence[float]) -> int:
+    """The word to break before: unbalanced halves are bad, a bonus makes up for it."""
+
+    def cost(index: int) -> float:
+        sizes = passage.characters(part.start, index), passage.characters(index, part.stop)
+        return abs(sizes[0] - sizes[1]) / max(sum(sizes), 1) - bonuses[index]
+
+    return min(range(part.start + 1, part.stop), key=cost)
 
 
-def _lines(words: Sequence[Word]) -> tuple[str, ...]:
-    """One line, or the two that are most alike in length."""
-    text = _text(words)
-    if len(text) <= LINE_CHARACTERS or len(words) == 1:
-        return (text,)
-    pairs = [(_text(words[:index]), _text(words[index:])) for index in range(1, len(words))]
-    return min(pairs, key=lambda pair: max(len(pair[0]), len(pair[1])))
+def _lines(passage: Passage, part: Part, limits: CueLimits) -> tuple[str, ...]:
+    """As few lines as hold the part, the longest of them as short as can be."""
+    count = len(passage.filled(part, limits.line_characters))
+    narrowest = -(-(passage.characters(*part) + 1) // count) - 1  # all lines alike, breaks in place of spaces
+    fillings = (passage.filled(part, width) for width in range(narrowest, limits.line_characters + 1))
+    return tuple(passage.text(line) for line in next(lines for lines in fillings if len(lines) == count))
 
 
-def _cue(words: Sequence[Word], earliest_ms: int) -> Cue:
-    start_ms = max(milliseconds(words[0].start_seconds), earliest_ms)
-    last_ms = start_ms + milliseconds(LONGEST_SECONDS)
-    end_ms = min(max(milliseconds(words[-1].end_seconds), start_ms + 1), last_ms)
-    return Cue(start_ms, end_ms, _lines(words))
+def _cue(passage: Passage, part: Part, limits: CueLimits, earliest_ms: int) -> Cue:
+    start_ms = max(milliseconds(passage.words[part.start].start_seconds), earliest_ms)
+    last_ms = start_ms + limits.longest_ms
+    end_ms = min(max(milliseconds(passage.words[part.stop - 1].end_seconds), start_ms + 1), last_ms)
+    return Cue(start_ms, end_ms, _lines(passage, part, limits))
 
 
-def _lengthened(cue: Cue, latest_ms: int) -> Cue:
+def _lengthened(cue: Cue, latest_ms: int, limits: CueLimits) -> Cue:
     """The cue, on screen for as long as an eye needs, but not past `latest_ms`."""
-    return cue._replace(end_ms=max(cue.end_ms, min(cue.start_ms + SHORTEST_MS, latest_ms)))
+    shortest_ms = min(SHORTEST_MS, limits.longest_ms)
+    return cue._replace(end_ms=max(cue.end_ms, min(cue.start_ms + shortest_ms, latest_ms)))

@@ -1,4 +1,7 @@
-"""`json` and `verbose_json`: from the domain's structs to the wire's."""
+"""The documents that are JSON: `json`, `verbose_json` and `diarized_json`, and those of a translation.
+
+Owns how a transcript's structs become those of `shapes`, which the events of a stream are made of too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from lithophone.backends.base import Token
 from lithophone.engine.transcript import Segment, Transcript, Usage
 from lithophone.formats.shapes import (
     DiarizedSegment,
@@ -54,7 +56,7 @@ def transcription(transcript: Transcript, *, logprobs: bool) -> Transcription:
         text=transcript.text,
         usage=token_usage(transcript.usage),
         languages=detected_languages(transcript),
-        logprobs=transcript_logprobs(transcript) if logprobs else UNSET,
+        logprobs=token_logprobs(transcript.segments) if logprobs else UNSET,
     )
 
 
@@ -124,16 +126,13 @@ def token_usage(usage: Usage) -> TokenUsage:
     )
 
 
-def token_logprobs(tokens: Iterable[Token]) -> tuple[Logprob, ...]:
-    """Tokens with their probabilities."""
+def token_logprobs(segments: Iterable[Segment]) -> tuple[Logprob, ...]:
+    """Every token of the segments, in order, with its probability."""
     return tuple(
-        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob) for token in tokens
+        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob)
+        for segment in segments
+        for token in segment.tokens
     )
-
-
-def transcript_logprobs(transcript: Transcript) -> tuple[Logprob, ...]:
-    """All of them, in order."""
-    return token_logprobs(token for segment in transcript.segments for token in segment.tokens)
 
 
 def detected_languages(transcript: Transcript) -> tuple[Language, ...]:

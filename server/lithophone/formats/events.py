@@ -18,7 +18,6 @@ from lithophone.formats.documents import (
     segment_id,
     token_logprobs,
     token_usage,
-    transcript_logprobs,
 )
 from lithophone.formats.shapes import TextDelta, TextDone
 
@@ -33,7 +32,7 @@ def delta_event(segment: Segment, *, logprobs: bool, named: bool = False) -> byt
     delta = TextDelta(
         delta=segment.delta,
         segment_id=segment_id(segment) if named else UNSET,
-        logprobs=token_logprobs(segment.tokens) if logprobs else UNSET,
+        logprobs=token_logprobs((segment,)) if logprobs else UNSET,
     )
     return event(delta)
 
@@ -49,7 +48,7 @@ def done_event(transcript: Transcript, *, logprobs: bool) -> bytes:
         text=transcript.text,
         usage=token_usage(transcript.usage),
         languages=detected_languages(transcript),
-        logprobs=transcript_logprobs(transcript) if logprobs else UNSET,
+        logprobs=token_logprobs(transcript.segments) if logprobs else UNSET,
     )
     return event(done)
 

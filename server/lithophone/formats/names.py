@@ -16,6 +16,10 @@ class ResponseFormat(StrEnum):
     DIARIZED_JSON = "diarized_json"
 
 
+UNDIARIZED = tuple(written for written in ResponseFormat if written is not ResponseFormat.DIARIZED_JSON)
+"""Formats that need no speakers: those of a translation."""
+
+
 class Granularity(StrEnum):
     """What gets times in `verbose_json`."""
 

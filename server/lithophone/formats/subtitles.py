@@ -8,24 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lithophone.engine.transcript import Segment
-from lithophone.formats.cues import Cue, cues
+from lithophone.formats.cues import USUAL_LIMITS, Cue, CueLimits, cues
 from lithophone.formats.times import clock
 
 
-def render_srt(segments: Iterable[Segment]) -> str:
+def render_srt(segments: Iterable[Segment], limits: CueLimits = USUAL_LIMITS) -> str:
     """SubRip: numbered from 1, comma before the milliseconds."""
     blocks = (
         f"{number}\n{clock(cue.start_ms, ',')} --> {clock(cue.end_ms, ',')}\n{_text(cue)}\n"
-        for number, cue in enumerate(cues(segments), start=1)
+        for number, cue in enumerate(cues(segments, limits), start=1)
     )
     return "\n".join(blocks)
 
 
-def render_vtt(segments: Iterable[Segment]) -> str:
+def render_vtt(segments: Iterable[Segment], limits: CueLimits = USUAL_LIMITS) -> str:
     """WebVTT: `&`, `<` and `>` are escaped, so no text is taken for a tag or an arrow."""
     blocks = (
         f"{clock(cue.start_ms, '.')} --> {clock(cue.end_ms, '.')}\n{_escape(_text(cue))}\n"
-        for cue in cues(segments)
+        for cue in cues(segments, limits)
     )
     return "\n".join(("WEBVTT\n", *blocks))
 

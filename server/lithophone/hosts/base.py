@@ -79,6 +79,29 @@ class ModelHost(Protocol):
         """What was loaded last; None before the first time."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """The most memory the model was seen to take; 0 before the first time."""
+        ...
+
+    @property
+    def lacking_bytes(self) -> int:
+        """What more would have to be free, where that was why it could not be loaded last."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody uses it and it has nothing to do."""
+        ...
+
+    @property
+    def last_used(self) -> float:
+        """When a request used it last, in seconds of the event loop's clock; 0 for never."""
+        ...
+
+    room_bytes: int | None
+    """The memory that its next worker may take; None for whatever is free."""
+
     def start(self) -> None:
         """Load and warm up the model; returns at once. Does nothing where that is done or under way."""
         ...
@@ -121,5 +144,17 @@ class Carrier(Protocol):
         ...
 
 
-Launch = Callable[[Callable[[Event], None], Callable[[str], None]], Carrier]
-"""Starts a worker, given what takes its events and what is told, in words, that it has ended; both in the event loop."""
+class Launch(Protocol):
+    """Starts workers of one model."""
+
+    def __call__(
+        self, on_event: Callable[[Event], None], on_end: Callable[[str], None], room_bytes: int | None, /
+    ) -> Carrier:
+        """A new worker.
+
+        Args:
+            on_event: Takes its events, in the event loop.
+            on_end: Is told there that it has ended, and how.
+            room_bytes: The memory it may take; None for whatever is free.
+        """
+        ...

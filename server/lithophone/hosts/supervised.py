@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +18,10 @@ from typing import Final
 import structlog
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+from lithophone.backends.heap import return_freed_pages
 from lithophone.errors import (
     InternalError,
+    LoadingError,
     ModelFailedError,
     NotFiniteAnswerError,
     OutOfMemoryError,
@@ -33,6 +35,7 @@ from lithophone.worker.messages import (
     Cause,
     Event,
     Failed,
+    Grown,
     Loaded,
     LoadFailed,
     Lost,
@@ -60,6 +63,10 @@ class _Work:
     deaths: int = 0
 
 
+def _ignore(info: BackendInfo, memory_bytes: int) -> None:
+    """For hosts whose memory nobody keeps account of."""
+
+
 class SupervisedHost:
     """See `ModelHost`.
 
@@ -68,17 +75,31 @@ class SupervisedHost:
         spec: What it is.
         launch: Starts a worker.
         unload_after_seconds: Idle time after which the model's memory is given back; 0 keeps it.
+        memory_bytes: What it is expected to take, if that is known.
+        on_measured: Told what was loaded and what it takes, whenever that became more.
     """
 
     def __init__(
-        self, model_id: str, spec: ModelSpec, launch: Launch, *, unload_after_seconds: float = 0.0
+        self,
+        model_id: str,
+        spec: ModelSpec,
+        launch: Launch,
+        *,
+        unload_after_seconds: float = 0.0,
+        memory_bytes: int = 0,
+        on_measured: Callable[[BackendInfo, int], None] = _ignore,
     ) -> None:
         self.model_id = model_id
         self.spec = spec
         self.state = HostState.COLD
         self.failure: str | None = None
         self.info: BackendInfo | None = None
+        self.memory_bytes = memory_bytes
+        self.lacking_bytes = 0
+        self.last_used = 0.0
+        self.room_bytes: int | None = None
         self._launch = launch
+        self._on_measured = on_measured
         self._unload_after_seconds = unload_after_seconds
         self._ids = itertools.count(1)
         self._works: dict[int, _Work] = {}
@@ -121,7 +142,13 @@ class SupervisedHost:
             yield
         finally:
             self._users -= 1
+            self.last_used = asyncio.get_running_loop().time()
             self._arm_idle_timer()
+
+    @property
+    def is_idle(self) -> bool:
+        """See `ModelHost`."""
+        return not self._users and not self._works
 
     def open_recogniser(self) -> Recogniser:
         """See `ModelHost`."""
@@ -129,9 +156,11 @@ class SupervisedHost:
 
     async def unload(self) -> None:
         """See `ModelHost`."""
-        if self.state is HostState.READY and not self._users and not self._works:
+        if self.state in {HostState.READY, HostState.LOADING} and self.is_idle:
             self._enter(HostState.COLD)
+            self._settle(LoadingError(f"{self.model_id} was unloaded before it was ready."))
             await self._end_worker()
+            await asyncio.to_thread(return_freed_pages)  # of the server itself: what the last requests needed
 
     async def stop(self) -> None:
         """See `ModelHost`."""
@@ -182,7 +211,9 @@ class SupervisedHost:
         self._launches += 1
         launch = self._launches
         log.info("model_loading", model=self.model_id)
-        self._carrier = self._launch(partial(self._on_event, launch), partial(self._on_end, launch))
+        self._carrier = self._launch(
+            partial(self._on_event, launch), partial(self._on_end, launch), self.room_bytes
+        )
         for work_id, work in self._works.items():
             self._post(work_id, work)
 
@@ -192,15 +223,22 @@ class SupervisedHost:
         task.add_done_callback(self._tasks.discard)
 
     async def _end_worker(self) -> None:
-        carrier, self._carrier = self._carrier, None
-        self._launches += 1  # what the old one still says is not heard
-        if carrier is None:
+        ending = self._let_go()
+        if ending is None:
             return
-        self._ending = asyncio.get_running_loop().create_task(carrier.stop())
-        if await self._ending:
+        if await ending:
             log.info("model_unloaded", model=self.model_id)
         else:
             log.warning("worker_still_busy", model=self.model_id)
+
+    def _let_go(self) -> asyncio.Task[bool] | None:
+        """Begin the end of the worker, if there is one; what it still says is not heard, and the next one waits for it."""
+        carrier, self._carrier = self._carrier, None
+        self._launches += 1
+        if carrier is None:
+            return None
+        self._ending = asyncio.get_running_loop().create_task(carrier.stop())
+        return self._ending
 
     def _on_event(self, launch: int, event: Event) -> None:
         if launch != self._launches:
@@ -215,9 +253,17 @@ class SupervisedHost:
                 for work_id in work_ids:
                     if work_id in self._works:
                         self._works[work_id].started = True
+            case _:
+                self._on_news_of_model(event)
+
+    def _on_news_of_model(self, event: Loaded | Grown | LoadFailed | Lost) -> None:
+        match event:
             case Loaded():
                 self._on_loaded(event)
-            case LoadFailed(message):
+            case Grown(memory_bytes):
+                self._measured(memory_bytes)
+            case LoadFailed(message, lacking_bytes):
+                self.lacking_bytes = lacking_bytes
                 self._on_load_failed(message)
             case Lost(message):
                 log.error("device_lost", model=self.model_id, reason=message)
@@ -226,6 +272,8 @@ class SupervisedHost:
     def _on_loaded(self, event: Loaded) -> None:
         self.info = event.info
         self.failure = None
+        self.lacking_bytes = 0
+        self._measured(event.memory_bytes)
         self._enter(HostState.READY)
         self._settle(None)
         log.info(
@@ -235,8 +283,15 @@ class SupervisedHost:
             dtype=event.info.dtype,
             load_seconds=round(event.load_seconds, 2),
             warm_up_seconds=round(event.warm_up_seconds, 2),
+            memory_bytes=event.memory_bytes,
         )
         self._arm_idle_timer()
+
+    def _measured(self, memory_bytes: int) -> None:
+        """What this worker takes: another dtype or a smaller batch may make it less than the last one took."""
+        self.memory_bytes = memory_bytes
+        if memory_bytes and self.info is not None:
+            self._on_measured(self.info, memory_bytes)
 
     def _on_load_failed(self, message: str) -> None:
         """A model that has answered before may do so again; one that never did needs somebody's help."""
@@ -244,6 +299,7 @@ class SupervisedHost:
         self.failure = message
         if self.state is HostState.LOADING:
             self._enter(HostState.FAILED)
+            self._let_go()
         failed = ModelFailedError(f"The model could not be loaded: {message}")
         self._fail_all(failed)
         self._settle(failed)

@@ -6,9 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from lithophone.backends.base import Backend, Runtime
+from lithophone.hosts.base import Launch
 from lithophone.worker.loop import Worker
 from lithophone.worker.messages import Command, Event, Stop
 
@@ -20,11 +22,14 @@ class ThreadCarrier:
 
     def __init__(
         self,
-        open_backend: Callable[[], Backend],
+        open_backend: Callable[..., Backend],
         runtime: Runtime,
         on_event: Callable[[Event], None],
         on_end: Callable[[str], None],
+        room_bytes: int | None = None,
     ) -> None:
+        if room_bytes is not None:
+            open_backend = partial(open_backend, room_bytes=room_bytes)
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._on_end = on_end
@@ -64,12 +69,6 @@ class ThreadCarrier:
             self._loop.call_soon_threadsafe(listener, what)
 
 
-def in_thread(
-    open_backend: Callable[[], Backend], runtime: Runtime
-) -> Callable[[Callable[[Event], None], Callable[[str], None]], ThreadCarrier]:
-    """A `Launch` of workers in threads."""
-
-    def launch(on_event: Callable[[Event], None], on_end: Callable[[str], None]) -> ThreadCarrier:
-        return ThreadCarrier(open_backend, runtime, on_event, on_end)
-
-    return launch
+def in_thread(open_backend: Callable[..., Backend], runtime: Runtime) -> Launch:
+    """Workers in threads. `open_backend` takes the room there is as `room_bytes`, if it is limited at all."""
+    return partial(ThreadCarrier, open_backend, runtime)

@@ -7,10 +7,12 @@ before the headers of a stream go out.
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any, BinaryIO, Generic, Protocol
+from functools import partial
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -24,7 +26,7 @@ from lithophone.engine.transcript import Segment, Transcript
 from lithophone.errors import InternalError, InvalidRequestError
 from lithophone.formats.documents import SpeakerLabels
 from lithophone.formats.events import DONE, delta_event, done_event, segment_event
-from lithophone.formats.rendering import RenderOptions, render
+from lithophone.formats.rendering import Rendered, RenderOptions, render
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.catalogue import Catalogue
@@ -38,6 +40,12 @@ from lithophone.http.upload import read_form, refuse_oversized
 
 WARNING_HEADER = "x-lithophone-warning"
 """Names what was asked for and could not be used, where refusing would break clients that always send it."""
+
+LONGEST_ON_LOOP_CHARACTERS = 4_000
+"""The longest text of a transcript that is written on the event loop: about four minutes of speech, at most a few
+milliseconds (srt costs most). Four hours take hundreds, so a thread writes them; a short one would only wait for it."""
+
+Written = TypeVar("Written")
 
 
 class AudioSource(Protocol):
@@ -125,7 +133,7 @@ class Answer:
 
     async def whole(self, request: Request[Any, Any, Any], options: RenderOptions) -> Response[bytes]:
         """Wait for the end; stop if the client leaves."""
-        rendered = render(await unless_disconnected(request.receive, self._finish()), options)
+        rendered = await unless_disconnected(request.receive, self._rendered(options))
         return Response(rendered.body, media_type=rendered.media_type, headers=self._headers())
 
     async def stream(
@@ -140,11 +148,11 @@ class Answer:
         warnings = (*self._warnings, *self._audio.warnings)
         return {WARNING_HEADER: " ".join(warnings)} if warnings else {}
 
-    async def _finish(self) -> Transcript:
+    async def _rendered(self, options: RenderOptions) -> Rendered:
         async with aclosing(aiter(self._job)) as segments:
             async for _ in segments:
                 pass
-        return await self._transcript()
+        return await _written(await self._transcript(), partial(render, options=options))
 
     async def _transcript(self) -> Transcript:
         transcript = await self._job.transcript()
@@ -163,7 +171,7 @@ class Answer:
                 if segment.text and wanted.speakers:
                     yield segment_event(segment, labels)
                 segment = await _next(segments)
-            yield done_event(await self._transcript(), logprobs=wanted.logprobs)
+            yield await _written(await self._transcript(), partial(done_event, logprobs=wanted.logprobs))
             yield DONE
         except Exception as failure:  # noqa: BLE001 - the status is sent; the stream's last event tells instead
             error = service_error(failure)
@@ -174,3 +182,10 @@ class Answer:
 
 async def _next(segments: AsyncGenerator[Segment]) -> Segment | None:
     return await anext(segments, None)
+
+
+async def _written(transcript: Transcript, write: Callable[[Transcript], Written]) -> Written:
+    """What `write` makes of the transcript; off the event loop if it is long."""
+    if len(transcript.text) <= LONGEST_ON_LOOP_CHARACTERS:
+        return write(transcript)
+    return await asyncio.to_thread(write, transcript)

@@ -22,7 +22,7 @@ from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.errors import answer_failure
 from lithophone.http.exchange import observed
-from lithophone.http.models import list_models, retrieve_model
+from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
 from lithophone.http.probes import health, ready, welcome
@@ -51,14 +51,20 @@ def create_app(
     service = Service(
         models=models,
         admission=admission,
-        catalogue=Catalogue(models),
+        catalogue=Catalogue(models, options.aliases),
         options=options,
         audio_source=audio_source,
         voice=voice,
     )
     v1 = Router(
         "/v1",
-        route_handlers=[create_transcription, create_translation, list_models, retrieve_model],
+        route_handlers=[
+            create_transcription,
+            create_translation,
+            list_models,
+            retrieve_model,
+            load_or_unload_model,
+        ],
         guards=[api_key_guard(options.api_keys)],
         security=[{BEARER: []}],
         tags=["OpenAI"],

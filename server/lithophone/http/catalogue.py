@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lithophone.errors import ModelNotFoundError
+from lithophone.errors import ConfigurationError, ModelNotFoundError
 from lithophone.granite.family import demonstration_note
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
@@ -26,11 +26,27 @@ OPENAI_ALIASES = (
 
 
 class Catalogue:
-    """The names of the models that are served; OpenAI's stand for the default one."""
+    """The names of the models that are served; OpenAI's stand for the default one.
 
-    def __init__(self, models: Models) -> None:
+    Args:
+        models: What is served.
+        names: Served name by other name, as the operator wants it; wins over OpenAI's names.
+
+    Raises:
+        ConfigurationError: a name stands for a model that is not served, or is that of one.
+    """
+
+    def __init__(self, models: Models, names: Mapping[str, str] | None = None) -> None:
         self._models = models
-        self._aliases = _aliases(models)
+        self._aliases = _given(models)
+        for name, meant in (names or {}).items():
+            if name in self._served:
+                raise ConfigurationError(f"{name} is a model and cannot be an alias")
+            if meant not in {*self._served, *self._aliases}:
+                raise ConfigurationError(
+                    f"the alias {name} stands for {meant}, which is not served; there is {', '.join(self._served)}"
+                )
+            self._aliases[name] = self._aliases.get(meant, meant)
 
     def resolve(self, name: str) -> str:
         """The id of the served model called `name`.
@@ -64,6 +80,10 @@ class Catalogue:
                 aliases=tuple(alias for alias, served in self._aliases.items() if served == host.model_id),
                 languages=host.spec.speech_languages,
                 parameters=host.spec.parameters,
+                state=host.state.value,
+                memory_bytes=host.memory_bytes or None,
+                device=None if host.info is None else host.info.device,
+                dtype=None if host.info is None else host.info.dtype,
                 note=demonstration_note(host.spec),
             ),
         )
@@ -77,7 +97,7 @@ class Catalogue:
         return tuple(host.model_id for host in self._models.hosts)
 
 
-def _aliases(models: Models) -> Mapping[str, str]:
+def _given(models: Models) -> dict[str, str]:
     """Served id by other name: each model's hub id, and OpenAI's names for the default one."""
     default = models.default.model_id
     names = {name: host.model_id for host in models.hosts for name in _hub_names(host)}

@@ -1,6 +1,7 @@
 """The fields of a transcription or translation request, from the pairs of a form.
 
-Owns names, types and ranges: what the API knows, whether or not this server honours it (`support` says that). Pure.
+Owns names, types, ranges and descriptions: what the API knows, whether or not this server honours it (`support` says
+that). `/schema` describes the forms from these structs, so a field is written down here and nowhere else. Pure.
 
 A list arrives as `name[]`, `name[0]` or plain `name`, once or often; an object as JSON or as `name[key]`. An empty
 value is an absent one. A name that is not in the struct is an error.
@@ -12,19 +13,21 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import EnumMeta, StrEnum
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
 
 from lithophone.errors import InvalidRequestError
-from lithophone.formats.names import Granularity, ResponseFormat
+from lithophone.formats.names import UNDIARIZED, Granularity, ResponseFormat
 from lithophone.http.quoting import quote
 
 LONGEST_PADDING_MS = 30_000
 """As long as the longest window: what is before a turn is held in memory."""
 
-AudioTrack = Annotated[int, msgspec.Meta(ge=1, le=999)]
-"""Counts the audio tracks of a file from 1."""
+DEFAULT_THRESHOLD = 0.5
+DEFAULT_PREFIX_PADDING_MS = 300
+DEFAULT_SILENCE_DURATION_MS = 200
 
 _NAME = re.compile(r"(\w+)(?:\[(\w*)\])?")
 
@@ -35,6 +38,13 @@ class Include(StrEnum):
     LOGPROBS = "logprobs"
 
 
+def _doc(text: str, **limits: Any) -> Meta:
+    return Meta(description=text, **limits)
+
+
+_PaddingMs = Annotated[int, Meta(ge=0, le=LONGEST_PADDING_MS)]
+
+
 class AutoChunking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="auto"):
     """Normalise the loudness and cut where it is quiet."""
 
@@ -42,45 +52,84 @@ class AutoChunking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
 class ServerVad(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="server_vad"
 ):
-    """Cut by voice activity, with these parameters."""
+    """Cut by voice activity, with these parameters: each turn of speech is a window of its own."""
 
-    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_PADDING_MS)] | None = None
-    silence_duration_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_PADDING_MS)] | None = None
+    threshold: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        _doc(f"How sure the voice activity must be; {DEFAULT_THRESHOLD} if not sent"),
+    ] = None
+    prefix_padding_ms: Annotated[
+        _PaddingMs | None, _doc(f"Audio kept before a turn; {DEFAULT_PREFIX_PADDING_MS} if not sent")
+    ] = None
+    silence_duration_ms: Annotated[
+        _PaddingMs | None, _doc(f"Silence that ends a turn; {DEFAULT_SILENCE_DURATION_MS} if not sent")
+    ] = None
 
 
-class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
+_Model = Annotated[str, _doc("An id from `/v1/models`; OpenAI's names are aliases")]
+_Prompt = Annotated[
+    str,
+    _doc(
+        "Names and terms likely to be said: a list, or a text they are taken from. A model that takes no keywords cannot "
+        "use it, and says so in the header `x-lithophone-warning`"
+    ),
+]
+_Temperature = Annotated[float, _doc("0 is greedy, above it samples", ge=0, le=1)]
+_AudioTrack = Annotated[
+    Annotated[int, Meta(ge=1, le=999)] | None,
+    _doc(
+        "Which of several audio tracks, counted from 1; the default one if not sent, else the first that is no commentary; "
+        "not in OpenAI's API"
+    ),
+]
+
+
+class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything `POST /v1/audio/transcriptions` knows, but for the file. `audio_track` is ours."""
 
-    model: str
-    language: str = ""
-    languages: tuple[str, ...] = ()
-    prompt: str = ""
-    keywords: tuple[str, ...] = ()
-    response_format: ResponseFormat = ResponseFormat.JSON
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    timestamp_granularities: tuple[Granularity, ...] = ()
-    include: tuple[Include, ...] = ()
-    stream: bool = False
-    chunking_strategy: AutoChunking | ServerVad | None = None
-    known_speaker_names: tuple[str, ...] = ()
-    known_speaker_references: tuple[str, ...] = ()
-    audio_track: AudioTrack | None = None
+    model: _Model
+    language: Annotated[str, _doc("ISO-639-1 code of what is spoken")] = ""
+    languages: Annotated[tuple[str, ...], _doc("As `language`; one at most")] = ()
+    prompt: _Prompt = ""
+    keywords: Annotated[tuple[str, ...], _doc("Words likely to be said, for a model that takes them")] = ()
+    response_format: Annotated[
+        ResponseFormat, _doc("`diarized_json` needs a model that tells speakers apart")
+    ] = ResponseFormat.JSON
+    temperature: _Temperature = 0.0
+    timestamp_granularities: Annotated[tuple[Granularity, ...], _doc("With `verbose_json`")] = ()
+    include: Annotated[tuple[Include, ...], _doc("`logprobs` with `json`, whole or streamed")] = ()
+    stream: Annotated[bool, _doc("Server-sent events; with `json`, `text` or `diarized_json`")] = False
+    chunking_strategy: Annotated[
+        AutoChunking | ServerVad | None,
+        _doc("Where the recording is cut, as JSON, or a type alone; in pauses if not sent"),
+    ] = None
+    known_speaker_names: Annotated[tuple[str, ...], _doc("Not supported")] = ()
+    known_speaker_references: Annotated[tuple[str, ...], _doc("Not supported")] = ()
+    audio_track: _AudioTrack = None
 
 
-class TranslationForm(msgspec.Struct, frozen=True, kw_only=True):
+class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` and `audio_track` are ours."""
 
-    model: str
-    prompt: str = ""
-    response_format: ResponseFormat = ResponseFormat.JSON
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    to_language: str = "en"
-    audio_track: AudioTrack | None = None
+    model: _Model
+    prompt: _Prompt = ""
+    response_format: Annotated[
+        ResponseFormat, _doc("A translation has no speakers", extra_json_schema={"enum": list(UNDIARIZED)})
+    ] = ResponseFormat.JSON
+    temperature: _Temperature = 0.0
+    to_language: Annotated[str, _doc("ISO-639-1 code of the language to write; not in OpenAI's API")] = "en"
+    audio_track: _AudioTrack = None
 
 
 Form = TypeVar("Form", TranscriptionForm, TranslationForm)
-_OBJECTS = frozenset({"chunking_strategy"})
+
+
+class FormField(NamedTuple):
+    """A field as it is sent: its `type` with its limits; a list as `name[]`, an object as JSON or as `name[key]`."""
+
+    type: Any
+    is_list: bool
+    is_object: bool
 
 
 def parse_transcription_form(pairs: Iterable[tuple[str, str]]) -> TranscriptionForm:
@@ -95,40 +144,51 @@ def parse_form(kind: type[Form], pairs: Iterable[tuple[str, str]]) -> Form:
         InvalidRequestError: a name is unknown, a single value came twice, a value is missing or has no meaning;
             `param` is the name.
     """
-    fields = _fields_of(kind)
+    fields = fields_of(kind)
     raw = _gather(((name, value) for name, value in pairs if value), fields)
     if "model" not in raw:
         raise InvalidRequestError("The model is missing.", param="model")
-    return kind(**{name: _convert(name, value, fields[name]) for name, value in raw.items()})
+    return kind(**{name: _convert(name, value, fields[name].type) for name, value in raw.items()})
 
 
 @cache
-def _fields_of(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
-    """Name and type of each field; msgspec compiles the annotations anew at every call."""
-    return {field.name: field.type for field in msgspec.structs.fields(kind)}
+def fields_of(kind: type[msgspec.Struct]) -> Mapping[str, FormField]:
+    """The fields by name; msgspec compiles the annotations anew at every call."""
+    return {field.name: _form_field(field.type) for field in msgspec.structs.fields(kind)}
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is tuple
+def _form_field(annotation: Any) -> FormField:
+    bare = _bare(annotation)
+    members = (member for member in (bare, *get_args(bare)) if isinstance(member, type))
+    return FormField(
+        annotation,
+        is_list=get_origin(bare) is tuple,
+        is_object=any(issubclass(member, msgspec.Struct) for member in members),
+    )
 
 
-def _gather(pairs: Iterable[tuple[str, str]], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _bare(annotation: Any) -> Any:
+    """The type without its description and limits."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _gather(pairs: Iterable[tuple[str, str]], fields: Mapping[str, FormField]) -> dict[str, Any]:
     """Lists and objects put together; a single value stays a string."""
     raw: dict[str, Any] = {}
     for sent_name, value in pairs:
         name, key = _split(sent_name, fields)
-        if _is_list(fields[name]):
+        if fields[name].is_list:
             raw.setdefault(name, []).append(value)
         elif key is not None:
             _add_member(raw.setdefault(name, {}), key, value, sent_name)
         elif name in raw:
             raise InvalidRequestError(f"`{name}` was sent more than once.", param=name)
         else:
-            raw[name] = _document(name, value) if name in _OBJECTS else value
+            raw[name] = _document(name, value) if fields[name].is_object else value
     return raw
 
 
-def _split(sent_name: str, fields: Mapping[str, Any]) -> tuple[str, str | None]:
+def _split(sent_name: str, fields: Mapping[str, FormField]) -> tuple[str, str | None]:
     """`name` and the key in its brackets, where the field is an object; `None` where there is none."""
     match = _NAME.fullmatch(sent_name)
     name, key = match.groups() if match else (sent_name, None)
@@ -136,12 +196,19 @@ def _split(sent_name: str, fields: Mapping[str, Any]) -> tuple[str, str | None]:
         raise InvalidRequestError(
             "`file` came as text. Send it with a file name (curl: -F file=@recording.wav).", param="file"
         )
-    in_list = _is_list(fields.get(name)) and (not key or key.isdecimal())
-    if name not in fields or not (key is None or in_list or (name in _OBJECTS and key)):
+    field = fields.get(name)
+    if field is None or not _takes(field, key):
         raise InvalidRequestError(
             f"Unknown field {quote(sent_name)}. Known are: file, {', '.join(fields)}.", param=sent_name
         )
     return name, key
+
+
+def _takes(field: FormField, key: str | None) -> bool:
+    """Whether a field may be sent with such a key: none, an empty one or a number for a list, a word for an object."""
+    if key is None:
+        return True
+    return (field.is_list and (not key or key.isdecimal())) or (field.is_object and key != "")
 
 
 def _add_member(document: Any, key: str, value: str, sent_name: str) -> None:
@@ -170,7 +237,8 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _expectation(annotation: Any, error: msgspec.ValidationError) -> str:
-    choices = get_args(annotation)[0] if _is_list(annotation) else annotation
+    bare = _bare(annotation)
+    choices = get_args(bare)[0] if get_origin(bare) is tuple else bare
     if isinstance(choices, EnumMeta):
         return f"Possible are: {', '.join(str(choice) for choice in choices)}."
     return f"{error}."

@@ -1,15 +1,17 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`."""
+"""`GET /v1/models` and `GET /v1/models/{id}`, and for operators `POST /v1/models/{id}/load` and `/unload`."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
-from litestar import get
+from litestar import Response, get, post
 from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, SkipValidation
 
+from lithophone.hosts.base import HostState
 from lithophone.http.answering import Service
-from lithophone.http.openapi import ERROR_RESPONSES
+from lithophone.http.openapi import ERROR_RESPONSES, IN_USE_RESPONSES
 from lithophone.http.wire import Model, ModelList
 
 
@@ -35,3 +37,29 @@ def list_models(service: NamedDependency[SkipValidation[Service]]) -> ModelList:
 def retrieve_model(model_id: FromPath[PurePath], service: NamedDependency[SkipValidation[Service]]) -> Model:
     """A model or alias; the id may hold slashes."""
     return service.catalogue.model(str(model_id).removeprefix("/"))
+
+
+@post(
+    "/models/{model_and_verb:path}",
+    operation_id="loadOrUnloadModel",
+    summary="Load or unload a model",
+    description="`{id}/load` loads a model and waits as long as a request would (202 if it is still loading then); "
+    "`{id}/unload` gives its memory back, unless it is at work. The next request loads it again.",
+    status_code=200,
+    responses={**ERROR_RESPONSES, **IN_USE_RESPONSES},
+)
+async def load_or_unload_model(
+    model_and_verb: FromPath[PurePath], service: NamedDependency[SkipValidation[Service]]
+) -> Response[Model]:
+    """The id may hold slashes, so that the verb is cut off here."""
+    name, verb = str(model_and_verb.parent).removeprefix("/"), model_and_verb.name
+    model_id = service.catalogue.resolve(name)
+    if verb == "load":
+        host = await service.models.load(model_id)
+        return Response(
+            service.catalogue.model(name), status_code=200 if host.state is HostState.READY else 202
+        )
+    if verb == "unload":
+        await service.models.unload(model_id)
+        return Response(service.catalogue.model(name))
+    raise NotFoundException

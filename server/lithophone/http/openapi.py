@@ -1,16 +1,15 @@
 """What `/schema` says beyond what Litestar sees in the handlers.
 
-Owns the description of the multipart form, of the formats of the answer, and of the error shape.
+Owns the description of the formats of the answer and of the error shape; the forms describe themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from litestar import Response, Router
 from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
@@ -25,10 +24,9 @@ from litestar.openapi.spec import (
     Schema,
     SecurityScheme,
 )
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIType
 
 from lithophone import __version__
-from lithophone.formats.names import Granularity, ResponseFormat
 from lithophone.formats.shapes import (
     DiarizedTranscription,
     Transcription,
@@ -36,7 +34,8 @@ from lithophone.formats.shapes import (
     VerboseTranscription,
     VerboseTranslation,
 )
-from lithophone.http.forms import Include
+from lithophone.http.form_schema import form_schema
+from lithophone.http.forms import TranscriptionForm, TranslationForm
 from lithophone.http.wire import ErrorEnvelope
 
 BEARER = "bearer"
@@ -60,6 +59,8 @@ ERROR_RESPONSES = {
     429: _error("The queue is full; see Retry-After"),
     **UNAVAILABLE_RESPONSES,
 }
+
+IN_USE_RESPONSES = {409: _error("The model is at work")}
 
 TRANSCRIPTION_RESPONSES = {
     200: ResponseSpec(
@@ -91,116 +92,28 @@ _STREAM_FORMATS = {
 }
 
 
-def _text(description: str, choices: type[StrEnum] | None = None, default: str | None = None) -> Schema:
-    return Schema(
-        type=OpenAPIType.STRING,
-        description=description,
-        enum=None if choices is None else [choice.value for choice in choices],
-        default=default,
-    )
+@dataclass(kw_only=True)
+class _FormSchema(Schema):
+    """The schema of a form, which is JSON already."""
+
+    form: type[msgspec.Struct]
+
+    def to_schema(self) -> dict[str, Any]:
+        """What Litestar writes into the document."""
+        return form_schema(self.form)
 
 
-def _list(description: str, choices: type[StrEnum] | None = None) -> Schema:
-    items = Schema(
-        type=OpenAPIType.STRING, enum=None if choices is None else [choice.value for choice in choices]
-    )
-    return Schema(type=OpenAPIType.ARRAY, items=items, description=description)
-
-
-_SERVER_VAD = Schema(
-    type=OpenAPIType.OBJECT,
-    properties={
-        "type": Schema(type=OpenAPIType.STRING, const="server_vad"),
-        "threshold": Schema(type=OpenAPIType.NUMBER, minimum=0, maximum=1),
-        "prefix_padding_ms": Schema(type=OpenAPIType.INTEGER, minimum=0),
-        "silence_duration_ms": Schema(type=OpenAPIType.INTEGER, minimum=0),
-    },
-    required=["type"],
-)
-
-_PROMPT = (
-    "Names and terms likely to be said: a list, or a text they are taken from. A model that takes no keywords cannot use "
-    "it, and says so in the header `x-lithophone-warning`"
-)
-
-FORM_FIELDS: Mapping[str, Schema] = MappingProxyType(
-    {
-        "file": Schema(
-            type=OpenAPIType.STRING,
-            format=OpenAPIFormat.BINARY,
-            description="Audio, or video with sound; the format is told by the bytes",
-        ),
-        "model": _text("An id from `/v1/models`; OpenAI's names are aliases"),
-        "language": _text("ISO-639-1 code of what is spoken"),
-        "languages[]": _list("As `language`; one at most"),
-        "prompt": _text(_PROMPT),
-        "keywords[]": _list("Words likely to be said, for a model that takes them"),
-        "response_format": _text(
-            "`diarized_json` needs a model that tells speakers apart",
-            ResponseFormat,
-            ResponseFormat.JSON.value,
-        ),
-        "temperature": Schema(
-            type=OpenAPIType.NUMBER,
-            minimum=0,
-            maximum=1,
-            default=0,
-            description="0 is greedy, above it samples",
-        ),
-        "timestamp_granularities[]": _list("With `verbose_json`", Granularity),
-        "include[]": _list("`logprobs` with `json`, whole or streamed", Include),
-        "stream": Schema(
-            type=OpenAPIType.BOOLEAN,
-            default=False,
-            description="Server-sent events; with `json`, `text` or `diarized_json`",
-        ),
-        "chunking_strategy": Schema(
-            one_of=[Schema(type=OpenAPIType.STRING, const="auto"), _SERVER_VAD],
-            description="`auto` normalises the loudness first; `server_vad` makes each turn of speech a window of its own",
-        ),
-        "known_speaker_names[]": _list("Not supported"),
-        "known_speaker_references[]": _list("Not supported"),
-        "audio_track": Schema(
-            type=OpenAPIType.INTEGER,
-            minimum=1,
-            description="Which of several audio tracks, counted from 1; without it the default one; not in OpenAI's API",
-        ),
-    }
-)
-
-
-TRANSLATION_FIELDS: Mapping[str, Schema] = MappingProxyType(
-    {
-        "file": FORM_FIELDS["file"],
-        "model": FORM_FIELDS["model"],
-        "prompt": FORM_FIELDS["prompt"],
-        "response_format": Schema(
-            type=OpenAPIType.STRING,
-            enum=[written.value for written in ResponseFormat if written is not ResponseFormat.DIARIZED_JSON],
-            default=ResponseFormat.JSON.value,
-        ),
-        "temperature": FORM_FIELDS["temperature"],
-        "to_language": _text("ISO-639-1 code of the language to write; not in OpenAI's API", default="en"),
-        "audio_track": FORM_FIELDS["audio_track"],
-    }
-)
-
-
-def _describe(operation: Operation, fields: Mapping[str, Schema], formats: Mapping[str, str]) -> None:
+def _describe(operation: Operation, form: type[msgspec.Struct], formats: Mapping[str, str]) -> None:
     """Add the form, which the handler reads itself, and the formats beside JSON."""
-    form = Schema(
-        type=OpenAPIType.OBJECT,
-        properties=dict(fields),
-        required=["file", "model"],
-        additional_properties=False,
-    )
     operation.request_body = RequestBody(
-        content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True
+        content={"multipart/form-data": OpenAPIMediaType(schema=_FormSchema(form=form))}, required=True
     )
     success = (operation.responses or {}).get("200")
     if isinstance(success, OpenAPIResponse) and success.content is not None:
         for media_type, description in formats.items():
-            success.content[media_type] = OpenAPIMediaType(schema=_text(description))
+            success.content[media_type] = OpenAPIMediaType(
+                schema=Schema(type=OpenAPIType.STRING, description=description)
+            )
 
 
 @dataclass
@@ -208,7 +121,7 @@ class TranscriptionOperation(Operation):
     """`POST /v1/audio/transcriptions`."""
 
     def __post_init__(self) -> None:
-        _describe(self, FORM_FIELDS, {**_TEXT_FORMATS, **_STREAM_FORMATS})
+        _describe(self, TranscriptionForm, {**_TEXT_FORMATS, **_STREAM_FORMATS})
 
 
 @dataclass
@@ -216,7 +129,7 @@ class TranslationOperation(Operation):
     """`POST /v1/audio/translations`."""
 
     def __post_init__(self) -> None:
-        _describe(self, TRANSLATION_FIELDS, _TEXT_FORMATS)
+        _describe(self, TranslationForm, _TEXT_FORMATS)
 
 
 def _no_html_404(response: Response[Any]) -> Response[Any]:

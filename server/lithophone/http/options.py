@@ -5,6 +5,8 @@ Owns its options. Reads no environment and no file: settings do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from lithophone.audio.stream import DecodeLimits
@@ -22,7 +24,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_audio_seconds: Length of the audio once it is decoded.
         decode_stall_seconds: How long a file may keep the decoder busy without yielding audio.
         upload_idle_seconds: How long an upload may stand still. It holds one of the engine's places meanwhile.
-        native_word_times: Whether the times of words come from the model's own tags.
+        native_word_times: Whether the times of words come from a model's own tags, where it has them.
+        aliases: Served model by other name.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -31,6 +34,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     decode_stall_seconds: float = 30.0
     upload_idle_seconds: float = 30.0
     native_word_times: bool = False
+    aliases: Mapping[str, str] = {}
 
     @property
     def max_body_bytes(self) -> int:

@@ -48,6 +48,7 @@ def ready(service: NamedDependency[SkipValidation[Service]]) -> Readiness:
         model=host.model_id,
         device=None if host.info is None else host.info.device,
         dtype=None if host.info is None else host.info.dtype,
+        models={one.model_id: one.state.value for one in service.models.hosts},
     )
 
 

@@ -13,12 +13,15 @@ import msgspec
 from lithophone.audio.voice import TurnOptions
 from lithophone.engine.options import JobOptions
 from lithophone.errors import InvalidRequestError, UnsupportedParameterError
-from lithophone.formats.names import Granularity, ResponseFormat
+from lithophone.formats.names import UNDIARIZED, Granularity, ResponseFormat
 from lithophone.formats.rendering import RenderOptions
 from lithophone.granite.family import FAMILY, LANGUAGE_NAMES, ModelSpec
 from lithophone.granite.prompts import hears_language_hint
 from lithophone.granite.vocabulary import terms_of
 from lithophone.http.forms import (
+    DEFAULT_PREFIX_PADDING_MS,
+    DEFAULT_SILENCE_DURATION_MS,
+    DEFAULT_THRESHOLD,
     AutoChunking,
     Include,
     ServerVad,
@@ -31,13 +34,6 @@ STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JS
 
 TIMED = (ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
 """Formats that show when something was said."""
-
-DEFAULT_THRESHOLD = 0.5
-DEFAULT_PREFIX_PADDING_MS = 300
-DEFAULT_SILENCE_DURATION_MS = 200
-
-UNDIARIZED = tuple(written for written in ResponseFormat if written is not ResponseFormat.DIARIZED_JSON)
-"""Formats that need no speakers: those of a translation."""
 
 AnyForm = TypeVar("AnyForm", TranscriptionForm, TranslationForm)
 
@@ -198,7 +194,7 @@ def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: 
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
         turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
         speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
-        native_times=native_word_times and form.response_format in TIMED,
+        native_times=native_word_times and spec.word_times and form.response_format in TIMED,
     )
 
 

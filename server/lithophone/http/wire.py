@@ -28,13 +28,19 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What OpenAI's model object has no field for.
 
-    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it.
+    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it. `state` is
+    `cold` (loaded on demand), `loading`, `ready`, `restarting`, `failed` or `stopped`; `memory_bytes` is the most it was
+    seen to take, null before it was first loaded.
     """
 
     alias_of: str | None
     aliases: tuple[str, ...]
     languages: tuple[str, ...]
     parameters: int
+    state: str
+    memory_bytes: int | None
+    device: str | None
+    dtype: str | None
     note: str | None
 
 
@@ -49,7 +55,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """The served model first, then its aliases."""
+    """The served models first, then their aliases."""
 
     object: Literal["list"] = "list"
     data: tuple[Model, ...]
@@ -62,10 +68,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """A transcription would be answered. `device` and `dtype` are null while the model is unloaded."""
+    """A transcription by the default model would be answered; `models` are the states of all, by name.
+
+    `device` and `dtype` are null until it was loaded.
+    """
 
     status: Literal["ready"] = "ready"
     state: str
     model: str
     device: str | None
     dtype: str | None
+    models: dict[str, str]

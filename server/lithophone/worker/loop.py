@@ -19,7 +19,7 @@ import psutil
 import structlog
 
 from lithophone.backends.base import Answer, Backend, Batch, Fault, NotFiniteError, Runtime
-from lithophone.errors import StartupError
+from lithophone.errors import DoesNotFitError, StartupError
 from lithophone.worker.limit import WindowLimit
 from lithophone.worker.messages import (
     Cancel,
@@ -27,6 +27,7 @@ from lithophone.worker.messages import (
     Command,
     Event,
     Failed,
+    Grown,
     Loaded,
     LoadFailed,
     Lost,
@@ -35,11 +36,14 @@ from lithophone.worker.messages import (
     Started,
     Stop,
 )
+from lithophone.worker.rehearsal import rehearse
 from lithophone.worker.scheduler import Scheduler
+from lithophone.worker.watch import StepWatch
 
 log = structlog.get_logger(__name__)
 
 ANSWER_THREADS = 1
+TOLD_GROWTH = 1.05  # of memory since it was told last
 OUT_OF_MEMORY_MESSAGE = "There is not enough memory for this window beside the model."
 
 
@@ -57,6 +61,9 @@ class Worker:
         open_backend: Loads the model; called in the loop's thread.
         emit: Takes the events.
         runtime: What surrounds the model's work, and what its errors mean.
+
+    Attributes:
+        watch: Tells whether a step is stuck.
     """
 
     def __init__(
@@ -68,11 +75,13 @@ class Worker:
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._scheduler = Scheduler()
         self._limit = WindowLimit()
+        self.watch = StepWatch()
         self._batch: Batch | None = None
         self._running: dict[int, _Running] = {}
         self._first: deque[Recognise] = deque()
         self._stopping = False
         self._lost: str | None = None
+        self._told_bytes = 0
 
     def post(self, command: Command) -> None:
         """Hand over a command; from any thread, never blocks."""
@@ -96,7 +105,13 @@ class Worker:
         try:
             backend = self._open_backend()
             opened = time.monotonic()
+            log.info("model_warming_up", model=backend.info.model_id, load_seconds=round(opened - started, 2))
             backend.warm_up()
+            if backend.info.device != "cpu":  # there, the largest batch would take minutes
+                rehearse(backend, self._limit, self._runtime)
+        except DoesNotFitError as error:
+            self._emit(LoadFailed(error.message, error.lacking_bytes))
+            return None
         except StartupError as error:
             self._emit(LoadFailed(error.message))
             return None
@@ -104,7 +119,9 @@ class Worker:
             log.exception("load_failed")
             self._emit(LoadFailed(f"{type(error).__name__}: {error}"))
             return None
-        self._emit(Loaded(backend.info, opened - started, time.monotonic() - opened))
+        warmed = time.monotonic()
+        self._told_bytes = self._runtime.memory_bytes()
+        self._emit(Loaded(backend.info, opened - started, warmed - opened, self._told_bytes))
         return backend
 
     def _close(self, backend: Backend) -> None:
@@ -128,6 +145,8 @@ class Worker:
                 self._advance(backend, answering)
             except Exception as error:  # noqa: BLE001 - judged and logged there
                 self._on_fault(error)
+            finally:
+                self.watch.end()
 
     def _has_work(self) -> bool:
         return bool(self._running or self._first or len(self._scheduler) > 0)
@@ -188,6 +207,8 @@ class Worker:
         joining = self._joining(backend.info.max_batch)
         for work in joining:
             self._running[work.work_id] = _Running(work, time.monotonic())
+        running = [one.work for one in self._running.values()]
+        self.watch.begin(_audio_seconds(joining), _audio_seconds(running))
         if joining:
             self._emit(Started(tuple(work.work_id for work in joining)))
         if self._batch is None:
@@ -216,6 +237,13 @@ class Worker:
         if running is not None:
             self._limit.went_well(backend.info.max_batch)
             answering.submit(self._answer, running, answer)
+            self._tell_growth()
+
+    def _tell_growth(self) -> None:
+        memory_bytes = self._runtime.memory_bytes()
+        if memory_bytes > TOLD_GROWTH * self._told_bytes:
+            self._told_bytes = memory_bytes
+            self._emit(Grown(memory_bytes))
 
     def _answer(self, running: _Running, answer: Answer) -> None:
         """In a thread of its own."""
@@ -262,6 +290,10 @@ class Worker:
             self._emit(Failed(works[0].work_id, Cause.OUT_OF_MEMORY, OUT_OF_MEMORY_MESSAGE))
             return
         self._first.extendleft(reversed(works))
+
+
+def _audio_seconds(works: Sequence[Recognise]) -> float:
+    return sum(work.request.seconds for work in works)
 
 
 def _resident_bytes() -> int:

@@ -35,17 +35,28 @@ Command = Recognise | Cancel | Stop
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The model answers."""
+    """The model answers. `memory_bytes` is the most it has taken until now: loading, and the windows it was tried with."""
 
     info: BackendInfo
     load_seconds: float
     warm_up_seconds: float
+    memory_bytes: int = 0
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """The most memory that the model has taken became more."""
+
+    memory_bytes: int
 
 
 class LoadFailed(msgspec.Struct, frozen=True):
-    """The model cannot be loaded, and the worker ends; `message` is for the person who started the server."""
+    """The model cannot be loaded, and the worker ends; `message` is for the person who started the server.
+
+    `lacking_bytes` is what more would have to be free, where that is the reason.
+    """
 
     message: str
+    lacking_bytes: int = 0
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -89,4 +100,4 @@ class Lost(msgspec.Struct, frozen=True):
     message: str
 
 
-Event = Loaded | LoadFailed | Started | Recognised | Failed | Lost
+Event = Loaded | Grown | LoadFailed | Started | Recognised | Failed | Lost

@@ -77,6 +77,7 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the installed torch is and what it finds.
 
     `kernel_archs` are the GPU targets this build has kernels for (`torch.cuda.get_arch_list()`); empty if unknown.
+    `room_bytes` is what a model may take of the memory that is free; None for all of it.
     """
 
     torch_version: str
@@ -85,6 +86,7 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[GpuFacts, ...]
     cpu: CpuFacts
     kernel_archs: tuple[str, ...] = ()
+    room_bytes: int | None = None
 
     @property
     def gpu_kind(self) -> Literal["cuda", "rocm"] | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 
 from lithophone.backends.base import Fault
@@ -51,6 +53,22 @@ class TorchRuntime:
     def trim(self) -> None:
         """Blocks that torch keeps of freed tensors, on the device and in the process."""
         release_memory()
+
+    def memory_bytes(self) -> int:
+        """What torch has reserved on the GPUs, or the peak of the process's resident memory."""
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            return sum(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
+        return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """The most memory this process ever had at a time."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # noqa: PLC0415 - not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def release_memory() -> None:
