@@ -14,6 +14,7 @@ import pytest
 
 from lithophone.audio.decode import decode_audio
 from lithophone.audio.fence import DecoderMemory, Watched, end_from_outside
+from lithophone.audio.ffmpeg import bundled_ffmpeg
 from lithophone.audio.stream import DecodeLimits
 from lithophone.errors import ShortageError, UndecodableAudioError
 from tests.recordings import render, speech_like, wav_bytes
@@ -29,13 +30,13 @@ async def drain(file: BinaryIO, ffmpeg_path: str | None = None) -> None:
 
 def imitation(folder: Path, script: str) -> str:
     path = folder / "ffmpeg"
-    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
     path.chmod(0o755)
     return str(path)
 
 
 @pytest.mark.parametrize("name", ["KILL", "TERM"])
-@pytest.mark.parametrize("written", ["", "head -c 100000 /dev/zero; "])
+@pytest.mark.parametrize("written", ["", f'{bundled_ffmpeg()} "$@"; '])
 def test_a_decoder_ended_from_outside_is_no_fault_of_the_file(
     tmp_path: Path, name: str, written: str
 ) -> None:

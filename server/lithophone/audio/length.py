@@ -16,7 +16,19 @@ COMPRESSED_BYTES_PER_SECOND: Final = (
     8_000  # 64 kbit/s: between speech in opus (24) and music in mp3 (128 and more)
 )
 LOSSLESS_BYTES_PER_SECOND: Final = 64_000  # flac of 44.1 kHz mono, or half of that uncompressed
-LOSSLESS: Final = frozenset((Container.FLAC, Container.AIFF, Container.CAF, Container.AU, Container.W64))
+LOSSLESS: Final = frozenset(
+    (
+        Container.FLAC,
+        Container.AIFF,
+        Container.CAF,
+        Container.AU,
+        Container.W64,
+        Container.WAVPACK,
+        Container.APE,
+        Container.TTA,
+        Container.SPHERE,
+    )
+)
 WAV_BYTE_RATE_AT: Final = 28  # in a file whose first chunk is `fmt `
 
 
