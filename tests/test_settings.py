@@ -25,6 +25,33 @@ def test_an_empty_variable_is_an_unset_one() -> None:
     assert read_settings({}, {"LITHOPHONE_PORT": ""}).port == 8000
 
 
+@pytest.mark.parametrize("blank", ["", " ", ",", " , "])
+@pytest.mark.parametrize("name", ["api_keys", "api_keys_file"])
+def test_keys_that_are_blank_are_refused(name: str, blank: str) -> None:
+    for flags, environment in (({name: blank}, {}), ({}, {f"LITHOPHONE_{name.upper()}": blank})):
+        with pytest.raises(ConfigurationError, match="blank"):
+            read_settings(flags, environment)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
+def test_beyond_loopback_who_may_come_in_must_be_said(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="LITHOPHONE_NO_AUTH=true"):
+        Settings(host=host).require_door()
+    for said in (Settings(host=host, api_keys=("a",)), Settings(host=host, api_keys_file="keys.toml")):
+        said.require_door()
+    Settings(host=host, no_auth=True).require_door()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_on_loopback_nothing_need_be_said(host: str) -> None:
+    Settings(host=host).require_door()
+
+
+def test_keys_beside_no_auth_mean_nothing() -> None:
+    with pytest.raises(ConfigurationError, match="choose one"):
+        Settings(api_keys=("a",), no_auth=True).require_door()
+
+
 def test_keys_are_separated_by_commas() -> None:
     assert read_settings({}, {"LITHOPHONE_API_KEYS": " a, b,,"}).api_keys == ("a", "b")
 

@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, cast
 
@@ -115,10 +116,13 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
+    from lithophone.http.keys import KeysFile  # noqa: PLC0415 - as above
     from lithophone.http.options import HttpOptions  # noqa: PLC0415 - as above
 
+    keys_file = KeysFile(Path(settings.api_keys_file)) if settings.api_keys_file else None
     options = HttpOptions(
         api_keys=settings.api_keys,
+        keys_file=keys_file,
         max_upload_bytes=settings.max_upload_bytes,
         max_audio_seconds=settings.max_audio_seconds,
         decode_stall_seconds=settings.decode_stall_seconds,
@@ -248,6 +252,7 @@ def serve(settings: Settings) -> int:
     Raises:
         StartupError: the address, the model or the device cannot be had.
     """
+    settings.require_door()
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
     models = build_models(settings)
     allowed = allowed_by(

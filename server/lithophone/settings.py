@@ -7,6 +7,7 @@ separated by commas. Only the command line and the app know this module.
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeGuard
@@ -22,6 +23,8 @@ CLIENT_VARIABLES = frozenset(
     {"LITHOPHONE_URL", "LITHOPHONE_API_KEY"}
 )  # set for client programs on the same machine
 MIB = 1024 * 1024
+DOORS = frozenset(("api_keys", "api_keys_file"))
+"""Blank, they are refused rather than taken for unset: whoever set them did not mean to leave the door open."""
 
 _INJECTED = re.compile(
     r"""LITHOPHONE_(?:\w+_)?  # a Service or container whose name begins with lithophone
@@ -84,6 +87,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, _doc("address to listen on; 0.0.0.0 opens the server to the network")] = "127.0.0.1"
     port: Annotated[int, _doc("port to listen on; 0 takes a free one", ge=0, le=65_535)] = 8000
     api_keys: Annotated[tuple[str, ...], _doc("keys; with any set, /v1 asks for one as bearer token")] = ()
+    api_keys_file: Annotated[
+        str,
+        _doc(
+            "file of keys by name and hash, with limits for each (docs/operating.md); read again when it changes"
+        ),
+    ] = ""
+    no_auth: Annotated[bool, _doc("let anybody use the server beyond the loopback address, without keys")] = (
+        False
+    )
     max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
     max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
     max_requests: Annotated[
@@ -149,6 +161,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"this command takes one --model, not {len(self.model)}")
         return self.model[0]
 
+    def require_door(self) -> None:
+        """Check that who may use the server was decided, where others can reach it.
+
+        Raises:
+            ConfigurationError: it was not, or in two ways.
+        """
+        has_keys = bool(self.api_keys or self.api_keys_file)
+        if has_keys and self.no_auth:
+            raise ConfigurationError("--no-auth lets anybody in, API keys do not: choose one")
+        if not has_keys and not self.no_auth and not _is_loopback(self.host):
+            raise ConfigurationError(
+                f"--host {self.host} opens the server to the network: set LITHOPHONE_API_KEYS (keys, separated by commas) "
+                "or LITHOPHONE_API_KEYS_FILE, or LITHOPHONE_NO_AUTH=true if anybody who can reach it may use it"
+            )
+
     @property
     def wishes(self) -> DeviceWishes:
         """What is asked of the device, together."""
@@ -160,6 +187,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             graphs=self.graphs,
             cpu_threads=self.cpu_threads,
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_list(default: object) -> TypeGuard[tuple[str, ...]]:
@@ -244,9 +278,14 @@ def read_settings(flags: Mapping[str, str | list[str] | None], environment: Mapp
     for field in fields:
         source, text = field.flag, flags.get(field.name)
         if text is None:
-            source, text = field.variable, ours.get(field.variable) or None
+            source, text = field.variable, ours.get(field.variable)
+            text = None if text == "" and field.name not in DOORS else text
         if isinstance(text, list):
             text = ",".join(text)
+        if text is not None and field.name in DOORS and not text.replace(",", "").strip():
+            raise ConfigurationError(
+                f"{source} is blank: give it a value, or unset it to leave the server without keys"
+            )
         if text is not None:
             values[field.name] = _convert(field, source, text)
     return Settings(**values)

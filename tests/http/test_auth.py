@@ -70,6 +70,6 @@ def test_no_key_is_logged(guarded: Live) -> None:
     with capture_logs() as logs:
         guarded.client.get("/v1/models", headers=bearer("wrong"))
         guarded.client.get("/v1/models", headers=bearer("first-key"))
-        eventually(lambda: len(logs) == 2)  # the lines are written after the answers are sent
+        eventually(lambda: len(logs) >= 2)  # the lines are written after the answers are sent
     assert "wrong" not in str(logs)
     assert "first-key" not in str(logs)

@@ -23,6 +23,7 @@ from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.errors import answer_failure
 from lithophone.http.exchange import observed
+from lithophone.http.keys import Keys
 from lithophone.http.limits import limited
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
@@ -70,7 +71,7 @@ def create_app(
             retrieve_model,
             load_or_unload_model,
         ],
-        guards=[api_key_guard(options.api_keys)],
+        guards=[api_key_guard(Keys(options.api_keys, options.keys_file))],
         security=[{BEARER: []}],
         tags=["OpenAI"],
     )

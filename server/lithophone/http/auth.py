@@ -5,28 +5,39 @@ Owns the check of the bearer token. It runs before the body is read; keys are ne
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from lithophone.errors import AuthenticationError
+from lithophone.http.clients import remember_client
+from lithophone.http.keys import Keys
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
+Connection = ASGIConnection[Any, Any, Any, Any]
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
-def api_key_guard(api_keys: Sequence[str]) -> Guard:
-    """A Litestar guard that lets through who shows one of `api_keys`; without keys, everybody.
+def require_entry(connection: Connection, keys: Keys) -> None:
+    """Check that a connection may come in: it shows one of `keys`, or there are none. Its owner is remembered.
 
-    The guard raises `AuthenticationError`. It is a coroutine because Litestar runs a plain function in a thread.
+    Raises:
+        AuthenticationError: it may not.
     """
-    known = [key.encode() for key in api_keys]
+    if not keys.are_asked_for:
+        return
+    owner = keys.owner_of(bearer_token(connection.headers.get("authorization")))
+    if owner is None:
+        raise AuthenticationError("Incorrect API key.")
+    remember_client(connection, owner)
 
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if known and not _matches(bearer_token(connection.headers.get("authorization")), known):
-            raise AuthenticationError("Incorrect API key.")
+
+def api_key_guard(keys: Keys) -> Guard:
+    """A Litestar guard that asks `require_entry`. It is a coroutine because Litestar runs a plain function in a thread."""
+
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        require_entry(connection, keys)
 
     return guard
 
@@ -41,9 +52,3 @@ def bearer_token(authorization: str | None) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise AuthenticationError("No API key: send it as `Authorization: Bearer KEY`.")
     return token.strip()
-
-
-def _matches(token: str, known: Sequence[bytes]) -> bool:
-    """Compares with every key in constant time, so that time tells nothing about any."""
-    shown = token.encode()
-    return sum(hmac.compare_digest(shown, key) for key in known) > 0

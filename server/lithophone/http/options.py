@@ -11,6 +11,7 @@ import msgspec
 
 from lithophone.audio.fence import DecoderMemory
 from lithophone.audio.stream import DecodeLimits
+from lithophone.http.keys import KeysFile
 
 FORM_OVERHEAD_BYTES = 1 << 20
 """Room beside the audio for text fields and part headers."""
@@ -20,7 +21,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and keys.
 
     Attributes:
-        api_keys: Who may use `/v1`; empty: everybody.
+        api_keys: Who may use `/v1`; none, and no file: everybody.
+        keys_file: More of them.
         max_upload_bytes: Size of the audio file.
         max_audio_seconds: Length of the audio once it is decoded.
         decode_stall_seconds: How long a file may keep the decoder busy without yielding audio.
@@ -35,6 +37,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     api_keys: tuple[str, ...] = ()
+    keys_file: KeysFile | None = None
     max_upload_bytes: int = 512 << 20
     max_audio_seconds: float = 4 * 3600.0
     decode_stall_seconds: float = 30.0
