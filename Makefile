@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-slow test-trust audit lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,12 @@ format: $(VENV)/.dev-installed  ## rewrite the sources in the house format
 
 golden: $(VENV)/.dev-installed  ## renew the golden files after a wanted change of a format
 	$(BIN)/python -m pytest tests/http --update-golden
+
+audit: $(VENV)/.installed  ## advisories where reachable, suspicious code, licences
+	VENV=$(VENV) .ci/audit
+
+test-trust: $(VENV)/.dev-installed  ## load, trickle, idle and overload against a real server; ARGS="--minutes 30"
+	$(BIN)/python -m tests.trust $(ARGS)
 
 train-tiny-smoke: $(VENV)/.dev-installed  ## two minutes of the recipe of the embedded checkpoint
 	$(BIN)/python -m examples.train_tiny smoke

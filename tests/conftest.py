@@ -63,7 +63,7 @@ def start_server(*flags: str, environment: dict[str, str] | None = None) -> tupl
 def _announced_url(process: subprocess.Popen[str]) -> str:
     stderr = _collected(process.stderr)
     for line in process.stdout or ():
-        if found := re.search(r"http://\S+", line):
+        if found := re.search(r"https?://\S+", line):
             return found.group()
     process.wait()
     raise RuntimeError("".join(stderr))

@@ -1,5 +1,6 @@
 """The README's tables are what the code says; `--update-golden` renews them."""
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from lithophone import errors
-from lithophone.settings import SettingField, setting_fields
+from lithophone.settings import SettingField, read_settings, setting_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -45,18 +46,49 @@ def code(kind: type[errors.ServiceError]) -> str:
     return f"`{kind.code}`" if kind.code else "null"
 
 
+def limits_table() -> str:
+    """Every setting that is a number and no wish about the machine or the address."""
+    fields = [
+        field
+        for field in setting_fields()
+        if type(field.default) in {int, float} and field.name not in {"port", "cpu_threads", "memory_budget_gb"}
+    ]
+    rows = [
+        f"| `{field.flag}` | {field.default_text} | {field.description.split('; 0')[0]} | {zero(field)} |"
+        for field in fields
+    ]
+    return "\n".join(["| limit | default | of what | 0 means |", "|---|---|---|---|", *rows])
+
+
+def zero(field: SettingField) -> str:
+    """What 0 means, as the description says it."""
+    told = re.search(r"; 0:? (.*)", field.description)
+    if told:
+        return told[1]
+    with contextlib.suppress(errors.ConfigurationError):
+        read_settings({field.name: "0"}, {})
+        return "none at all"
+    return "refused"
+
+
 @pytest.mark.parametrize(
-    ("name", "table"), [("settings", settings_table), ("errors", errors_table)], ids=["settings", "errors"]
+    ("path", "name", "table"),
+    [
+        (README, "settings", settings_table),
+        (README, "errors", errors_table),
+        (ROOT / "docs" / "operating.md", "limits", limits_table),
+    ],
+    ids=["settings", "errors", "limits"],
 )
 def test_a_table_is_what_the_code_says(
-    name: str, table: Callable[[], str], request: pytest.FixtureRequest
+    path: Path, name: str, table: Callable[[], str], request: pytest.FixtureRequest
 ) -> None:
     between = re.compile(rf"(?s)(<!-- {name} -->\n).*?(<!-- /{name} -->)")
-    text = README.read_text()
+    text = path.read_text()
     wanted = between.sub(lambda found: f"{found[1]}{table()}\n{found[2]}", text)
     if request.config.getoption("--update-golden"):
-        README.write_text(wanted)
-    assert README.read_text() == wanted, "pytest tests/test_readme.py --update-golden renews it"
+        path.write_text(wanted)
+    assert path.read_text() == wanted, "pytest tests/test_readme.py --update-golden renews it"
 
 
 def project(folder: Path) -> dict[str, Any]:

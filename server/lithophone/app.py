@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Generator, Sequence
@@ -219,7 +220,7 @@ class Server(uvicorn.Server):
         await self._listening.wait()
         host, port = self._listener.getsockname()[:2]
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
-        return f"http://{shown}:{port}"
+        return f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}"
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Drain, then end; who typed Ctrl-C waits for seconds alone, and after a second one not at all.
@@ -253,6 +254,7 @@ def serve(settings: Settings) -> int:
         StartupError: the address, the model or the device cannot be had.
     """
     settings.require_door()
+    _require_tls_files(settings)
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
     models = build_models(settings)
     allowed = allowed_by(
@@ -287,6 +289,27 @@ def started_threads() -> ThreadPoolExecutor:
     return executor
 
 
+def _require_tls_files(settings: Settings) -> None:
+    """Check that HTTPS can be served, if it is asked for.
+
+    Raises:
+        ConfigurationError: one of the two files is missing, cannot be read, or does not belong to the other.
+    """
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise ConfigurationError("--tls-certificate and --tls-key go together")
+    if not settings.tls_certificate:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.tls_certificate, settings.tls_key
+        )
+    except OSError as error:  # an `SSLError` is one
+        raise ConfigurationError(
+            f"the TLS files {settings.tls_certificate} and {settings.tls_key} cannot be used: "
+            f"{error.strerror or error}"
+        ) from None
+
+
 def _bound(settings: Settings) -> socket.socket:
     """The socket to listen on.
 
@@ -316,6 +339,8 @@ async def _serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+            ssl_certfile=settings.tls_certificate or None,
+            ssl_keyfile=settings.tls_key or None,
         )
         from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
 

@@ -5,11 +5,33 @@ Owns the structlog set-up. Transcripts, prompts, file names and keys are never l
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
+
+
+def escape_controls(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show what a terminal would obey, as a path or a host may bring it: escape sequences, new lines, changes of direction."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _escaped(text: str, kept: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in kept else one.encode("unicode_escape").decode()
+        for one in text.rstrip("\n")
+    )
+
+
+def _plain_traceback(stream: TextIO, failure: structlog.typing.ExcInfo) -> None:
+    """The rich one prints locals: transcripts."""
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, failure)
+    stream.write(_escaped(written.getvalue(), kept="\n\t"))
 
 
 def configure_logging(level: str, line_format: Literal["console", "json"]) -> None:
@@ -30,10 +52,11 @@ def configure_logging(level: str, line_format: Literal["console", "json"]) -> No
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if line_format == "json"
         else [
+            escape_controls,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                exception_formatter=structlog.dev.plain_traceback,  # the rich one prints locals: transcripts
-            )
+                exception_formatter=_plain_traceback,
+            ),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)

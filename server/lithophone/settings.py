@@ -96,6 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     no_auth: Annotated[bool, _doc("let anybody use the server beyond the loopback address, without keys")] = (
         False
     )
+    tls_certificate: Annotated[str, _doc("file of the certificate chain (PEM), to serve HTTPS")] = ""
+    tls_key: Annotated[str, _doc("file of its private key (PEM)")] = ""
     max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
     max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
     max_requests: Annotated[

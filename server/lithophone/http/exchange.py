@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from litestar.datastructures import MutableScopeHeaders
@@ -20,6 +21,13 @@ from structlog.contextvars import bound_contextvars
 from lithophone.engine.shortages import Shortages
 
 log = structlog.get_logger(__name__)
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""For a browser that shows an answer as if it were a page; a route that is one sends its own."""
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _STATE_KEY = "exchange"
@@ -48,6 +56,8 @@ class Exchange:
             self.status = message["status"]
             headers = MutableScopeHeaders.from_message(message)
             headers["x-request-id"] = self.request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
             headers["openai-processing-ms"] = str(round(self.elapsed_milliseconds))
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self.complete = True
