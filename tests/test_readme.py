@@ -51,7 +51,8 @@ def limits_table() -> str:
     fields = [
         field
         for field in setting_fields()
-        if type(field.default) in {int, float} and field.name not in {"port", "cpu_threads", "memory_budget_gb"}
+        if type(field.default) in {int, float}
+        and field.name not in {"port", "cpu_threads", "memory_budget_gb"}
     ]
     rows = [
         f"| `{field.flag}` | {field.default_text} | {field.description.split('; 0')[0]} | {zero(field)} |"

@@ -42,6 +42,7 @@ from lithophone.hosts.models import Models
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from lithophone.http.app import create_app
+from lithophone.http.connections import Connections
 from lithophone.logs import configure_logging
 from lithophone.settings import Settings
 
@@ -211,7 +212,14 @@ def main() -> None:
     app = create_app(Models([host]), admission, voice=SileroDetector() if options.voice else None)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        asyncio.run(_serve(Server(config, admission, listener), listener, host, counts))
+        asyncio.run(
+            _serve(
+                Server(config, admission, listener, Connections(1000, head_seconds=20.0)),
+                listener,
+                host,
+                counts,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from lithophone.errors import ConfigurationError
 
 READ_BYTES: Final = 262_144  # at most, of the output at a time; each costs a change of task
 REPORT_LINE_BYTES: Final = 4_096  # a line of ffmpeg's report beyond this is metadata, of no interest
+MAX_STREAMS: Final = 64  # each takes most of a megabyte before any is decoded
 MAX_ALLOCATION_BYTES: Final = 256 * 2**20  # one block within ffmpeg; the index of a day of audio fits
 
 DECODERS: Final = (
@@ -90,6 +91,7 @@ def arguments(reading: Reading) -> list[str]:
     return [
         *("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
         *("-max_alloc", str(MAX_ALLOCATION_BYTES), "-copyts"),
+        *("-max_streams", str(MAX_STREAMS)),
         *("-protocol_whitelist", "fd", "-format_whitelist", demuxer, "-codec_whitelist", DECODERS),
         *("-guess_layout_max", "2", "-threads", "1", "-f", demuxer),
         *(("-c:a", reading.decoder) if reading.decoder else ()),

@@ -80,7 +80,7 @@ class Admission:
         self._clock = clock
         self._pace = Pace()
         self._pace.tick(clock(), busy=False)
-        self._promises = Promises(kept_seconds=wait_seconds)
+        self._promises = Promises()
         self._turns: dict[Seat, asyncio.Future[None]] = {}
         self._draining = False
 
@@ -112,21 +112,28 @@ class Admission:
         """How many wait for a place."""
         return len(self._room.waiting)
 
-    def place(self, audio_seconds: float = 0.0, client: Client = ANYBODY) -> Place:
+    def place(
+        self, audio_seconds: float = 0.0, client: Client = ANYBODY, *, is_first_try: bool = False
+    ) -> Place:
         """Ask for a place for a recording of about this length. The caller must `leave()` it, admitted or not.
+
+        Args:
+            audio_seconds: About how long it is.
+            client: Who asks.
+            is_first_try: It is known not to have been told to come back; else it may have been.
 
         Raises:
             OverloadedError: the turn would not come before a client is better told to come back.
         """
         now = self._tick()
-        expected = self._promises.redeem(client.name, now)
-        seat = Seat(client, self._room.counted_seconds(audio_seconds))
+        expected = not is_first_try and self._promises.redeem(client.name, now)
+        seat = Seat(client, self._room.counted_seconds(audio_seconds), is_expected=expected)
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._room.waiting and self._room.fits(seat):
             self._room.enter(seat)
             admitted.set_result(None)
-        elif expected or self._turn_seconds(seat) <= self._wait_seconds:
-            self._room.waiting.append(seat)
+        elif expected or self._turn_seconds(seat, now) <= self._wait_seconds:
+            self._room.wait(seat)
             self._turns[seat] = admitted
             self._let_in()
         else:
@@ -171,17 +178,22 @@ class Admission:
             if not admitted.done():
                 admitted.set_result(None)
 
-    def _turn_seconds(self, seat: Seat) -> float:
-        """How long it would wait: for one to leave for each that is before it or expected, and one for itself."""
-        room, waiting = self._room, self._room.waiting
-        ahead_seconds = sum(one.audio_seconds for one in waiting) + self._promises.audio_seconds
+    def _turn_seconds(self, seat: Seat, now: float) -> float:
+        """How long it would wait: for one to leave for each that is before it, or comes back before its turn, and itself."""
+        alone = self._seconds_behind(seat, 0)
+        return self._seconds_behind(seat, self._promises.due_before(now + alone))
+
+    def _seconds_behind(self, seat: Seat, expected: int) -> float:
+        room = self._room
+        ahead_seconds = sum(one.audio_seconds for one in room.waiting)
         too_much = room.audio_seconds + ahead_seconds + seat.audio_seconds - room.max_audio_seconds
-        return self._pace.seconds_for(len(waiting) + len(self._promises) + 1, max(0.0, too_much))
+        return self._pace.seconds_for(len(room.waiting) + expected + 1, max(0.0, too_much))
 
     def _refusal(self, seat: Seat) -> OverloadedError:
-        """Told to come back when about half of the longest wait would be left; expected then."""
-        after_seconds = max(1, math.ceil(self._turn_seconds(seat) - self._wait_seconds / 2))
-        self._promises.make(seat.client.name, self._clock(), after_seconds, seat.audio_seconds)
+        """Told to come back, behind all who were told before, when half of the longest wait would be left; expected then."""
+        turn_seconds = self._seconds_behind(seat, len(self._promises))
+        after_seconds = max(1, math.ceil(turn_seconds - self._wait_seconds / 2))
+        self._promises.make(seat.client.name, self._clock(), after_seconds)
         return OverloadedError(
             f"The server is busy: {self._room.requests} requests are at work and {len(self._room.waiting)} wait. "
             f"Try again in {after_seconds} s.",

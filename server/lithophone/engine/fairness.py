@@ -39,10 +39,18 @@ def has_share(held: float, free: float) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A request that waits or is inside. `audio_seconds` is what it still holds and shrinks as audio is answered."""
+    """A request that waits or is inside.
+
+    Attributes:
+        client: Who asks.
+        audio_seconds: What it still holds; shrinks as audio is answered.
+        is_expected: It was told to come back now.
+        is_inside: It waits no more.
+    """
 
     client: Client
     audio_seconds: float
+    is_expected: bool = False
     is_inside: bool = False
 
 
@@ -119,6 +127,11 @@ class Room:
     def _held_by_client(self, seat: Seat) -> tuple[int, float]:
         held = self._held.get(seat.client.name, _Held())
         return held.requests, held.audio_seconds
+
+    def wait(self, seat: Seat) -> None:
+        """Stand in line: those that are expected before those that are not."""
+        place = sum(one.is_expected for one in self.waiting) if seat.is_expected else len(self.waiting)
+        self.waiting.insert(place, seat)
 
     def enter(self, seat: Seat) -> None:
         """Let it in."""

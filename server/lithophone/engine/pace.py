@@ -15,12 +15,12 @@ LEAST_DONE: Final = (
 )
 SHORTEST_SECONDS: Final = 0.001
 EARLY_SECONDS: Final = 0.5  # clients' clocks
+LATE_SECONDS: Final = 2.0  # after that, one that was told to come back is not expected any more
 
 
 class _Promise(NamedTuple):
     client: str
     due: float
-    audio_seconds: float
 
 
 class Pace:
@@ -59,25 +59,23 @@ class Pace:
 class Promises:
     """Who was told to come back, and when."""
 
-    def __init__(self, kept_seconds: float) -> None:
-        self._kept_seconds = kept_seconds
+    def __init__(self) -> None:
         self._promises: deque[_Promise] = deque()
 
     def __len__(self) -> int:
         return len(self._promises)
 
-    @property
-    def audio_seconds(self) -> float:
-        """Of all that are expected."""
-        return sum(promise.audio_seconds for promise in self._promises)
+    def due_before(self, moment: float) -> int:
+        """How many are expected by then."""
+        return sum(promise.due <= moment for promise in self._promises)
 
-    def make(self, client: str, now: float, after_seconds: float, audio_seconds: float) -> None:
+    def make(self, client: str, now: float, after_seconds: float) -> None:
         """Expect a client after so long."""
-        self._promises.append(_Promise(client, now + after_seconds, audio_seconds))
+        self._promises.append(_Promise(client, now + after_seconds))
 
     def redeem(self, client: str, now: float) -> bool:
-        """Whether a client was expected by now; it is no longer. Those that never came are forgotten."""
-        self._promises = deque(one for one in self._promises if now <= one.due + self._kept_seconds)
+        """Whether a client was expected by now; it is no longer. Those that did not come in time are forgotten."""
+        self._promises = deque(one for one in self._promises if now <= one.due + LATE_SECONDS)
         for promise in self._promises:
             if promise.client == client and promise.due <= now + EARLY_SECONDS:
                 self._promises.remove(promise)

@@ -44,6 +44,9 @@ from lithophone.http.upload import read_form, refuse_oversized
 WARNING_HEADER = "x-lithophone-warning"
 """Names what was asked for and could not be used, where refusing would break clients that always send it."""
 
+RETRY_COUNT = "x-stainless-retry-count"
+"""OpenAI's SDKs count their retries in it."""
+
 LONGEST_ON_LOOP_CHARACTERS = 4_000
 """The longest text of a transcript that is written on the event loop: about four minutes of speech, at most a few
 milliseconds (srt costs most). Four hours take hundreds, so a thread writes them; a short one would only wait for it."""
@@ -114,7 +117,9 @@ async def accepted(
         if not body.has_file:
             raise InvalidRequestError("The audio is missing (curl: -F file=@recording.wav).", param="file")
         model_id = service.catalogue.resolve(form.model)
-        place = service.admission.place(guess_seconds(upload.file.fileno()), client)
+        place = service.admission.place(
+            guess_seconds(upload.file.fileno()), client, is_first_try=request.headers.get(RETRY_COUNT) == "0"
+        )
         resources.callback(place.leave)
         if not place.is_inside:
             await unless_disconnected(request.receive, place.admitted())

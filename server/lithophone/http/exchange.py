@@ -57,7 +57,8 @@ class Exchange:
             headers = MutableScopeHeaders.from_message(message)
             headers["x-request-id"] = self.request_id
             for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
+                if name not in headers:
+                    headers[name] = value
             headers["openai-processing-ms"] = str(round(self.elapsed_milliseconds))
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self.complete = True

@@ -95,8 +95,10 @@ class Keys:
 
     def owner_of(self, shown: str) -> Client | None:
         """Whose key this is. Compares with every key in constant time, so that time tells nothing about any."""
-        digest, found = _digest(shown), None
-        for known, client in (*self._plain.items(), *(self._file.clients if self._file else {}).items()):
+        digest = _digest(shown)
+        from_file: Mapping[bytes, Client] = {} if self._file is None else self._file.clients
+        found: Client | None = None
+        for known, client in {**self._plain, **from_file}.items():
             if hmac.compare_digest(known, digest):
                 found = client
         return found
