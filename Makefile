@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-gpu test-slow lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
+
+test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
+	$(BIN)/python -m tests.hardware.gpu $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
