@@ -28,7 +28,9 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What OpenAI's model object has no field for.
 
-    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it. `state` is
+    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it, and
+    `stands_for` names the model that a demonstration is shaped like. `speakers`, `keywords` and `translates_to` are what
+    it can do beside writing down what is said. `state` is
     `cold` (loaded on demand), `loading`, `ready`, `restarting`, `failed` or `stopped`; `memory_bytes` is the most it was
     seen to take, null before it was first loaded.
     """
@@ -36,12 +38,16 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     alias_of: str | None
     aliases: tuple[str, ...]
     languages: tuple[str, ...]
+    translates_to: tuple[str, ...]
+    speakers: bool
+    keywords: bool
     parameters: int
     state: str
     memory_bytes: int | None
     device: str | None
     dtype: str | None
     note: str | None
+    stands_for: str | None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
