@@ -1,6 +1,6 @@
 """What goes over the wire beside transcripts, name for name as OpenAI's SDK types have it.
 
-Owns the structs of errors, models and probes; those of a transcript are `lithophone.formats.shapes`.
+Owns the structs of errors, models, probes and the front door; those of a transcript are `lithophone.formats.shapes`.
 """
 
 from __future__ import annotations
@@ -65,6 +65,23 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
     object: Literal["list"] = "list"
     data: tuple[Model, ...]
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What `/` says to a program that takes JSON: who answers here, and what a page or client has to know first.
+
+    `model` and `state` are those of the default model; `needs_key` says that `/v1` asks for an API key, `realtime` that
+    live sessions are held at `/v1/realtime`.
+    """
+
+    name: Literal["lithophone"] = "lithophone"
+    version: str
+    model: str
+    state: str
+    schema: str
+    max_upload_bytes: int
+    needs_key: bool
+    realtime: bool
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
