@@ -13,4 +13,5 @@ await openStore();
 startQueue();
 void watchServer();
 addEventListener("online", () => void watchServer());
+document.addEventListener("visibilitychange", () => void watchServer());
 if (root) render(<App />, root);

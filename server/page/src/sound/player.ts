@@ -125,3 +125,18 @@ export class Player {
 }
 
 export const player = new Player();
+
+/** How long a file is, in seconds, as far as the browser can tell without playing it. */
+export function lengthOf(sound: Blob): Promise<number | undefined> {
+  const audio = new Audio();
+  const url = URL.createObjectURL(sound);
+  return new Promise<number | undefined>((resolve) => {
+    audio.addEventListener("loadedmetadata", () => resolve(Number.isFinite(audio.duration) ? audio.duration : undefined));
+    audio.addEventListener("error", () => resolve(undefined));
+    audio.preload = "metadata";
+    audio.src = url;
+  }).finally(() => {
+    audio.removeAttribute("src");
+    URL.revokeObjectURL(url);
+  });
+}

@@ -76,7 +76,10 @@ export class Database {
   }
 
   async keep(recording: Recording): Promise<void> {
-    await this.base?.put("recordings", recording);
+    const change = this.base?.transaction("recordings", "readwrite");
+    void change?.store.put(recording);
+    change?.commit(); // at once, so that it stands even if the page goes away this very moment
+    await change?.done;
   }
 
   async get<Name extends Store>(store: Name, id: string): Promise<Schema[Name]["value"] | undefined> {
@@ -88,7 +91,10 @@ export class Database {
   async put<Name extends Store>(store: Name, id: string, value: Schema[Name]["value"]): Promise<boolean> {
     try {
       if (!this.base) throw new Error("no database");
-      await this.base.put(store, value, id);
+      const change = this.base.transaction(store, "readwrite");
+      void change.store.put(value, id);
+      change.commit();
+      await change.done;
       return true;
     } catch {
       this.memory.set(`${store}/${id}`, value);

@@ -1,12 +1,14 @@
 /** One recording after the other through the server, by one page of this browser at a time. */
 
 import { effect, signal } from "@preact/signals";
+import { lengthOf } from "../sound/player.ts";
+import { NO_HISTORY } from "../text/editing.ts";
 import { Disconnected, Refused } from "../wire/failures.ts";
 import { type Ending, type Progress, transcribe, type Wish } from "../wire/transcribe.ts";
 import type { Problem, Recording } from "./database.ts";
-import { add, announcement, change, find, historyOf, open, openId, recordings, setLines, soundOf } from "./recordings.ts";
-import { reachable, watchServer } from "./server.ts";
-import { NO_HISTORY } from "../text/editing.ts";
+import { add, announcement, change, find, historyOf, open, openId, recordings, save, setLines, soundOf } from "./recordings.ts";
+import { chosenModel, reachable, watchServer } from "./server.ts";
+import { wishNow } from "./wish.ts";
 
 const MOST_RETRIES = 30;
 
@@ -22,7 +24,7 @@ export function startQueue(): void {
   if (locks) void locks.request("lithophone.queue", takeOver);
   else void takeOver();
   effect(() => {
-    if (reachable.value && recordings.value.some((one) => one.status === "waiting")) queueMicrotask(pump);
+    if (serverKnown() && recordings.value.some((one) => one.status === "waiting")) queueMicrotask(pump);
   });
 }
 
@@ -43,9 +45,14 @@ const INTERRUPTED: Problem = {
 
 /** Take in files, and show the first. */
 export async function enqueue(files: readonly File[], wish: Wish): Promise<void> {
-  const added = files.map((file) => add(file, wish));
+  const added = files.map((file) => taken(file, wish));
   if (openId.value === undefined || files.length === 1) await open(recordings.value[added.length - 1]?.id);
   await Promise.all(added);
+}
+
+async function taken(file: File, wish: Wish): Promise<void> {
+  const [{ id }, seconds] = await Promise.all([add(file, wish), lengthOf(file)]);
+  if (seconds !== undefined) change(id, { seconds });
 }
 
 /** Do it again, with what is wished for now. */
@@ -61,8 +68,11 @@ export function cancel(id: string): void {
   else change(id, { status: "cancelled" });
 }
 
+/** Whether the server answers, and has said which models it has. */
+const serverKnown = (): boolean => reachable.value && chosenModel.value !== undefined;
+
 function pump(): void {
-  if (!ours || running || !reachable.value) return;
+  if (!ours || running || !serverKnown()) return;
   const next = recordings.value.findLast((one) => one.status === "waiting");
   if (!next) return;
   running = { id: next.id, cancel: new AbortController() };
@@ -73,17 +83,19 @@ function pump(): void {
 }
 
 async function run(recording: Recording, signal: AbortSignal): Promise<void> {
-  const { id } = recording;
+  const { id, name } = recording;
+  const wish = recording.wish.model ? recording.wish : wishNow(); // it came before the models were known
   const sound = await soundOf(id);
   if (!sound) {
     change(id, { status: "failed", problem: SOUND_GONE });
     return;
   }
-  change(id, { status: "sending", share: 0, problem: undefined });
+  change(id, { status: "sending", share: 0, wish, problem: undefined });
   try {
-    const ending = await patiently(() => transcribe(sound, recording.name, recording.wish, progressOf(id), signal), signal);
+    const ending = await patiently(() => transcribe(sound, name, wish, progressOf(id), signal), signal);
     change(id, { status: "done", share: 1, ...ending });
-    announcement.value = `${recording.name} is transcribed.`;
+    void save(id);
+    announcement.value = `${name} is transcribed.`;
   } catch (failure) {
     conclude(recording, failure, signal);
   }

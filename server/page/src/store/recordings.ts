@@ -163,6 +163,7 @@ function step(id: string, line: Line, history: History): void {
 
 function put(id: string, line: Line): void {
   setLines(id, linesOf(id).value.with(line.id, line));
+  void save(id);
 }
 
 /** Forget a recording and all that belongs to it. */
@@ -180,7 +181,8 @@ function saveSoon(id: string): void {
   unsaved.set(id, setTimeout(() => void save(id), SAVE_AFTER_MS));
 }
 
-async function save(id: string): Promise<void> {
+/** Write down what has changed of a recording. */
+export async function save(id: string): Promise<void> {
   clearTimeout(unsaved.get(id));
   unsaved.delete(id);
   const recording = find(id);

@@ -6,7 +6,7 @@ import { load, type Model, models, type Welcome, welcome } from "../wire/server.
 import { choose, settings } from "./settings.ts";
 
 const POLL_MS = 1000;
-const CALM_POLL_MS = 10_000;
+const CALM_POLL_MS = 30_000;
 
 export const about = signal<Welcome | undefined>(undefined);
 export const served = signal<readonly Model[]>([]);
@@ -36,7 +36,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 /** Ask now, and again and again: soon while something loads, seldom while nothing does. */
 export async function watchServer(): Promise<void> {
   clearTimeout(timer);
-  await lookAtServer();
+  if (document.visibilityState === "visible") await lookAtServer();
   const busy = !reachable.value || loading.value.size > 0 || served.value.some(isUnderWay);
   timer = setTimeout(() => void watchServer(), busy ? POLL_MS : CALM_POLL_MS);
 }

@@ -13,11 +13,6 @@ export function startsTurn(lines: readonly Line[], place: number): boolean {
   return speaker !== undefined && lines[place - 1]?.speaker !== speaker;
 }
 
-/** The labels in the order they first speak. */
-export const labelsOf = (lines: readonly Line[]): string[] => [
-  ...new Set(lines.flatMap((line) => (line.speaker === undefined ? [] : [line.speaker]))),
-];
-
 /** A label's place among the colours: `A` is 0, `Z` 25, `AA` 26. */
 export const placeOf = (label: string): number =>
   Array.from(label).reduce((sum, letter) => sum * 26 + letter.charCodeAt(0) - 64, 0) - 1;

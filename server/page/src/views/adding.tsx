@@ -9,7 +9,7 @@ import { about, chosenModel } from "../store/server.ts";
 import { shortClock } from "../text/times.ts";
 import { Icon } from "./icons.tsx";
 import { liveShown } from "./shown.ts";
-import { wishNow } from "./wish.ts";
+import { wishNow } from "../store/wish.ts";
 
 const dropping = signal(false);
 const recorder = signal<Recorder | undefined>(undefined);

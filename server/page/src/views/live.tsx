@@ -12,7 +12,7 @@ import { RealtimeSession, type Turn } from "../wire/realtime.ts";
 import { Level } from "./adding.tsx";
 import { Icon } from "./icons.tsx";
 import { liveShown } from "./shown.ts";
-import { wishNow } from "./wish.ts";
+import { wishNow } from "../store/wish.ts";
 
 type Phase = "idle" | "starting" | "live" | "ending";
 

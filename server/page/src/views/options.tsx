@@ -8,7 +8,7 @@ import type { Model, ModelState } from "../wire/server.ts";
 import { CopyButton } from "./copying.tsx";
 import { Icon } from "./icons.tsx";
 import { byteCount, parameterCount } from "./sizes.ts";
-import { languageName } from "./wish.ts";
+import { languageName } from "../store/wish.ts";
 
 const STATES: Readonly<Record<ModelState, string>> = {
   cold: "Not loaded",

@@ -15,7 +15,7 @@ import { toNextUnsure } from "./playing.ts";
 import { redoChange, undoChange } from "./shortcuts.ts";
 import { keyShown } from "./shown.ts";
 import { Transcript, unsureCount } from "./transcript.tsx";
-import { languageName, wishNow } from "./wish.ts";
+import { languageName, wishNow } from "../store/wish.ts";
 
 export function RecordingView({ id }: { readonly id: string }) {
   const recording = find(id);

@@ -245,11 +245,13 @@ function WordEditor({ id, line, place }: EditorProps & { readonly place: number 
     field.current?.focus();
     field.current?.select();
   }, []);
-  const finish = (keep: boolean, next?: Place): void => {
+  const finish = (keep: boolean, way?: 1 | -1): void => {
     if (editing.value?.line !== line.id || editing.value.word !== place) return;
-    if (keep) correct(id, replaceWord(line, place, field.current?.value ?? text));
-    editing.value = next;
-    if (!next) requestAnimationFrame(() => focusNear(id, line.id, place));
+    const after = keep ? replaceWord(line, place, field.current?.value ?? text) : line;
+    correct(id, after);
+    const last = way === 1 ? place + after.words.length - line.words.length : place;
+    editing.value = way && neighbour(linesOf(id).value, { line: line.id, word: last }, way);
+    if (!way) requestAnimationFrame(() => focusNear(id, line.id, place));
   };
   const keyed = (event: TargetedKeyboardEvent<HTMLInputElement>): void => {
     event.stopPropagation();
@@ -257,7 +259,7 @@ function WordEditor({ id, line, place }: EditorProps & { readonly place: number 
     if (event.key === "Escape") finish(false);
     if (event.key === "Tab") {
       event.preventDefault();
-      finish(true, neighbour(linesOf(id).value, { line: line.id, word: place }, event.shiftKey ? -1 : 1));
+      finish(true, event.shiftKey ? -1 : 1);
     }
   };
   return (

@@ -1,7 +1,7 @@
 /** From what is chosen to what is asked of the server. */
 
-import { chosenModel } from "../store/server.ts";
-import { settings } from "../store/settings.ts";
+import { chosenModel } from "./server.ts";
+import { settings } from "./settings.ts";
 import type { Wish } from "../wire/transcribe.ts";
 
 /** What is wished for now, as far as the chosen model can do it. */
