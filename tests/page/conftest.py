@@ -106,7 +106,9 @@ class Workbench:
 
     def becomes(self, name: str, status: str, seconds: float = 60) -> None:
         """Wait until a recording has a status."""
-        self.page.locator(f".item[data-status={status}]", has_text=name).wait_for(timeout=seconds * 1000)
+        self.page.locator(f".item[data-status={status}]", has_text=name).wait_for(
+            state="attached", timeout=seconds * 1000
+        )
 
     def show(self, name: str) -> None:
         self.item(name).locator(".item-open").click()

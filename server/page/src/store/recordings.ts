@@ -65,8 +65,15 @@ export function historyOf(id: string): Signal<History> {
 
 /** Show a recording. */
 export async function open(id: string | undefined): Promise<void> {
-  if (id !== undefined && !transcripts.has(id)) linesOf(id).value = (await database?.get("lines", id)) ?? NO_LINES;
+  if (id !== undefined) await readLines(id);
   openId.value = id;
+}
+
+/** Fetch a recording's lines, unless some are there: what is being heard is newer than what was kept. */
+async function readLines(id: string): Promise<void> {
+  const lines = linesOf(id);
+  const kept = lines.value === NO_LINES ? await database?.get("lines", id) : undefined;
+  if (kept && lines.value === NO_LINES) lines.value = kept;
 }
 
 export const soundOf = async (id: string): Promise<Blob | undefined> => sounds.get(id) ?? database?.get("sound", id);

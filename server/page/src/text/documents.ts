@@ -18,10 +18,10 @@ export const FORMATS = ["srt", "vtt", "txt", "json"] as const;
 export type Format = (typeof FORMATS)[number];
 
 export const FORMAT_NAMES: Readonly<Record<Format, string>> = {
-  srt: "Subtitles (SubRip)",
-  vtt: "Subtitles (WebVTT)",
+  srt: "SRT subtitles",
+  vtt: "VTT subtitles",
   txt: "Text",
-  json: "Data with word times",
+  json: "JSON data",
 };
 
 export const MEDIA_TYPES: Readonly<Record<Format, string>> = {

@@ -29,15 +29,10 @@ const oneLine = (name: string): string => strip(name).replaceAll(/\s+/gu, " ");
 const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-/** The line's words, the first with the speaker's name before it. */
+/** The line's words, the first with the speaker's name before it: no cue parts the two. */
 function withName(line: Line, speakers: Speakers): readonly Word[] {
   const [first, ...rest] = line.words;
   if (!first || line.speaker === undefined) return line.words;
-  const space = leadingSpace(first.text);
-  const name = `${space}${oneLine(nameOf(line.speaker, speakers))}:`;
-  return [
-    { text: name, start: first.start, end: first.start },
-    { ...first, text: ` ${first.text.slice(space.length)}` },
-    ...rest,
-  ];
+  const name = oneLine(nameOf(line.speaker, speakers));
+  return [{ ...first, text: `${leadingSpace(first.text)}${name}: ${strip(first.text)}` }, ...rest];
 }

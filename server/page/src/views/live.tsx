@@ -53,8 +53,14 @@ class Captioning {
   level = (): number => this.meter.level();
 
   stop(): void {
-    this.capture?.close();
+    this.silence();
     this.session.stop();
+  }
+
+  /** No more sound. */
+  private silence(): void {
+    this.capture?.close();
+    this.capture = undefined;
   }
 
   private hear(pcm: Int16Array<ArrayBuffer>): void {
@@ -81,7 +87,7 @@ class Captioning {
   }
 
   private async end(why: string): Promise<void> {
-    this.capture?.close();
+    this.silence();
     this.meter.close();
     problem.value = why;
     phase.value = "idle";

@@ -72,8 +72,9 @@ export function PlayerBar({ id }: { readonly id: string }) {
 
 function IconButton({ icon, name, act }: { readonly icon: "rewind" | "forward"; readonly name: string; readonly act: () => void }) {
   return (
-    <button type="button" class="bare" aria-label={name} title={name} onClick={act}>
+    <button type="button" class="bare skip-button" aria-label={name} title={name} onClick={act}>
       <Icon name={icon} />
+      <span aria-hidden="true">{STEP_SECONDS}</span>
     </button>
   );
 }

@@ -61,6 +61,7 @@ export interface SessionEvents {
 }
 
 const DRAIN_MS = 8000;
+const NORMAL_CLOSURE = 1000;
 
 export class RealtimeSession {
   private turns: readonly Turn[] = [];
@@ -76,7 +77,7 @@ export class RealtimeSession {
     this.socket = new WebSocket(url, protocols());
     this.socket.addEventListener("open", () => this.begin(model, language));
     this.socket.addEventListener("message", ({ data }: MessageEvent<string>) => this.take(JSON.parse(data) as RealtimeEvent));
-    this.socket.addEventListener("close", ({ wasClean }) => this.end(wasClean));
+    this.socket.addEventListener("close", ({ code }) => this.end(code));
   }
 
   /** Sound as it is spoken; kept until the socket is open. */
@@ -129,9 +130,9 @@ export class RealtimeSession {
     if (this.commitAnswered && this.turns.every((turn) => turn.done)) this.socket.close();
   }
 
-  private end(clean: boolean): void {
-    const lost = "The connection to the server broke off. The captions up to here are kept.";
-    this.events.ended(this.problem || (this.stopping || clean ? "" : lost));
+  private end(code: number): void {
+    const why = code === NORMAL_CLOSURE ? "The server ended the session." : "The connection to the server broke off.";
+    this.events.ended(this.problem || (this.stopping ? "" : `${why} The captions up to here are kept.`));
   }
 }
 
