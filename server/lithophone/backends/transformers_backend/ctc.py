@@ -78,7 +78,7 @@ class CtcBackend:
 
     def warm_up(self) -> None:
         """Noise through the model."""
-        try_out(self)
+        try_out(CtcBatch(self), self._info.dtype)
 
     def close(self) -> None:
         """Drop model and processor and give the memory back to the system."""

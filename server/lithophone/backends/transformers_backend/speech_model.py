@@ -13,11 +13,10 @@ import torch
 
 from lithophone.backends.answers.speech import DecodedWindow, SpeechAnswers
 from lithophone.backends.base import RecognitionRequest
+from lithophone.backends.decoding.costs import DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
-from lithophone.backends.decoding.measuring import measure_pass_cost
-from lithophone.backends.decoding.speculation import PassCost
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
@@ -73,7 +72,7 @@ class SpeechModel:
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
         )
         self._language_model = LanguageModel(model, torch.device(plan.torch_device))
-        self._pass_cost = PassCost()
+        self._cost, self._budget = LearnedCost(), DraftBudget()
 
     @classmethod
     def load(
@@ -98,14 +97,18 @@ class SpeechModel:
         """Memory of the weights."""
         return weight_bytes(self._model)
 
-    def measure(self) -> None:
-        """Put the clock on the language model, so that drafts are as long as they are worth on this machine."""
-        self._pass_cost = measure_pass_cost(self._language_model)
+    def choose_products(self) -> None:
+        """Let the language model multiply as is fastest on this machine."""
+        self._language_model.choose_products()
 
     def start_decoding(self, *, settle_ties: bool) -> DecodingBatch:
         """An empty decoding batch; see there."""
         return DecodingBatch(
-            self._language_model, self.prompting.end_tokens, self._pass_cost, settle_ties=settle_ties
+            self._language_model,
+            self.prompting.end_tokens,
+            self._cost,
+            self._budget,
+            settle_ties=settle_ties,
         )
 
     def hear(self, requests: Sequence[RecognitionRequest]) -> list[PromptedWindow]:

@@ -7,24 +7,24 @@ from typing import Final
 import numpy as np
 
 from lithophone.audio.waveform import samples_from_seconds
-from lithophone.backends.base import Backend, NotFiniteError, RecognitionRequest
-from lithophone.backends.batches import recognise
+from lithophone.backends.base import Batch, NotFiniteError, RecognitionRequest
+from lithophone.backends.batches import run_to_end
 from lithophone.errors import CheckpointError
 
 WARM_UP_SECONDS: Final = 2.0
 
 
-def try_out(backend: Backend) -> None:
-    """Noise through every path of the model.
+def try_out(batch: Batch, dtype: str) -> None:
+    """Noise through every path of a model, by an empty batch of it.
 
     Raises:
         CheckpointError: what comes out are no numbers.
     """
     noise = np.random.default_rng(0).normal(0.0, 0.05, samples_from_seconds(WARM_UP_SECONDS))
     try:
-        recognise(backend, [RecognitionRequest(samples=noise.astype(np.float32))])
+        run_to_end(batch, [RecognitionRequest(samples=noise.astype(np.float32))])
     except NotFiniteError as error:
-        raise CheckpointError(f"{error}: {remedy(backend.info.dtype)}") from error
+        raise CheckpointError(f"{error}: {remedy(dtype)}") from error
 
 
 def remedy(dtype: str) -> str:
