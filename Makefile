@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+PAGE := server/page
 
-.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-slow page test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +27,12 @@ test-client:     ## the client in an environment of its own: what comes with it,
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+page: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## build the page into server/lithophone/page
+	BIN=$(BIN) .ci/npm run build
+
+test-page: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## the page's tests: its parts, and its story in Chromium
+	BIN=$(BIN) .ci/test-page $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## ruff and pyright alone
 	$(BIN)/ruff check .
@@ -56,4 +63,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev-installed: $(VENV)/.installed clients/pyproject.toml
 	$(PIP) install --constraint constraints.txt --editable '.[dev]' --editable clients
+	@touch $@
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(VENV)/.dev-installed
+	BIN=$(BIN) .ci/npm ci --no-audit --no-fund
 	@touch $@

@@ -75,10 +75,11 @@ export class Database {
     return this.base?.get("recordings", id);
   }
 
-  async keep(recording: Recording): Promise<void> {
+  /** Write down what has changed of a recording, beside what another page may have changed meanwhile. */
+  async keep(recording: Recording, changed: Partial<Recording>): Promise<void> {
     const change = this.base?.transaction("recordings", "readwrite");
-    void change?.store.put(recording);
-    change?.commit(); // at once, so that it stands even if the page goes away this very moment
+    const kept = await change?.store.get(recording.id);
+    await change?.store.put(kept ? { ...kept, ...changed } : recording);
     await change?.done;
   }
 
@@ -93,7 +94,7 @@ export class Database {
       if (!this.base) throw new Error("no database");
       const change = this.base.transaction(store, "readwrite");
       void change.store.put(value, id);
-      change.commit();
+      change.commit(); // at once, so that it stands even if the page goes away this very moment
       await change.done;
       return true;
     } catch {

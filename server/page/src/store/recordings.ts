@@ -21,6 +21,7 @@ const transcripts = new Map<string, Signal<readonly Line[]>>();
 const histories = new Map<string, Signal<History>>();
 const unsaved = new Map<string, ReturnType<typeof setTimeout>>();
 const changedLines = new Set<string>();
+const changes = new Map<string, Partial<Recording>>();
 /** Files that came while this page was open: there at once, before they are written down. */
 const sounds = new Map<string, Blob>();
 const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("lithophone") : undefined;
@@ -37,7 +38,8 @@ export async function openStore(): Promise<void> {
 
 /** Another page of this browser changed a recording. */
 async function reread(id: string): Promise<void> {
-  const fresh = await database?.recording(id);
+  const kept = await database?.recording(id);
+  const fresh = kept && { ...kept, ...changes.get(id) };
   const rest = recordings.value.filter((one) => one.id !== id);
   recordings.value = fresh ? [...rest, fresh].toSorted((one, other) => other.created - one.created) : rest;
   const lines = fresh && transcripts.has(id) && !unsaved.has(id) ? await database?.get("lines", id) : undefined;
@@ -125,6 +127,7 @@ export const find = (id: string): Recording | undefined => recordings.value.find
 /** Change what is known of a recording. */
 export function change(id: string, changed: Partial<Recording>): void {
   recordings.value = recordings.value.map((one) => (one.id === id ? { ...one, ...changed } : one));
+  changes.set(id, { ...changes.get(id), ...changed });
   saveSoon(id);
 }
 
@@ -178,7 +181,7 @@ export async function remove(id: string): Promise<void> {
   if (openId.value === id) openId.value = undefined;
   recordings.value = recordings.value.filter((one) => one.id !== id);
   clearTimeout(unsaved.get(id));
-  for (const map of [unsaved, transcripts, histories, sounds]) map.delete(id);
+  for (const map of [unsaved, transcripts, histories, sounds, changes]) map.delete(id);
   await database?.remove(id);
   channel?.postMessage(id);
 }
@@ -195,7 +198,9 @@ export async function save(id: string): Promise<void> {
   const recording = find(id);
   if (!recording) return;
   const lines = changedLines.delete(id) ? transcripts.get(id)?.value : undefined;
-  await Promise.all([database?.keep(recording), lines ? database?.put("lines", id, lines) : undefined]);
+  const changed = changes.get(id) ?? {};
+  changes.delete(id);
+  await Promise.all([database?.keep(recording, changed), lines ? database?.put("lines", id, lines) : undefined]);
   channel?.postMessage(id);
 }
 

@@ -75,12 +75,18 @@ function FileButton({ class: kind, children }: { readonly class: string; readonl
   );
 }
 
+/** The browser asks before it throws a recording away that is not finished. */
+function askBeforeLeaving(event: BeforeUnloadEvent): void {
+  event.preventDefault();
+}
+
 async function startRecording(): Promise<void> {
   microphoneProblem.value = "";
   try {
     const stream = await openMicrophone();
     meter = new LevelMeter(stream);
     recorder.value = new Recorder(stream);
+    addEventListener("beforeunload", askBeforeLeaving);
   } catch (failure) {
     microphoneProblem.value = failure instanceof NoMicrophone ? failure.message : "The microphone could not be opened.";
   }
@@ -90,6 +96,7 @@ async function stopRecording(): Promise<void> {
   const file = await recorder.value?.stop();
   recorder.value = undefined;
   meter?.close();
+  removeEventListener("beforeunload", askBeforeLeaving);
   if (file) take([file]);
 }
 

@@ -53,7 +53,8 @@ function Item({ recording }: { readonly recording: Recording }) {
       <button type="button" class="item-open" aria-current={current ? "true" : undefined} onClick={show}>
         <span class="item-name">{name}</span>
         <span class="fine">
-          {seconds ? shortClock(seconds) : byteCount(bytes)} · <span class={`status ${status}`}>{stateOf(recording)}</span>
+          {seconds ? `${shortClock(seconds)} · ` : bytes ? `${byteCount(bytes)} · ` : ""}
+          <span class={`status ${status}`}>{stateOf(recording)}</span>
         </span>
         {problem ? <span class="item-problem">{problem.message}</span> : null}
       </button>

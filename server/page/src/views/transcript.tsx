@@ -2,7 +2,7 @@
 
 import { computed, type Signal, signal, useComputed } from "@preact/signals";
 import { Component, type TargetedKeyboardEvent, type TargetedMouseEvent } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { player } from "../sound/player.ts";
 import { change, correct, find, linesOf } from "../store/recordings.ts";
 import { settings } from "../store/settings.ts";
@@ -241,8 +241,8 @@ interface EditorProps {
 function WordEditor({ id, line, place }: EditorProps & { readonly place: number }) {
   const field = useRef<HTMLInputElement>(null);
   const text = strip(line.words[place]?.text ?? "");
-  useEffect(() => {
-    field.current?.focus();
+  useLayoutEffect(() => {
+    field.current?.focus(); // before the next key can come
     field.current?.select();
   }, []);
   const finish = (keep: boolean, way?: 1 | -1): void => {
@@ -290,7 +290,7 @@ function LineEditor({ id, line }: EditorProps) {
     field.current.style.height = "auto";
     field.current.style.height = `${field.current.scrollHeight + 2}px`;
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     fit();
     field.current?.focus();
     field.current?.setSelectionRange(text.length, text.length);
@@ -336,7 +336,7 @@ function SpeakerName({ id, label }: { readonly id: string; readonly label: strin
   const name = useComputed(() => nameOf(label, find(id)?.speakers ?? {})).value;
   const [changing, setChanging] = useState(false);
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.select(), [changing]);
+  useLayoutEffect(() => field.current?.select(), [changing]);
   const finish = (keep: boolean): void => {
     if (keep && field.current) {
       change(id, { speakers: { ...find(id)?.speakers, [label]: field.current.value.trim() } });
