@@ -65,7 +65,7 @@ class SpeechBackend:
     def warm_up(self) -> None:
         """Noise through encoder, projector, prompt and a few passes of decoding."""
         self._model.choose_products()
-        try_out(SpeechBatch(self._model, revise=_cut_short), self._info.dtype)
+        try_out(SpeechBatch(self._model, revise=_cut_short), self._info.model_id)
 
     def close(self) -> None:
         """Drop the model and give the memory back to the system."""

@@ -19,14 +19,11 @@ from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.transformers_backend.chat_template import prompt_frame
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.hearing import HeardWindow, Hearing
-from lithophone.backends.transformers_backend.loading import (
-    concurrent_decoder,
-    load_model,
-    speech_processor,
-    weight_bytes,
-)
+from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
+from lithophone.backends.transformers_backend.processors import concurrent_decoder
 from lithophone.backends.transformers_backend.prompting import ProcessedWindow, Prompting
 from lithophone.granite.family import ModelSpec
 
@@ -44,8 +41,8 @@ class SpeechModel:
 
     Args:
         spec: Which member of the family it is.
-        model: The transformers model, as `load_model` gives it.
-        processor: Its processor, as `speech_processor` gives it.
+        model: The transformers model, as `load_checkpoint` gives it.
+        processor: Its processor.
         plan: Where the model is.
         speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
 
@@ -64,9 +61,10 @@ class SpeechModel:
         self.prompting = Prompting(
             spec,
             processor,
-            int(model.config.audio_token_id),
-            _end_tokens(model.generation_config),
-            plan.torch_device,
+            frame=prompt_frame(spec, processor.tokenizer),
+            audio_token=int(model.config.audio_token_id),
+            end_tokens=_end_tokens(model.generation_config),
+            device=plan.torch_device,
         )
         self.answers = SpeechAnswers(
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
@@ -83,9 +81,8 @@ class SpeechModel:
         Raises:
             CheckpointError: it cannot be used.
         """
-        model = load_model(checkpoint, plan, facts)
-        processor = speech_processor(checkpoint.path, model.config)
-        return cls(checkpoint.spec, model, processor, plan, speculate=speculate)
+        loaded = load_checkpoint(checkpoint, plan, facts)
+        return cls(checkpoint.spec, loaded.model, loaded.processor, plan, speculate=speculate)
 
     @property
     def config(self) -> Any:
