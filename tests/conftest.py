@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -22,6 +23,9 @@ settings.load_profile("lithophone")
 
 CACHES = tempfile.TemporaryDirectory()  # nothing of a test stays in the caches of whoever runs it
 os.environ["XDG_CACHE_HOME"] = CACHES.name
+collect_ignore = (
+    [] if importlib.util.find_spec("playwright") else ["page"]
+)  # a browser's tests: make test-page
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
@@ -44,7 +45,7 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the fake microphone hears: the demonstration, and a second of silence."""
     samples, rate = soundfile.read(DEMO)
     path = tmp_path_factory.mktemp("microphone") / "speech.wav"
-    soundfile.write(path, [*samples, *[0.0] * rate], rate, subtype="PCM_16")
+    soundfile.write(path, np.concatenate([samples, np.zeros(rate)]), rate, subtype="PCM_16")
     return path
 
 
@@ -156,7 +157,8 @@ def opened(browser: Browser) -> Iterator[Opened]:
     benches: list[Workbench] = []
 
     def open_one(url: str, *, microphone: bool = True, visit: bool = True, **options: Any) -> Workbench:
-        context = browser.new_context(**({"viewport": DESKTOP} | options))
+        shape: dict[str, Any] = {"viewport": DESKTOP, **options}
+        context = browser.new_context(**shape)
         contexts.append(context)
         context.grant_permissions(
             ["clipboard-read", "clipboard-write", *(["microphone"] if microphone else [])]

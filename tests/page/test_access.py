@@ -97,7 +97,10 @@ def test_who_wants_no_motion_gets_none(opened: Opened) -> None:
     page = talk(opened, reduced_motion="reduce").page
     moving = page.evaluate("document.getAnimations().length")
     assert moving == 0
-    assert page.evaluate("getComputedStyle(document.querySelector('button')).transitionDuration") in {"0s", ""}
+    assert page.evaluate("getComputedStyle(document.querySelector('button')).transitionDuration") in {
+        "0s",
+        "",
+    }
 
 
 def test_speakers_are_coloured_and_renamed_wherever_they_speak(opened: Opened) -> None:

@@ -53,7 +53,9 @@ class ScriptedSocket:
             if step == 0:
                 self._say("input_audio_buffer.speech_started", item_id=item, audio_start_ms=2000 * turn)
             if step < 3:
-                self._say(f"{T}.delta", item_id=item, content_index=0, delta=(" " if step else "") + words[step])
+                self._say(
+                    f"{T}.delta", item_id=item, content_index=0, delta=(" " if step else "") + words[step]
+                )
             elif turn == 0:
                 self._finish(turn)
 
@@ -138,7 +140,7 @@ def test_captions_are_kept_with_their_sound_and_survive_a_reload(
 
 
 def test_nothing_said_before_the_end_is_no_error(bench: Workbench, socket: ScriptedSocket) -> None:
-    socket.samples = -10**9
+    socket.samples = -(10**9)
     start(bench)
     bench.page.get_by_text("Listening.").wait_for()
     bench.page.get_by_role("button", name="Stop").click()
@@ -162,6 +164,25 @@ def test_a_session_that_breaks_off_says_so_and_keeps_what_is_final(bench: Workbe
     bench.page.get_by_role("button", name="Open the recording").wait_for()
 
 
+ELSEWHERE = """
+    WebSocket = class extends WebSocket {
+        constructor(url, protocols) { super(String(url).replace("realtime", "nowhere"), protocols); }
+    };
+"""
+
+
+def test_a_session_that_is_refused_says_so(live_server: LiveServer, opened: Opened) -> None:
+    bench = opened(live_server.url, visit=False)
+    bench.page.add_init_script(ELSEWHERE)
+    bench.page.route(f"{live_server.url}/", with_realtime)
+    bench.open()
+    start(bench)
+    assert "did not begin a live session" in bench.page.get_by_role("alert").inner_text()
+    bench.page.get_by_role("button", name="Start", exact=True).wait_for()
+    assert ["/v1/nowhere" in complaint for complaint in bench.complaints] == [True]
+    bench.complaints.clear()
+
+
 def test_a_denied_microphone_is_told_of(live_server: LiveServer, opened: Opened) -> None:
     bench = opened(live_server.url, visit=False, microphone=False)
     bench.page.route(f"{live_server.url}/", with_realtime)
@@ -172,14 +193,18 @@ def test_a_denied_microphone_is_told_of(live_server: LiveServer, opened: Opened)
 
 def test_without_a_socket_nothing_is_offered(live_server: LiveServer, opened: Opened) -> None:
     bench = opened(live_server.url)
-    offered = bench.page.request.get(live_server.url, headers={"accept": "application/json"}).json()["realtime"]
+    offered = bench.page.request.get(live_server.url, headers={"accept": "application/json"}).json()[
+        "realtime"
+    ]
     bench.page.get_by_test_id("model").wait_for()
     assert bench.page.get_by_role("button", name="Live captions").count() == int(offered)
 
 
 def test_captions_by_the_real_socket(live_server: LiveServer, opened: Opened) -> None:
     bench = opened(live_server.url)
-    offered = bench.page.request.get(live_server.url, headers={"accept": "application/json"}).json()["realtime"]
+    offered = bench.page.request.get(live_server.url, headers={"accept": "application/json"}).json()[
+        "realtime"
+    ]
     if not offered:
         pytest.skip("this server holds no live sessions")
     start(bench)

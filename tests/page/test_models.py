@@ -45,7 +45,9 @@ def test_a_translation_is_one_in_every_way(opened: Opened) -> None:
         bench.add(BRIEF)
         bench.becomes("brief.wav", "done")
         assert bench.text == "written in de"
-        assert bench.page.locator(".unsure").count() == 0  # its words' times are shared out, and no doubt is meant
+        assert (
+            bench.page.locator(".unsure").count() == 0
+        )  # its words' times are shared out, and no doubt is meant
         document = json.loads(bench.saved("json"))
         assert (document["task"], document["language"]) == ("translate", "german")
 

@@ -8,6 +8,7 @@ import { enqueue } from "../store/queue.ts";
 import { about, chosenModel } from "../store/server.ts";
 import { shortClock } from "../text/times.ts";
 import { Icon } from "./icons.tsx";
+import { askBeforeLeaving, leaveFreely } from "./leaving.ts";
 import { liveShown } from "./shown.ts";
 import { wishNow } from "../store/wish.ts";
 
@@ -75,18 +76,13 @@ function FileButton({ class: kind, children }: { readonly class: string; readonl
   );
 }
 
-/** The browser asks before it throws a recording away that is not finished. */
-function askBeforeLeaving(event: BeforeUnloadEvent): void {
-  event.preventDefault();
-}
-
 async function startRecording(): Promise<void> {
   microphoneProblem.value = "";
   try {
     const stream = await openMicrophone();
     meter = new LevelMeter(stream);
     recorder.value = new Recorder(stream);
-    addEventListener("beforeunload", askBeforeLeaving);
+    askBeforeLeaving();
   } catch (failure) {
     microphoneProblem.value = failure instanceof NoMicrophone ? failure.message : "The microphone could not be opened.";
   }
@@ -96,7 +92,7 @@ async function stopRecording(): Promise<void> {
   const file = await recorder.value?.stop();
   recorder.value = undefined;
   meter?.close();
-  removeEventListener("beforeunload", askBeforeLeaving);
+  leaveFreely();
   if (file) take([file]);
 }
 

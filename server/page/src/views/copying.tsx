@@ -20,7 +20,7 @@ export function CopyButton({ text, name, shown = false }: Props) {
   return (
     <button type="button" class={shown ? "" : "bare"} aria-label={shown ? undefined : name} title={name} onClick={() => void copy()}>
       <Icon name={copied ? "check" : "copy"} />
-      {shown ? <span>{copied ? "Copied" : name}</span> : null}
+      {shown ? <span class="copy-name">{copied ? "Copied" : name}</span> : null}
     </button>
   );
 }

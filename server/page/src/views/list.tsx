@@ -31,7 +31,7 @@ export function RecordingList() {
         Recordings
         {waiting > 0 ? <span class="badge">{waiting} waiting</span> : null}
       </h2>
-      {all.length === 0 ? <p class="fine">None yet.</p> : null}
+      {all.length === 0 ? <p class="fine none">None yet. Add audio or video, or record something: it stays in this browser and goes to this server alone.</p> : null}
       <ul>
         {all.map((one) => (
           <Item key={one.id} recording={one} />

@@ -11,6 +11,7 @@ import { linesOfTurns } from "../text/turns.ts";
 import { RealtimeSession, type Turn } from "../wire/realtime.ts";
 import { Level } from "./adding.tsx";
 import { Icon } from "./icons.tsx";
+import { askBeforeLeaving, leaveFreely } from "./leaving.ts";
 import { liveShown } from "./shown.ts";
 import { wishNow } from "../store/wish.ts";
 
@@ -34,6 +35,8 @@ class Captioning {
   private bytes = 0;
   private finals = 0;
   private kept: string | undefined;
+  /** The session may end before there is any sound. */
+  ended = false;
 
   private constructor(stream: MediaStream) {
     this.meter = new LevelMeter(stream);
@@ -47,6 +50,8 @@ class Captioning {
     const stream = await openMicrophone();
     const captioning = new Captioning(stream);
     captioning.capture = await Capture.open(stream, (pcm) => captioning.hear(pcm));
+    if (captioning.ended) captioning.silence();
+    else askBeforeLeaving();
     return captioning;
   }
 
@@ -87,12 +92,17 @@ class Captioning {
   }
 
   private async end(why: string): Promise<void> {
+    this.ended = true;
     this.silence();
     this.meter.close();
     problem.value = why;
     phase.value = "idle";
     current = undefined;
-    if (this.kept === undefined) return;
+    if (this.kept !== undefined) await this.keepAll();
+    leaveFreely();
+  }
+
+  private async keepAll(): Promise<void> {
     const id = this.keep();
     await keepSound(id, wavFile([...this.sound, ...this.pieces], this.bytes, LIVE_RATE, this.name));
     change(id, { bytes: this.bytes, seconds: this.bytes / 2 / LIVE_RATE });
@@ -106,7 +116,9 @@ async function start(): Promise<void> {
   turns.value = [];
   keptId.value = undefined;
   try {
-    current = await Captioning.start();
+    const captioning = await Captioning.start();
+    if (captioning.ended) return;
+    current = captioning;
     phase.value = "live";
   } catch (failure) {
     problem.value = failure instanceof NoMicrophone ? failure.message : "The microphone could not be opened.";

@@ -107,7 +107,7 @@ function ModelCard({ model }: { readonly model: Model }) {
   const size = [
     `${parameterCount(parameters)} parameters`,
     memory_bytes ? `${byteCount(memory_bytes)} of memory` : "",
-    state === "ready" && device ? `on ${device}` : "",
+    state === "ready" && device ? `on ${device === "cpu" ? "CPU" : device}` : "",
   ];
   return (
     <div class="model" data-testid="model">
@@ -119,7 +119,7 @@ function ModelCard({ model }: { readonly model: Model }) {
         </span>
         {!under && (state === "cold" || state === "failed") ? (
           <button type="button" class="small" onClick={() => void loadModel(model.id)}>
-            <Icon name="load" />
+            <Icon name="on" />
             Load
           </button>
         ) : null}

@@ -161,7 +161,7 @@ function Again({ recording: { id }, name }: { readonly recording: Recording; rea
   };
   return (
     <button type="button" class="small" onClick={begin}>
-      <Icon name="load" />
+      <Icon name="again" />
       {name}
     </button>
   );

@@ -66,6 +66,7 @@ const NORMAL_CLOSURE = 1000;
 export class RealtimeSession {
   private turns: readonly Turn[] = [];
   private stopping = false;
+  private begun = false;
   private commitAnswered = false;
   private problem = "";
   private readonly socket: WebSocket;
@@ -94,6 +95,7 @@ export class RealtimeSession {
   }
 
   private begin(model: string, language: string): void {
+    this.begun = true;
     const transcription = { model, ...(language ? { language } : {}) };
     const input = {
       format: { type: "audio/pcm", rate: 24_000 },
@@ -131,8 +133,16 @@ export class RealtimeSession {
   }
 
   private end(code: number): void {
+    this.events.ended(this.problem || (this.begun && this.stopping ? "" : this.unwanted(code)));
+  }
+
+  /** Why it ended though nobody stopped it, and what to do. A browser does not tell why a socket was refused. */
+  private unwanted(code: number): string {
+    if (!this.begun) {
+      return "The server did not begin a live session: it may be busy or want another API key. Try again, or record and transcribe.";
+    }
     const why = code === NORMAL_CLOSURE ? "The server ended the session." : "The connection to the server broke off.";
-    this.events.ended(this.problem || (this.stopping ? "" : `${why} The captions up to here are kept.`));
+    return `${why} The captions up to here are kept.`;
   }
 }
 
