@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-slow page test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,12 +26,15 @@ test-client:     ## the client in an environment of its own: what comes with it,
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not page" --timeout 3600 $(ARGS)
 
 page: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## build the page into server/lithophone/page
 	BIN=$(BIN) .ci/npm run build
 
-test-page: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## the page's tests: its parts, and its story in Chromium
+page-tools: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## what the page's tests need: npm's packages, Chromium
+	BIN=$(BIN) .ci/test-page tools
+
+test-page: page-tools  ## the page's tests: its parts, and its story in Chromium
 	BIN=$(BIN) .ci/test-page $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## ruff and pyright alone
