@@ -198,6 +198,21 @@ def test_a_key_is_asked_for_and_kept(opened: Opened) -> None:
         assert "sesame" not in bench.page.content()
 
 
+def test_who_has_no_key_yet_may_close_the_question_and_come_back_to_it(opened: Opened) -> None:
+    with serving(options=HttpOptions(api_keys=("open sesame",))) as live:
+        bench = opened(live.url)
+        bench.page.get_by_role("textbox", name="Key").wait_for()
+        bench.page.keyboard.press("Escape")
+        bench.page.get_by_role("dialog").wait_for(state="hidden")
+        bench.add(BRIEF)
+        bench.becomes("brief.wav", "waiting")
+        bench.page.get_by_role("button", name="Enter the key").click()
+        bench.page.get_by_role("textbox", name="Key").fill("open sesame")
+        bench.page.keyboard.press("Enter")
+        bench.becomes("brief.wav", "done")
+        assert bench.page.get_by_role("button", name="Enter the key").count() == 0
+
+
 @pytest.mark.parametrize("format_", ["srt", "vtt", "txt", "json"])
 def test_markup_that_is_said_stays_words(opened: Opened, format_: str) -> None:
     markup = "<img src=x onerror=document.body.remove()> & <script>alert(1)</script>"

@@ -68,7 +68,7 @@ function TopBar() {
   );
 }
 
-/** What concerns everything: the server is gone, nothing is kept. */
+/** What concerns everything: the server is gone, it wants a key, nothing is kept. */
 function Notices() {
   return (
     <>
@@ -81,6 +81,15 @@ function Notices() {
           </p>
         </div>
       )}
+      {keyWanted.value && !keyShown.value ? (
+        <div class="notice" role="note">
+          <Icon name="key" />
+          <p class="grow">This server asks for an API key. Until it has one, recordings wait.</p>
+          <button type="button" class="small" onClick={() => (keyShown.value = true)}>
+            Enter the key
+          </button>
+        </div>
+      ) : null}
       {keeping.value ? (
         <div class="notice" role="note">
           <Icon name="warn" />

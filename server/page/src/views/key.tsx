@@ -8,11 +8,13 @@ import { keyShown } from "./shown.ts";
 export function KeyDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const field = useRef<HTMLInputElement>(null);
-  const shown = keyShown.value || keyWanted.value !== "";
   useEffect(() => {
-    if (shown && !dialog.current?.open) dialog.current?.showModal();
-    if (!shown) dialog.current?.close();
-  }, [shown]);
+    if (keyWanted.value) keyShown.value = true;
+  }, [keyWanted.value]);
+  useEffect(() => {
+    if (!keyShown.value) dialog.current?.close();
+    else if (!dialog.current?.open) dialog.current?.showModal();
+  }, [keyShown.value]);
   const keep = (event: SubmitEvent): void => {
     event.preventDefault();
     keepKey(field.current?.value.trim() ?? "");
