@@ -139,9 +139,11 @@ def transcription_call(
     )
 
 
-def translation_call(file: AudioFile, options: Mapping[str, object]) -> Call:
+def translation_call(
+    file: AudioFile, options: Mapping[str, object], response_format: ResponseFormat = "json"
+) -> Call:
     """A translation of `file`; raises as `transcription_call` does."""
-    return _audio_call(TRANSLATIONS_PATH, file, options, TranslationOptions, response_format="json")
+    return _audio_call(TRANSLATIONS_PATH, file, options, TranslationOptions, response_format=response_format)
 
 
 def model_call(model_id: str) -> Call:

@@ -15,13 +15,14 @@ from typing import Final
 
 from lithophone import __version__
 from lithophone.backends.rocm import read_startup_environment
-from lithophone.cli import bench, doctor, serve
+from lithophone.cli import bench, doctor, serve, transcribe
 from lithophone.cli.command import EXIT_REFUSED, Command, build_parser
 from lithophone.errors import StartupError
 from lithophone.logs import configure_logging
 from lithophone.settings import read_settings
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    transcribe.COMMAND,
     serve.COMMAND,
     doctor.COMMAND,
     bench.COMMAND,

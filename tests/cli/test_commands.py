@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import LiveServer, start_server
 
-DEMO = Path(__file__).resolve().parent.parent / "examples" / "speech" / "demo.flac"
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "speech" / "demo.flac"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
