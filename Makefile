@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-mcp test-slow lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
+
+test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
+	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
@@ -46,14 +49,14 @@ clean:           ## remove the environment
 	rm -rf $(VENV)
 
 # torch comes first and alone, so that its pinned build is there before anything else could ask for a newer one.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt clients/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lithophone needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing torch and the rest (a few minutes, once) ..."
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable .
+	$(PIP) install --constraint constraints.txt --editable '.[wyoming]' --editable clients
 	@touch $@
 
-$(VENV)/.dev-installed: $(VENV)/.installed clients/pyproject.toml
+$(VENV)/.dev-installed: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[dev]' --editable clients
 	@touch $@

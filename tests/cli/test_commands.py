@@ -36,6 +36,7 @@ def test_help_and_version_answer() -> None:
         (("--port", "many"), "--port=many"),
         (("--model", "./no/such/folder"), "neither a folder"),
         (("--device", "rocm"), "ROCm"),
+        (("--yes",), "--install-service"),
         (("--device", "cuda"), "CUDA"),
         pytest.param(
             ("--model", "granite-speech-3.3-8b", "--dtype", "float32"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -18,6 +19,21 @@ MODEL_SETTINGS: Final = (
     "log_level",
 )  # fmt: skip
 """Settings of a command that loads a model."""
+
+
+ANY_MODEL: Final = "whisper-1"
+"""What every server calls the model it has."""
+
+
+def model_name(settings: Settings, options: argparse.Namespace) -> str:
+    """The model that is asked for: of the settings, or by `--model` alone where a server has its own.
+
+    Raises:
+        ConfigurationError: there are several.
+    """
+    if options.server and not options.model:
+        return ANY_MODEL
+    return settings.only_model
 
 
 @asynccontextmanager

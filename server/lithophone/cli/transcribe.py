@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from lithophone.cli.command import EXIT_DONE, Command
-from lithophone.cli.opening import MODEL_SETTINGS, open_transcriber
+from lithophone.cli.opening import MODEL_SETTINGS, model_name, open_transcriber
 from lithophone.errors import ConfigurationError, InvalidRequestError
 from lithophone.formats.cues import USUAL_LIMITS, CueLimits
 from lithophone.granite.family import LANGUAGE_NAMES
@@ -33,8 +33,6 @@ from lithophone.transcribe.transcriber import Maker, Wanted
 EXIT_SOME_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells have it
 STANDARD_INPUT: Final = "-"
-ANY_MODEL: Final = "whisper-1"
-"""What every server calls the model it has."""
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -143,8 +141,11 @@ def _wanted(settings: Settings, options: argparse.Namespace) -> Wanted:
         InvalidRequestError: a value has no meaning.
         ConfigurationError: two flags do not go together.
     """
-    model = (options.model or [ANY_MODEL])[0] if options.server else settings.only_model
-    pairs = [("model", model), ("prompt", options.prompt), ("temperature", options.temperature)]
+    pairs = [
+        ("model", model_name(settings, options)),
+        ("prompt", options.prompt),
+        ("temperature", options.temperature),
+    ]
     pairs.append(("response_format", "verbose_json"))
     clips = parse_clips(options.clip_timestamps)
     if options.server and clips:
