@@ -37,11 +37,13 @@ class RecordingOptions(TypedDict, total=False):
         model: an id from `models()`, or an alias; `whisper-1` unless told.
         prompt: names and terms likely to be said: a list, or a text they are taken from.
         temperature: 0 to 1; 0 is greedy.
+        audio_track: which of a file's audio tracks to hear, counted from 1. Lithophone alone knows it.
     """
 
     model: str
     prompt: str | None
     temperature: float | None
+    audio_track: int | None
 
 
 class TranslationOptions(RecordingOptions, total=False):

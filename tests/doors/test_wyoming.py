@@ -21,6 +21,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
+from lithophone.audio.decode import DecodedAudio
 from lithophone.audio.stream import DecodeLimits
 from lithophone.backends.fake import FakeBackend, PlainRuntime
 from lithophone.doors.discovery import SERVICE, announced, announced_addresses
@@ -228,11 +229,9 @@ def test_home_assistants_handshake_with_the_server_that_is_typed(tmp_path: Path)
 
 
 def pcm_of(path: Path) -> bytes:
-    from lithophone.audio.decode import decoded_blocks  # noqa: PLC0415 - one test alone needs it
-
     async def whole() -> bytes:
         with path.open("rb") as file:
-            return b"".join([block async for block in decoded_blocks(file, DecodeLimits())])
+            return b"".join([block async for block in DecodedAudio(file, DecodeLimits()).blocks()])
 
     return asyncio.run(whole())
 

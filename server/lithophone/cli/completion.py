@@ -54,8 +54,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 def _mark_files(parser: argparse.ArgumentParser) -> None:
     """Say of every argument that is a file or folder that it is one."""
     for action in parser._actions:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - argparse shows them nowhere else
-        if isinstance(action.choices, dict):
-            for command in cast("dict[str, argparse.ArgumentParser]", action.choices).values():
+        choices: Any = action.choices
+        if isinstance(choices, dict):
+            for command in cast("dict[str, argparse.ArgumentParser]", choices).values():
                 _mark_files(command)
         elif isinstance(action.metavar, str) and action.metavar in FILES:
             untyped: Any = action

@@ -70,7 +70,15 @@ async def _here(settings: Settings, wanted: Wanted) -> AsyncGenerator[Transcribe
         voice = await asyncio.to_thread(here.load_voice_detector, spec)
         await here.wait_until_loaded(host)
         revision = await asyncio.to_thread(_revision, settings.only_model)
-        yield here.TranscriberHere(host, voice, options, clips=wanted.clips, limits=limits, revision=revision)
+        yield here.TranscriberHere(
+            host,
+            voice,
+            options,
+            clips=wanted.clips,
+            audio_track=wanted.form.audio_track,
+            limits=limits,
+            revision=revision,
+        )
 
 
 def _revision(model: str) -> str:

@@ -48,6 +48,7 @@ def _add_recording_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--recursive", action="store_true", help="look into the sub-folders of folders")
     group.add_argument("--watch", action="store_true", help="go on for ever, with every recording that comes into a folder")  # fmt: skip
     group.add_argument("--clip-timestamps", default="", metavar="START,END,…", help="hear these stretches alone, in seconds; without a last END up to the end")  # fmt: skip
+    group.add_argument("--audio-track", default="", metavar="N", help="which of a file's audio tracks to hear, counted from 1 (default: the file's default one, else the first that is no commentary)")  # fmt: skip
     group.add_argument("--at-once", type=_positive(int), metavar="N", help="recordings under way (default: what fills the model's batch)")  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def _wanted(settings: Settings, options: argparse.Namespace) -> Wanted:
         ("prompt", options.prompt),
         ("temperature", options.temperature),
     ]
-    pairs.append(("response_format", "verbose_json"))
+    pairs += [("response_format", "verbose_json"), ("audio_track", options.audio_track)]
     clips = parse_clips(options.clip_timestamps)
     if options.server and clips:
         raise ConfigurationError("--clip-timestamps cuts here; leave --server out")

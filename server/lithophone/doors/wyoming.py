@@ -28,7 +28,7 @@ from wyoming.ping import Ping, Pong
 from wyoming.server import AsyncEventHandler
 
 from lithophone import __version__
-from lithophone.audio.decode import decoded_blocks
+from lithophone.audio.decode import DecodedAudio
 from lithophone.audio.stream import DecodeLimits
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission
@@ -73,7 +73,7 @@ class Hall(msgspec.Struct, frozen=True, kw_only=True):
         require_supported(form, host.spec)
         return Job(
             host.open_recogniser(),
-            decoded_blocks(recording, self.limits),
+            DecodedAudio(recording, self.limits).blocks(),
             job_options(form, host.spec),
             voice=None if self.voice is None else self.voice.open_stream(),
         )

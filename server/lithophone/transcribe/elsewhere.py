@@ -89,6 +89,7 @@ class TranscriberElsewhere:
                 model=form.model,
                 prompt=form.prompt or None,
                 temperature=form.temperature,
+                audio_track=form.audio_track,
                 to_language=form.to_language,
             )
         return await self._client.transcribe_verbose(
@@ -96,6 +97,7 @@ class TranscriberElsewhere:
             model=form.model,
             prompt=form.prompt or None,
             temperature=form.temperature,
+            audio_track=form.audio_track,
             language=form.language or None,
             keywords=form.keywords or None,
             timestamp_granularities=["word", "segment"],

@@ -71,6 +71,7 @@ class TranscriberHere:
         options: JobOptions,
         *,
         clips: Clips = (),
+        audio_track: int | None = None,
         limits: DecodeLimits | None = None,
         revision: str | None = None,
     ) -> None:
@@ -78,6 +79,7 @@ class TranscriberHere:
         self._voice = voice
         self._options = options
         self._clips = clips
+        self._audio_track = audio_track
         self._limits = limits or DecodeLimits()
         self._revision = revision
 
@@ -95,7 +97,7 @@ class TranscriberHere:
     async def transcribe(self, path: Path, heard: Callable[[Heard], None]) -> Transcript:
         """See `Transcriber`."""
         with path.open("rb") as file:
-            async with decode_audio(file, limits=self._limits) as stream:
+            async with decode_audio(file, limits=self._limits, audio_track=self._audio_track) as stream:
                 return await self._transcribe(stream, heard)
 
     async def _transcribe(self, stream: PcmStream, heard: Callable[[Heard], None]) -> Transcript:
@@ -111,6 +113,7 @@ class TranscriberHere:
                     heard(Heard(segment.end_seconds, stream.stated_seconds))
         except ModelFailedError as error:
             raise CheckpointError(error.message) from error
+        heard(Heard(job.duration_seconds, stream.stated_seconds, stream.warnings))
         return await job.transcript()
 
     def _blocks(self, stream: PcmStream) -> AsyncGenerator[bytes]:

@@ -85,6 +85,8 @@ class ProgressBar:
         """See `Watcher`."""
 
         def hear(heard: Heard) -> None:
+            for warning in heard.warnings:
+                self._say(f"{recording.path}: {warning}")
             self._tally.hear(recording.path, heard)
             self._show()
 
@@ -103,7 +105,7 @@ class ProgressBar:
     def failed(self, recording: Recording, reason: str) -> None:
         """See `Watcher`."""
         self._tally.failed += 1
-        self._console.print(Text(f"lithophone: {recording.path}: {reason}"), soft_wrap=True)
+        self._say(f"{recording.path}: {reason}")
         self._end(recording, 0.0)
 
     def summary(self) -> str:
@@ -115,6 +117,9 @@ class ProgressBar:
         return (
             f"{', '.join(parts)}; {_length(tally.audio_seconds)} of audio at {tally.speed:.1f} times its pace"
         )
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(f"lithophone: {text}"), soft_wrap=True)
 
     def _end(self, recording: Recording, audio_seconds: float) -> None:
         self._tally.end(recording.path, audio_seconds)

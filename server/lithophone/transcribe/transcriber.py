@@ -21,10 +21,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heard(NamedTuple):
-    """How far a recording has been heard; `of_seconds` is its length, where its container states one."""
+    """How far a recording has been heard.
+
+    `of_seconds` is its length, where its container states one; `warnings` say at the end what of it is not in the transcript.
+    """
 
     seconds: float
     of_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Maker(NamedTuple):
