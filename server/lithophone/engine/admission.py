@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from lithophone.engine.deadlines import Deadlines
@@ -139,6 +140,22 @@ class Admission:
         else:
             raise self._refusal(seat)
         return Place(self, seat, admitted)
+
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[None]:
+        """A place for what has no length yet, from its turn to the end.
+
+        Raises:
+            DrainingError: the server is shutting down.
+            OverloadedError: the turn did not come in time.
+        """
+        self.require_open()
+        place = self.place()
+        try:
+            await place.admitted()
+            yield
+        finally:
+            place.leave()
 
     async def turn_of(self, seat: Seat, admitted: asyncio.Future[None]) -> None:
         """See `Place.admitted`."""
