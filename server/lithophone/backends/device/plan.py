@@ -43,6 +43,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
         cpu_offload: Let layers that do not fit on the GPU stay in system memory.
         quantization: "int8" halves the language model's linear layers or better.
         cpu_threads: Threads for torch's CPU kernels; 0 takes as many as may be used and the model's size is worth.
+        max_batch: Windows at a time; 0 takes as many as memory holds.
     """
 
     device: DeviceRequest = "auto"
@@ -50,6 +51,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
     cpu_offload: bool = False
     quantization: Quantization = "none"
     cpu_threads: int = 0
+    max_batch: int = 0
 
 
 class ModelSize(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         cpu_threads: Threads for torch's CPU kernels.
         widened: The CPU has no instructions for `dtype`: its weights are widened to float32 as they are used.
         quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
+        max_batch: Windows at a time; 0 takes as many as memory holds.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
         reasons: Why this device and dtype, for the log at start.
         environment: Variables that are missing and would help.
@@ -87,6 +90,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     cpu_threads: int = 1
     widened: bool = False
     quantization: Quantization = "none"
+    max_batch: int = 0
     convolution_library: bool = True
     reasons: tuple[str, ...] = ()
     environment: tuple[rocm.EnvironmentVariable, ...] = ()
@@ -126,7 +130,8 @@ def plan_device(
         plan = _cpu_plan(facts, wishes, size)
     else:
         plan = _gpu_plan(facts, kind, wishes, size, environ or {})
-    plan = msgspec.structs.replace(plan, reasons=(device_reason, *plan.reasons))
+    reasons = (device_reason, *plan.reasons)
+    plan = msgspec.structs.replace(plan, reasons=reasons, max_batch=wishes.max_batch)
     return _quantised(plan, wishes.quantization)
 
 
