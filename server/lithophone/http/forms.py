@@ -96,7 +96,10 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ResponseFormat, _doc("`diarized_json` needs a model that tells speakers apart")
     ] = ResponseFormat.JSON
     temperature: _Temperature = 0.0
-    timestamp_granularities: Annotated[tuple[Granularity, ...], _doc("With `verbose_json`")] = ()
+    timestamp_granularities: Annotated[
+        tuple[Granularity, ...],
+        _doc("With `verbose_json`; `word` also in a stream, where each delta then has its `words`"),
+    ] = ()
     include: Annotated[tuple[Include, ...], _doc("`logprobs` with `json`, whole or streamed")] = ()
     stream: Annotated[bool, _doc("Server-sent events; with `json`, `text` or `diarized_json`")] = False
     chunking_strategy: Annotated[
@@ -109,7 +112,10 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` and `audio_track` are ours."""
+    """Everything `POST /v1/audio/translations` knows, but for the file.
+
+    `to_language`, `audio_track`, `stream` and `timestamp_granularities` are ours; OpenAI's answer is English, and whole.
+    """
 
     model: _Model
     prompt: _Prompt = ""
@@ -119,6 +125,13 @@ class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     temperature: _Temperature = 0.0
     to_language: Annotated[str, _doc("ISO-639-1 code of the language to write; not in OpenAI's API")] = "en"
     audio_track: _AudioTrack = None
+    stream: Annotated[
+        bool, _doc("Server-sent events, as of a transcription; with `json` or `text`; not in OpenAI's API")
+    ] = False
+    timestamp_granularities: Annotated[
+        tuple[Granularity, ...],
+        _doc("`word`, in a stream: each delta then has its `words`; not in OpenAI's API"),
+    ] = ()
 
 
 Form = TypeVar("Form", TranscriptionForm, TranslationForm)
