@@ -77,6 +77,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
+    max_batch: Annotated[
+        int, _doc("windows a model takes at a time; 0 takes as many as memory holds", ge=0)
+    ] = 0
     word_times: Annotated[
         Literal["aligned", "native"],
         _doc("where word times come from: alignment with the audio, or the model's own tags (4.1-2b-plus)"),
@@ -138,6 +141,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             quantization=self.quantization,
             graphs=self.graphs,
             cpu_threads=self.cpu_threads,
+            max_batch=self.max_batch,
         )
 
 
