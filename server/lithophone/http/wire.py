@@ -30,7 +30,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it. `state` is
     `cold` (loaded on demand), `loading`, `ready`, `restarting`, `failed` or `stopped`; `memory_bytes` is the most it was
-    seen to take, null before it was first loaded.
+    seen to take, null before it was first loaded. `revision` is the commit on the hub that was loaded last, null for a
+    folder; `license` is what the weights may be used under.
     """
 
     alias_of: str | None
@@ -41,6 +42,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     device: str | None
     dtype: str | None
+    revision: str | None
+    license: str
     note: str | None
 
 

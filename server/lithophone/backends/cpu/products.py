@@ -33,6 +33,7 @@ FEW_ROWS: Final = 128  # up to here the weights come first in the product, which
 
 TRIED_ROWS: Final = (2, 8, 32)
 TRIED_ROUNDS: Final = 3
+CLEARLY: Final = 1.5  # so much slower, one round is enough: for a large model in 16 bits, each takes a second
 TRIED_BYTES: Final = 256 << 20  # more than caches hold, so that weights come from memory as they do in a pass
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -129,14 +130,15 @@ def widened_linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def other_way_is_faster(parent: nn.Module) -> bool:
     """Whether the switched layers below `parent` multiply a few rows faster the other way, by the clock."""
     layers = _some_of([module for module in parent.modules() if isinstance(module, SwitchedLinear)])
-    plain = other = 0.0
-    for rows in TRIED_ROWS:
-        best = [math.inf, math.inf]
-        for _ in range(TRIED_ROUNDS):  # in turns, so that a busy moment does not decide
-            best[0] = min(best[0], _seconds(layers, rows, other=False))
-            best[1] = min(best[1], _seconds(layers, rows, other=True))
-        plain, other = plain + best[0], other + best[1]
-    return other < plain
+    plain, other = dict.fromkeys(TRIED_ROWS, math.inf), dict.fromkeys(TRIED_ROWS, math.inf)
+    for _ in range(TRIED_ROUNDS):  # in turns, so that a busy moment does not decide
+        for rows in TRIED_ROWS:
+            plain[rows] = min(plain[rows], _seconds(layers, rows, other=False))
+            other[rows] = min(other[rows], _seconds(layers, rows, other=True))
+        totals = sorted((sum(plain.values()), sum(other.values())))
+        if totals[1] > CLEARLY * totals[0]:
+            break
+    return sum(other.values()) < sum(plain.values())
 
 
 def _some_of(layers: Sequence[SwitchedLinear]) -> list[SwitchedLinear]:

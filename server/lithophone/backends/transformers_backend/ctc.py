@@ -35,9 +35,19 @@ class CtcBackend:
         model: The transformers model, as `load_checkpoint` gives it.
         processor: Its processor.
         plan: Where the model is.
+        revision: Of which commit it is, where it is from the hub.
     """
 
-    def __init__(self, spec: ModelSpec, model_id: str, model: Any, processor: Any, plan: DevicePlan) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        model_id: str,
+        model: Any,
+        processor: Any,
+        plan: DevicePlan,
+        *,
+        revision: str | None = None,
+    ) -> None:
         self._model = model
         self._processor = processor
         self._device = plan.torch_device
@@ -51,6 +61,7 @@ class CtcBackend:
             dtype=plan.dtype,
             weight_bytes=weight_bytes(model),
             max_batch=1,
+            revision=revision,
         )
 
     @classmethod
@@ -61,7 +72,14 @@ class CtcBackend:
             CheckpointError: it cannot be used.
         """
         loaded = load_checkpoint(checkpoint, plan, facts)
-        return cls(checkpoint.spec, checkpoint.model_id, loaded.model, loaded.processor, plan)
+        return cls(
+            checkpoint.spec,
+            checkpoint.model_id,
+            loaded.model,
+            loaded.processor,
+            plan,
+            revision=checkpoint.revision,
+        )
 
     @property
     def info(self) -> BackendInfo:

@@ -26,7 +26,7 @@ from lithophone.backends.transformers_backend.speech_model import PromptedWindow
 from lithophone.backends.transformers_backend.warm_up import try_out
 
 MOST_WINDOWS = 16
-WARM_UP_TOKENS = 8
+WARM_UP_TOKENS = 2  # one pass over the prompt and one behind it: every kernel there is, and each further pass costs the same
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
@@ -51,6 +51,7 @@ class SpeechBackend:
             dtype=plan.dtype,
             weight_bytes=self._model.weight_bytes,
             max_batch=_most_windows(self._model.config, plan, facts),
+            revision=checkpoint.revision,
         )
 
     @property
