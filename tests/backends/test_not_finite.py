@@ -21,7 +21,7 @@ from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import TorchRuntime
 from lithophone.backends.transformers_backend.finite import require_finite, tensors_of
 from lithophone.errors import CheckpointError
-from tests.backends.conftest import babble, cpu_plan, heard_by, opened, started, transcribed
+from tests.backends.conftest import babble, cpu_plan, heard_by, opened, started
 
 SPEECH_3 = "granite-speech-3.3-2b"
 SPEECH_4 = "granite-speech-4.1-2b"
@@ -178,7 +178,6 @@ def test_a_window_that_overflows_fails_alone(
     with TorchRuntime().thread():
         backend.warm_up()
     quiet, loud = babble(2.0) * np.float32(0.01), babble(1.0) * np.float32(LOUD)
-    alone = transcribed(backend, RecognitionRequest(samples=quiet))[0].text
     said = outcomes(
         backend,
         {
@@ -187,7 +186,9 @@ def test_a_window_that_overflows_fails_alone(
             2: RecognitionRequest(samples=quiet),
         },
     )
-    assert said[0] == said[2] == alone != ""
+    for neighbour in (said[0], said[2]):  # float16 does not promise the same text at each batch size
+        assert neighbour
+        assert "not finite" not in neighbour
     assert "not finite in float16" in said[1]
     assert DTYPE in said[1]
 

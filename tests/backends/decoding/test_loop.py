@@ -14,11 +14,12 @@ from accelerate import cpu_offload
 from torch import Tensor
 from transformers import GraniteSpeechForConditionalGeneration
 
-from lithophone.backends.decoding import loop
+from lithophone.backends.decoding import loop, verdicts
 from lithophone.backends.decoding.costs import Cost, CostCurve, DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
-from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
+from lithophone.backends.decoding.packed import PackedLanguageModel
+from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.decoding.speculation import Source, Speculator
 
 MOST = 24
@@ -58,8 +59,8 @@ def loaded(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model(shape: Callable[[str], Path]) -> LanguageModel:
-    return LanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
+def model(shape: Callable[[str], Path]) -> PackedLanguageModel:
+    return PackedLanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +87,17 @@ def run(
     ends: frozenset[int] = frozenset(),
     cost: Cost = CHEAP,
 ) -> list[Decoded]:
-    batch = DecodingBatch(model, ends, cost, DraftBudget())
+    batch = DecodingBatch(model.start(ends, settle_ties=True), ends, cost, DraftBudget())
     batch.admit(prompts)
     found: dict[int, Decoded] = {}
     while len(batch):
         found |= {decoded.key: decoded for decoded in batch.step()}
     return [found[prompt.key] for prompt in prompts]
+
+
+def batch_of(model: LanguageModel, *, settle_ties: bool = True) -> DecodingBatch:
+    passes = model.start(frozenset(), settle_ties=settle_ties)
+    return DecodingBatch(passes, frozenset(), CHEAP, DraftBudget())
 
 
 def drafted(prompt: Tensor, draft: Any, key: int = 0) -> Prompt:
@@ -163,7 +169,7 @@ def test_a_sequence_ends_where_the_end_is_said(
 def test_sequences_join_and_leave_between_any_two_steps(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
+    batch = batch_of(model)
     waiting = [
         drafted(prompt, Scripted(expected.tokens[: 5 * number]), key=number)
         for number, (prompt, expected) in enumerate(zip(prompts * 3, plain * 3, strict=True))
@@ -179,7 +185,7 @@ def test_sequences_join_and_leave_between_any_two_steps(
 def test_a_sequence_that_is_dropped_is_gone_and_the_others_go_on(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
+    batch = batch_of(model)
     batch.admit([drafted(prompt, None, key=number) for number, prompt in enumerate(prompts)])
     batch.step()
     batch.drop(0)
@@ -201,9 +207,9 @@ def test_prompts_that_do_not_fit_into_one_pass_wait_for_the_next(
 def test_where_rounding_could_decide_a_sequence_is_given_up(
     model: LanguageModel, prompts: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CONTESTED_MARGIN", 10.0)
+    monkeypatch.setattr(verdicts, "CONTESTED_MARGIN", 10.0)
     assert run(model, [drafted(prompts[0], None)])[0].contested
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget(), settle_ties=False)
+    batch = batch_of(model, settle_ties=False)
     batch.admit([drafted(prompts[0], None)])
     assert batch.step() == []
 
@@ -244,7 +250,7 @@ def test_layers_that_are_offloaded_say_the_same(
 ) -> None:
     whole = loaded(shape("granite-speech-4.1-2b"))
     cpu_offload(whole, execution_device=torch.device("cpu"))
-    offloaded = LanguageModel(whole, torch.device("cpu"))
+    offloaded = PackedLanguageModel(whole, torch.device("cpu"))
     said = run(
         offloaded,
         [
@@ -264,7 +270,7 @@ def test_the_cost_is_learned_from_the_clock(
 
 
 def test_nor_does_the_library_that_computes_short_passes(
-    model: LanguageModel,
+    model: PackedLanguageModel,
     prompts: list[Tensor],
     plain: list[Decoded],
     monkeypatch: pytest.MonkeyPatch,
@@ -295,7 +301,7 @@ def test_a_sequence_that_has_to_go_on_does_not_end(
 
 
 def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts: list[Tensor]) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
+    batch = batch_of(model)
     batch.admit([Prompt(key=0, embeddings=prompts[0], max_tokens=3)])
     batch.admit([drafted(prompts[1], Same([5, 99, 17, 5, 5]), key=1)])
     batch.step()

@@ -65,7 +65,7 @@ class SpeechBackend:
 
     def warm_up(self) -> None:
         """Noise through encoder, projector, prompt and a few passes of decoding."""
-        self._model.choose_products()
+        self._model.prepare()
         try_out(SpeechBatch(self._model, revise=_cut_short), self._info.model_id)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class SpeechBatch:
         interrupted: See `Backend.start_batch`.
         revise: Called with each window's key and sequence before it is decoded; a measurement gives it other drafts or
             limits here.
-        settle_ties: See `DecodingBatch`.
+        settle_ties: See `LanguageModel.start`.
     """
 
     def __init__(

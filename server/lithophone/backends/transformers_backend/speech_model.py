@@ -15,8 +15,9 @@ from lithophone.backends.answers.speech import DecodedWindow, SpeechAnswers
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.decoding.costs import DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
-from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
+from lithophone.backends.decoding.packed import PackedLanguageModel
+from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.transformers_backend.chat_template import prompt_frame
@@ -69,7 +70,7 @@ class SpeechModel:
         self.answers = SpeechAnswers(
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
         )
-        self._language_model = LanguageModel(model, torch.device(plan.torch_device))
+        self._language_model: LanguageModel = PackedLanguageModel(model, torch.device(plan.torch_device))
         self._cost, self._budget = LearnedCost(), DraftBudget()
 
     @classmethod
@@ -94,18 +95,17 @@ class SpeechModel:
         """Memory of the weights."""
         return weight_bytes(self._model)
 
-    def choose_products(self) -> None:
-        """Let the language model multiply as is fastest on this machine."""
-        self._language_model.choose_products()
+    def prepare(self) -> None:
+        """Let the language model compute as is fastest on this machine."""
+        self._language_model.prepare()
 
     def start_decoding(self, *, settle_ties: bool) -> DecodingBatch:
-        """An empty decoding batch; see there."""
+        """An empty decoding batch; `settle_ties` as for `LanguageModel.start`."""
         return DecodingBatch(
-            self._language_model,
+            self._language_model.start(self.prompting.end_tokens, settle_ties=settle_ties),
             self.prompting.end_tokens,
             self._cost,
             self._budget,
-            settle_ties=settle_ties,
         )
 
     def hear(self, requests: Sequence[RecognitionRequest]) -> list[PromptedWindow]:
@@ -119,10 +119,8 @@ class SpeechModel:
 
     def sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
         """What the decoding loop needs of a window: prompt, limits and, with `speculate`, drafts."""
-        before = window.processed.before
-        text = self._language_model.embed([*before, *window.processed.after])
-        audio = window.heard.embeddings.to(text.device, text.dtype)
-        embeddings = torch.cat([text[: len(before)], audio, text[len(before) :]])
+        processed = window.processed
+        embeddings = self._language_model.prompt(processed.before, window.heard.embeddings, processed.after)
         room = self._language_model.max_positions - len(embeddings)
         drafted = speculate and self._speculate
         return Prompt(
