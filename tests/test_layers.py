@@ -22,7 +22,8 @@ LAYERS = (
 )  # from the ground up
 ANYWHERE = {"errors"}
 BESIDE = {
-    "bench": {"bench", "backends", "hub", "granite", "audio"}
+    "bench": {"bench", "backends", "hub", "granite", "audio"},
+    "verify": {"verify", "downloads", "bench", "engine", "backends", "hub", "granite", "audio"},
 }  # commands of their own, with what they measure
 FORMATS_KNOW = {  # what a transcript is, and nothing of where it comes from or goes to
     "lithophone.formats",

@@ -23,7 +23,7 @@ from lithophone.backends.transformers_backend.checkpoint import (
 from lithophone.backends.transformers_backend.loading import load_checkpoint
 from lithophone.bench.weights import family_config, random_model, random_processor
 from lithophone.granite.family import Architecture, ModelSpec
-from lithophone.hub.cache import find_snapshot, lacks
+from lithophone.hub.cache import DEFAULT_REVISION, find_snapshot, lacks
 
 
 class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -49,7 +49,13 @@ class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def open_model(
-    name: str, wishes: DeviceWishes, facts: TorchFacts, *, random_weights: bool, batch: int
+    name: str,
+    wishes: DeviceWishes,
+    facts: TorchFacts,
+    *,
+    random_weights: bool,
+    batch: int,
+    revision: str = DEFAULT_REVISION,
 ) -> OpenedModel:
     """Load or make the model for batches of up to `batch` windows.
 
@@ -58,7 +64,7 @@ def open_model(
         ConfigurationError: random weights are asked for and the shape is not known.
         DoesNotFitError: it is larger than the memory that is free.
     """
-    reference = read_reference(name)
+    reference = read_reference(name, revision)
     folder = reference.path or _cached(reference)
     if random_weights or folder is None:
         return _opened_at_random(reference, folder, wishes, facts, batch=batch, asked=random_weights)

@@ -103,6 +103,7 @@ def _measure(options: BenchOptions, tell: Tell) -> BenchReport:
         facts,
         random_weights=options.random_weights,
         batch=max(options.batches),
+        revision=options.revision,
     )
     plan = opened.plan
     clips, audio = _clips(options, opened.spec)

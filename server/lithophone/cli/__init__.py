@@ -15,7 +15,7 @@ from typing import Final
 
 from lithophone import __version__
 from lithophone.backends.rocm import read_startup_environment
-from lithophone.cli import bench, doctor, serve
+from lithophone.cli import bench, doctor, models, pull, serve, verify
 from lithophone.cli.command import EXIT_REFUSED, Command, build_parser
 from lithophone.errors import StartupError
 from lithophone.logs import configure_logging
@@ -23,6 +23,9 @@ from lithophone.settings import read_settings
 
 COMMANDS: Final[tuple[Command, ...]] = (
     serve.COMMAND,
+    models.COMMAND,
+    pull.COMMAND,
+    verify.COMMAND,
     doctor.COMMAND,
     bench.COMMAND,
 )

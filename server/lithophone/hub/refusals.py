@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import httpx2
 from huggingface_hub import constants
@@ -31,7 +32,7 @@ _ASK_FOR_ACCESS = (
 
 
 @contextmanager
-def refuse_unfetchable(repository: Repository) -> Iterator[None]:
+def refuse_unfetchable(repository: Repository) -> Generator[None]:
     """Errors of the network, the hub and the disk as refusals.
 
     Raises:
@@ -90,9 +91,9 @@ def _failed(error: HfHubHTTPError, where: str) -> str:
             f"the hub refuses ({status}): check the name, accept the model's terms at {where} if it has any, and "
             f"{_ASK_FOR_ACCESS}"
         )
-    if status == httpx2.codes.TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return f"the hub has had too many requests from here (429): wait some minutes, or {_ASK_FOR_ACCESS}"
-    if status == httpx2.codes.NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND:
         return f"the hub does not have {error.request.url.path} (404)"
     return f"the hub fails ({status}): start again later; what has come is kept"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from threading import Thread
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,11 @@ import httpx2
 import msgspec
 from huggingface_hub import HfApi, constants, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+from huggingface_hub.utils import (
+    build_hf_headers,  # pyright: ignore[reportUnknownVariableType] - typed by half
+    get_session,
+    hf_raise_for_status,
+)
 
 from lithophone.hub.cache import Repository
 
@@ -144,7 +149,7 @@ def read_bytes(
         headers["Range"] = f"bytes={start}-"
     with get_session().stream("GET", url, headers=headers, timeout=SILENCE_SECONDS) as response:
         hf_raise_for_status(response)
-        place = start if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0
+        place = start if response.status_code == HTTPStatus.PARTIAL_CONTENT else 0
         for chunk in response.iter_bytes():
             yield place, chunk
             place += len(chunk)
