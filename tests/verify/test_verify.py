@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,15 @@ from lithophone.verify.run import EXAMPLE, VerifyOptions, verify
 CPU = DeviceWishes(device="cpu", dtype="float32")
 
 
-def damaged(folder: Path, factor: float) -> Path:
-    """A copy of the embedded model in which one tensor is another, under the name of the model."""
+Damage = Callable[[torch.Tensor], torch.Tensor]
+
+
+def damaged(folder: Path, end: str, damage: Damage) -> Path:
+    """A copy of the embedded model, under its name, with another tensor where the name has this end."""
     copy = Path(shutil.copytree(embedded_checkpoint(), folder / "granite-speech-tiny"))
     weights = load_file(copy / "model.safetensors")
-    name = next(
-        name for name in weights if name.endswith("layers.1.mlp.down_proj.weight") or "down_proj" in name
-    )
-    weights[name] = torch.full_like(weights[name], factor)
+    (name, *_) = (name for name in weights if name.endswith(end))
+    weights[name] = damage(weights[name])
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
     return copy
 
@@ -41,14 +43,18 @@ def failed(report: VerifyReport) -> dict[str, str]:
 
 def test_a_tensor_that_is_another_fails_by_what_is_heard(tmp_path: Path) -> None:
     report = verified(
-        str(damaged(tmp_path, 0.3)), audio=(EXAMPLE,), text=(EXAMPLE.with_suffix(".txt").read_text(),)
+        str(damaged(tmp_path, "embed_tokens.weight", lambda w: w.roll(1, 0))),
+        audio=(EXAMPLE,),
+        text=(EXAMPLE.with_suffix(".txt").read_text(),),
     )
     assert not report.passed
     assert "demo.flac: the words" in failed(report)
 
 
 def test_a_tensor_that_is_no_number_fails_with_its_name(tmp_path: Path) -> None:
-    report = verified(str(damaged(tmp_path, float("nan"))), audio=(EXAMPLE,))
+    report = verified(
+        str(damaged(tmp_path, "down_proj.weight", lambda w: w * float("nan"))), audio=(EXAMPLE,)
+    )
     assert "down_proj" in failed(report)["the server"]
 
 
