@@ -100,7 +100,8 @@ class FakePip:
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.asked.append(command)
         failed = bool(self._failing) and any(self._failing in word for word in command)
-        return subprocess.CompletedProcess(command, returncode=int(failed), stdout=self._settings)
+        said = "" if "--quiet" in command else self._settings
+        return subprocess.CompletedProcess(command, returncode=int(failed), stdout=said)
 
     def wanted(self) -> list[str]:
         return [command[-1] for command in self.asked if "install" in command]

@@ -160,11 +160,12 @@ def _pip_settings() -> str:
     return listed.stdout
 
 
-_PIP: Final = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+_PIP: Final = (sys.executable, "-m", "pip")
 
 
 def _pip(*arguments: str) -> int:
-    return subprocess.run([*_PIP, *arguments], check=False).returncode
+    quiet = ("--disable-pip-version-check", "--quiet")
+    return subprocess.run([*_PIP, *quiet, *arguments], check=False).returncode
 
 
 def main(arguments: Sequence[str]) -> int:
