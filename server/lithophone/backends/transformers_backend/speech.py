@@ -26,7 +26,9 @@ from lithophone.backends.transformers_backend.speech_model import PromptedWindow
 from lithophone.backends.transformers_backend.warm_up import try_out
 
 MOST_WINDOWS = 16
-WARM_UP_TOKENS = 2  # one pass over the prompt and one behind it: every kernel there is, and each further pass costs the same
+WARM_UP_TOKENS = (
+    1  # the pass over the prompt: on a CPU each further one reads all weights again and finds nothing new
+)
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
