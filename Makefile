@@ -6,8 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 # cpu, cuda or rocm; left empty, the build of torch is chosen by what the machine has.
 TORCH ?=
+PAGE := server/page
 
-.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,8 +27,20 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
+test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
+	$(BIN)/python -m tests.hardware.gpu $(ARGS)
+
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not page" --timeout 3600 $(ARGS)
+
+page: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## build the page into server/lithophone/page
+	BIN=$(BIN) .ci/npm run build
+
+page-tools: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## what the page's tests need: npm's packages, Chromium
+	BIN=$(BIN) .ci/test-page tools
+
+test-page: page-tools  ## the page's tests: its parts, and its story in Chromium
+	BIN=$(BIN) .ci/test-page $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## ruff and pyright alone
 	$(BIN)/ruff check .
@@ -58,4 +71,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev-installed: $(VENV)/.installed clients/pyproject.toml
 	$(PIP) install --constraint constraints.txt --editable '.[dev]' --editable clients
+	@touch $@
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(VENV)/.dev-installed
+	BIN=$(BIN) .ci/npm ci --no-audit --no-fund
 	@touch $@

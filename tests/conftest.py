@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.shapes import SHAPES
@@ -20,8 +22,15 @@ from tests.shapes import SHAPES
 settings.register_profile("lithophone", deadline=None)  # a loaded machine is no failure
 settings.load_profile("lithophone")
 
+torch.set_num_threads(
+    1
+)  # small models: threads that wait for each other on few cores take minutes for seconds
+os.environ["OMP_NUM_THREADS"] = "1"
 CACHES = tempfile.TemporaryDirectory()  # nothing of a test stays in the caches of whoever runs it
 os.environ["XDG_CACHE_HOME"] = CACHES.name
+collect_ignore = (
+    [] if importlib.util.find_spec("playwright") else ["page"]
+)  # a browser's tests: make test-page
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
 

@@ -76,11 +76,12 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
-    """One word and its times."""
+    """One word and its times; `probability` is how sure the model is of it, where the server tells."""
 
     word: str
     start: float
     end: float
+    probability: float | None = None
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +126,12 @@ class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.delta", tag_field="type"):
-    """A piece of text, to be appended to the ones before."""
+    """A piece of text, to be appended to the ones before; `words` are Lithophone's own, where they were asked for."""
 
     delta: str
     logprobs: tuple[TokenLogprob, ...] | None = None
     segment_id: str | None = None
+    words: tuple[Word, ...] | None = None
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.done", tag_field="type"):

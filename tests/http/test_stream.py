@@ -12,7 +12,7 @@ from lithophone.errors import InternalError, UndecodableAudioError
 from lithophone.http.errors import envelope
 from lithophone.http.event_stream import error_event
 from tests.golden import Golden
-from tests.http.conftest import THREE_WINDOWS, Live, serving, wav
+from tests.http.conftest import THREE_WINDOWS, Live, error_of, serving, wav
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
@@ -47,6 +47,19 @@ def test_logprobs_in_deltas_are_those_of_the_whole(server: Live) -> None:
     *deltas, done = events_of(server.transcribe(THREE_WINDOWS, stream="true", **fields).text)
     assert [entry for delta in deltas for entry in delta["logprobs"]] == done["logprobs"]
     assert done["logprobs"] == server.transcribe(THREE_WINDOWS, **fields).json()["logprobs"]
+
+
+def test_words_in_deltas_are_those_of_the_verbose_document(server: Live) -> None:
+    fields = {"timestamp_granularities[]": "word"}
+    *deltas, done = events_of(server.transcribe(THREE_WINDOWS, stream="true", **fields).text)
+    whole = server.transcribe(THREE_WINDOWS, response_format="verbose_json", **fields).json()
+    assert [word for delta in deltas for word in delta["words"]] == whole["words"]
+    assert "words" not in done
+
+
+def test_segments_are_not_timed_in_a_stream_of_text(server: Live) -> None:
+    fields = {"stream": "true", "timestamp_granularities[]": ["word", "segment"]}
+    assert error_of(server.transcribe(**fields), 400)["param"] == "timestamp_granularities"
 
 
 def test_a_delta_is_sent_before_the_next_window_is_heard() -> None:

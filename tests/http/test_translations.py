@@ -11,6 +11,7 @@ import pytest
 from lithophone.backends.base import RecognitionRequest
 from lithophone.granite.family import FAMILY
 from tests.http.conftest import SHORT, Live, error_of, post_audio, serving
+from tests.http.test_stream import events_of
 
 PATH = "/v1/audio/translations"
 
@@ -66,7 +67,9 @@ def test_the_sdk_reads_both_documents(translator: Live) -> None:
         ({"to_language": "xx"}, "to_language"),
         ({"response_format": "diarized_json"}, "response_format"),
         ({"language": "de"}, "language"),
-        ({"stream": "true"}, "stream"),
+        ({"stream": "true", "response_format": "srt"}, "stream"),
+        ({"timestamp_granularities[]": "word"}, "timestamp_granularities"),
+        ({"timestamp_granularities[]": "segment", "stream": "true"}, "timestamp_granularities"),
         ({"temperature": "2"}, "temperature"),
     ],
 )
@@ -74,6 +77,14 @@ def test_what_a_translation_does_not_know_is_refused(
     translator: Live, fields: dict[str, str], param: str
 ) -> None:
     assert error_of(post_audio(translator, PATH, **fields), 400)["param"] == param
+
+
+def test_a_translation_is_streamed_with_the_times_of_its_words(translator: Live) -> None:
+    fields = {"stream": "true", "timestamp_granularities[]": "word"}
+    delta, done = events_of(post_audio(translator, PATH, **fields).text)
+    assert delta["delta"] == done["text"] == "This is in en."
+    assert [word["word"] for word in delta["words"]] == ["This", "is", "in", "en."]
+    assert delta["words"][-1]["end"] == 1.0
 
 
 def test_a_model_that_cannot_translate_says_which_ones_can(server: Live) -> None:
@@ -84,3 +95,8 @@ def test_a_model_that_cannot_translate_says_which_ones_can(server: Live) -> None
 
 def test_an_unused_prompt_is_named(translator: Live) -> None:
     assert "prompt" in post_audio(translator, PATH, prompt="Ada").headers["x-lithophone-warning"]
+
+
+def test_the_audio_track_is_handed_on(translator: Live) -> None:
+    assert post_audio(translator, PATH, audio_track="2").status_code == 200
+    assert translator.script.audio_track == 2

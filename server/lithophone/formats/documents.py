@@ -69,7 +69,7 @@ def verbose_transcription(transcript: Transcript, *, words: bool = False) -> Ver
         text=transcript.text,
         segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
         usage=DurationUsage(seconds=duration),
-        words=tuple(_verbose_word(word) for word in transcript.words) if words else UNSET,
+        words=timed_words(transcript.words) if words else UNSET,
     )
 
 
@@ -135,6 +135,11 @@ def token_logprobs(segments: Iterable[Segment]) -> tuple[Logprob, ...]:
     )
 
 
+def timed_words(words: Iterable[Word]) -> tuple[VerboseWord, ...]:
+    """The words with their times and how sure the model is of each."""
+    return tuple(_verbose_word(word) for word in words)
+
+
 def detected_languages(transcript: Transcript) -> tuple[Language, ...]:
     """The language as OpenAI lists it; none if nothing told."""
     return () if transcript.language is None else (Language(code=transcript.language),)
@@ -146,7 +151,10 @@ def _language_name(code: str | None) -> str:
 
 def _verbose_word(word: Word) -> VerboseWord:
     return VerboseWord(
-        word=word.text.strip(), start=wire_seconds(word.start_seconds), end=wire_seconds(word.end_seconds)
+        word=word.text.strip(),
+        start=wire_seconds(word.start_seconds),
+        end=wire_seconds(word.end_seconds),
+        probability=UNSET if word.probability is None else word.probability,
     )
 
 

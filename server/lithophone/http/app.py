@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.di import Provide
 
-from lithophone.audio.decode import decoded_blocks
+from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission
 from lithophone.engine.language import prepare_detection
@@ -25,7 +25,8 @@ from lithophone.http.exchange import observed
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
-from lithophone.http.probes import health, ready, welcome
+from lithophone.http.page import front_door, page_asset
+from lithophone.http.probes import health, ready
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
 
@@ -36,7 +37,7 @@ def create_app(
     *,
     voice: VoiceDetector | None = None,
     options: HttpOptions | None = None,
-    audio_source: AudioSource = decoded_blocks,
+    audio_source: AudioSource = DecodedAudio,
 ) -> Litestar:
     """The ASGI application over `models`, which start and stop with it.
 
@@ -82,7 +83,7 @@ def create_app(
             await preparing
 
     app = Litestar(
-        [v1, health, ready, welcome],
+        [v1, health, ready, front_door, page_asset],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         exception_handlers={Exception: answer_failure},
         lifespan=[models_run],

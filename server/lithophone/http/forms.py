@@ -75,10 +75,17 @@ _Prompt = Annotated[
     ),
 ]
 _Temperature = Annotated[float, _doc("0 is greedy, above it samples", ge=0, le=1)]
+_AudioTrack = Annotated[
+    Annotated[int, Meta(ge=1, le=999)] | None,
+    _doc(
+        "Which of several audio tracks, counted from 1; the default one if not sent, else the first that is no commentary; "
+        "not in OpenAI's API"
+    ),
+]
 
 
 class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `POST /v1/audio/transcriptions` knows, but for the file."""
+    """Everything `POST /v1/audio/transcriptions` knows, but for the file. `audio_track` is ours."""
 
     model: _Model
     language: Annotated[str, _doc("ISO-639-1 code of what is spoken")] = ""
@@ -89,7 +96,10 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ResponseFormat, _doc("`diarized_json` needs a model that tells speakers apart")
     ] = ResponseFormat.JSON
     temperature: _Temperature = 0.0
-    timestamp_granularities: Annotated[tuple[Granularity, ...], _doc("With `verbose_json`")] = ()
+    timestamp_granularities: Annotated[
+        tuple[Granularity, ...],
+        _doc("With `verbose_json`; `word` also in a stream, where each delta then has its `words`"),
+    ] = ()
     include: Annotated[tuple[Include, ...], _doc("`logprobs` with `json`, whole or streamed")] = ()
     stream: Annotated[bool, _doc("Server-sent events; with `json`, `text` or `diarized_json`")] = False
     chunking_strategy: Annotated[
@@ -98,10 +108,14 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = None
     known_speaker_names: Annotated[tuple[str, ...], _doc("Not supported")] = ()
     known_speaker_references: Annotated[tuple[str, ...], _doc("Not supported")] = ()
+    audio_track: _AudioTrack = None
 
 
 class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` is ours; OpenAI's is English."""
+    """Everything `POST /v1/audio/translations` knows, but for the file.
+
+    `to_language`, `audio_track`, `stream` and `timestamp_granularities` are ours; OpenAI's answer is English, and whole.
+    """
 
     model: _Model
     prompt: _Prompt = ""
@@ -110,6 +124,14 @@ class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = ResponseFormat.JSON
     temperature: _Temperature = 0.0
     to_language: Annotated[str, _doc("ISO-639-1 code of the language to write; not in OpenAI's API")] = "en"
+    audio_track: _AudioTrack = None
+    stream: Annotated[
+        bool, _doc("Server-sent events, as of a transcription; with `json` or `text`; not in OpenAI's API")
+    ] = False
+    timestamp_granularities: Annotated[
+        tuple[Granularity, ...],
+        _doc("`word`, in a stream: each delta then has its `words`; not in OpenAI's API"),
+    ] = ()
 
 
 Form = TypeVar("Form", TranscriptionForm, TranslationForm)

@@ -32,6 +32,8 @@ from lithophone.http.forms import (
 STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
 """The stream's events are the same for the first two."""
 
+_TRANSLATIONS_STREAMED = tuple(written for written in STREAMED if written in UNDIARIZED)
+
 TIMED = (ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
 """Formats that show when something was said."""
 
@@ -108,8 +110,9 @@ REFUSALS: tuple[Refusal[TranscriptionForm], ...] = (
         lambda wish: (
             bool(wish.form.timestamp_granularities)
             and wish.form.response_format is not ResponseFormat.VERBOSE_JSON
+            and not _streams_words(wish.form)
         ),
-        "timestamp_granularities needs response_format verbose_json.",
+        "timestamp_granularities needs response_format verbose_json, or, for words, stream.",
         InvalidRequestError,
     ),
     Refusal(
@@ -132,6 +135,12 @@ REFUSALS: tuple[Refusal[TranscriptionForm], ...] = (
     ),
 )
 
+
+def _streams_words(form: TranscriptionForm | TranslationForm) -> bool:
+    """Whether words come with the deltas of a stream, and nothing else is to be timed."""
+    return form.stream and set(form.timestamp_granularities) == {Granularity.WORD}
+
+
 TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
     Refusal(
         "model",
@@ -142,6 +151,17 @@ TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
         "response_format",
         lambda wish: wish.form.response_format not in UNDIARIZED,
         f"A translation has no speakers. Supported: {', '.join(UNDIARIZED)}.",
+    ),
+    Refusal(
+        "stream",
+        lambda wish: wish.form.stream and wish.form.response_format not in STREAMED,
+        f"This format is not streamed. Streamed are: {', '.join(_TRANSLATIONS_STREAMED)}.",
+    ),
+    Refusal(
+        "timestamp_granularities",
+        lambda wish: bool(wish.form.timestamp_granularities) and not _streams_words(wish.form),
+        "timestamp_granularities needs stream, and is for words.",
+        InvalidRequestError,
     ),
     Refusal(
         "to_language",
@@ -194,7 +214,14 @@ def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: 
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
         turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
         speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
-        native_times=native_word_times and spec.word_times and form.response_format in TIMED,
+        native_times=native_word_times and spec.word_times and _shows_times(form),
+    )
+
+
+def _shows_times(form: TranscriptionForm) -> bool:
+    """Whether the model's own word times are of use. It cannot tell speakers and times at once."""
+    return form.response_format in TIMED or (
+        _streams_words(form) and form.response_format is not ResponseFormat.DIARIZED_JSON
     )
 
 

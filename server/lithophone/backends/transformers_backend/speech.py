@@ -20,15 +20,15 @@ from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import release_memory
-from lithophone.backends.memory import budget_bytes, estimate_memory
+from lithophone.backends.memory import budget_bytes, estimate_memory, load_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
 from lithophone.backends.transformers_backend.warm_up import try_out
 
 MOST_WINDOWS = 16
-WARM_UP_TOKENS = (
-    1  # the pass over the prompt: on a CPU each further one reads all weights again and finds nothing new
-)
+WARM_UP_TOKENS = 8
+CPU_WARM_UP_TOKENS = 1
+"""The pass over the prompt alone: nothing is compiled there, and each further pass reads all weights once more."""
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
@@ -45,14 +45,15 @@ class SpeechBackend:
     def __init__(
         self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool = True
     ) -> None:
-        self._model = SpeechModel.load(checkpoint, plan, facts, speculate=speculate)
+        windows = _most_windows(load_config(checkpoint.path), plan, facts)
+        self._model = SpeechModel.load(checkpoint, plan, facts, windows=windows, speculate=speculate)
         self._info = BackendInfo(
             spec=checkpoint.spec,
             model_id=checkpoint.model_id,
             device=plan.kind,
             dtype=plan.dtype,
             weight_bytes=self._model.weight_bytes,
-            max_batch=_most_windows(self._model.config, plan, facts),
+            max_batch=windows,
             revision=checkpoint.revision,
         )
 
@@ -66,9 +67,10 @@ class SpeechBackend:
         return SpeechBatch(self._model, interrupted)
 
     def warm_up(self) -> None:
-        """Noise through encoder, projector, prompt and a few passes of decoding."""
+        """Noise through encoder, projector, prompt and, on a GPU, a few passes of decoding."""
         self._model.prepare()
-        try_out(SpeechBatch(self._model, revise=_cut_short), self._info.model_id)
+        tokens = CPU_WARM_UP_TOKENS if self._info.device == "cpu" else WARM_UP_TOKENS
+        try_out(SpeechBatch(self._model, revise=partial(_cut_short, tokens)), self._info.model_id)
 
     def close(self) -> None:
         """Drop the model and give the memory back to the system."""
@@ -175,8 +177,8 @@ class SpeechBatch:
         return revised if speculate else msgspec.structs.replace(revised, speculator=None)
 
 
-def _cut_short(_: int, prompt: Prompt) -> Prompt:
-    return msgspec.structs.replace(prompt, max_tokens=min(prompt.max_tokens, WARM_UP_TOKENS))
+def _cut_short(tokens: int, _: int, prompt: Prompt) -> Prompt:
+    return msgspec.structs.replace(prompt, max_tokens=min(prompt.max_tokens, tokens))
 
 
 def _most_windows(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:
