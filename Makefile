@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +26,9 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
+
+test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
+	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)
 
 test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
 	$(BIN)/python -m tests.hardware.gpu $(ARGS)
@@ -61,15 +64,15 @@ clean:           ## remove the environment
 	rm -rf $(VENV)
 
 # torch comes first and alone, so that its pinned build is there before anything else could ask for a newer one.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt clients/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lithophone needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing torch and the rest (a few minutes, once) ..."
 	$(BIN)/python server/lithophone/torch_builds.py $(TORCH)
-	$(PIP) install --constraint constraints.txt --editable .
+	$(PIP) install --constraint constraints.txt --editable '.[wyoming]' --editable clients
 	@touch $@
 
-$(VENV)/.dev-installed: $(VENV)/.installed clients/pyproject.toml
+$(VENV)/.dev-installed: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[dev]' --editable clients
 	@touch $@
 

@@ -19,6 +19,8 @@ LAYERS = (
     "engine",
     "formats",
     "http",
+    "transcribe",
+    "doors",
 )  # from the ground up
 ANYWHERE = {"errors"}
 BESIDE = {
@@ -44,6 +46,8 @@ MUST_NOT_KNOW = {  # docs/architecture.md, right column, as far as imports can t
     "engine": {"torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process", "subprocess"},
     "formats": {"asyncio", "time", "litestar", "pathlib"},
     "http": {"torch", "subprocess", "imageio_ffmpeg", "lithophone.hosts.thread", "lithophone.hosts.process"},
+    "doors": {"argparse", "torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process"},
+    "transcribe": {"argparse", "torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process"},
 }
 TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "doctor.py")
 TORCH = {"torch", "transformers", "accelerate", "peft", "safetensors"}

@@ -15,19 +15,23 @@ from typing import Final
 
 from lithophone import __version__
 from lithophone.backends.rocm import read_startup_environment
-from lithophone.cli import bench, doctor, models, pull, serve, verify
+from lithophone.cli import bench, doctor, mcp, models, pull, serve, transcribe, verify
 from lithophone.cli.command import EXIT_REFUSED, Command, build_parser
+from lithophone.cli.completion import completion_command
 from lithophone.errors import StartupError
 from lithophone.logs import configure_logging
 from lithophone.settings import read_settings
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    transcribe.COMMAND,
     serve.COMMAND,
     models.COMMAND,
     pull.COMMAND,
     verify.COMMAND,
     doctor.COMMAND,
     bench.COMMAND,
+    mcp.COMMAND,
+    completion_command(lambda: parser()),  # noqa: PLW0108 - it is defined below
 )
 DESCRIPTION: Final = "Speech to text by IBM Granite behind OpenAI's audio API, on your own hardware."
 ONEDNN_CACHE: Final = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")

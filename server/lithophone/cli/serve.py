@@ -6,10 +6,26 @@ import argparse
 
 from lithophone.backends.heap import keep_freed_pages
 from lithophone.cli.command import Command
+from lithophone.cli.service import ask, install
+from lithophone.errors import ConfigurationError
 from lithophone.settings import Settings, add_flags
 
 
-def _run(settings: Settings, _: argparse.Namespace) -> int:
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser)
+    parser.add_argument(
+        "--install-service",
+        action="store_true",
+        help="write a systemd user unit that starts the server with these settings; it is shown first",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --install-service: do not ask")
+
+
+def _run(settings: Settings, options: argparse.Namespace) -> int:
+    if options.install_service:
+        return install(settings, agreed=(lambda: True) if options.yes else ask)
+    if options.yes:
+        raise ConfigurationError("--yes goes with --install-service")
     from lithophone.app import serve  # noqa: PLC0415 - it takes a moment to import
 
     keep_freed_pages()
@@ -27,6 +43,6 @@ COMMAND = Command(
             "a real model, open to the network",
         ),
     ),
-    add_flags=add_flags,
+    add_flags=_add_flags,
     run=_run,
 )

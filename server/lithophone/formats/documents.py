@@ -159,10 +159,11 @@ def _verbose_word(word: Word) -> VerboseWord:
 
 
 def _verbose_segment(segment: Segment) -> VerboseSegment:
+    start = wire_seconds(segment.start_seconds)
     return VerboseSegment(
         id=segment.id,
-        seek=round(segment.start_seconds * WHISPER_FRAMES_PER_SECOND),
-        start=wire_seconds(segment.start_seconds),
+        seek=round(start * WHISPER_FRAMES_PER_SECOND),
+        start=start,
         end=wire_seconds(segment.end_seconds),
         text=segment.text,
         tokens=tuple(token.id for token in segment.tokens),
