@@ -35,7 +35,7 @@ class TorchBuild(NamedTuple):
         return f"torch=={VERSION}+{self.tag}"
 
     @property
-    def index(self) -> str:
+    def wheels(self) -> str:
         """Where it is."""
         return f"{WHEELS}/{self.tag}"
 
@@ -144,11 +144,11 @@ def install(wish: str, constraints: Path) -> int:
     print(describe(choice), flush=True)  # noqa: T201 - for whoever runs make
     if choice.build is not None:
         build = choice.build
-        options = ("--retries", "1", "--timeout", "15", "--extra-index-url", build.index)
+        options = ("--retries", "1", "--timeout", "15", "--extra-index-url", build.wheels)
         if _pip("install", "--constraint", str(constraints), *options, build.requirement) == 0:
             return 0
         print(  # noqa: T201 - as above
-            f"warning: {build.index} gave no {build.requirement}; the plain index is used, whose torch for Linux is a CUDA "
+            f"warning: {build.wheels} gave no {build.requirement}; the plain index is used, whose torch for Linux is a CUDA "
             "build",
             file=sys.stderr,
         )
