@@ -55,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "the others are loaded when they are asked for"
         ),
     ] = ("granite-speech-tiny",)
+    revision: Annotated[
+        str, _doc("branch, tag or commit of the model on the hub; a commit never changes")
+    ] = "main"
     alias: Annotated[
         tuple[str, ...], _doc("more names for models, as NAME=MODEL (whisper-small=granite-speech-3.3-2b)")
     ] = ()

@@ -21,6 +21,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: As for the server.
         wishes: As for the server.
+        revision: As for the server.
         audio: Files and folders; without any, speech that comes with the package.
         clips: Take only so many of them.
         batches: Batch sizes; none: those that memory allows.
@@ -36,6 +37,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     wishes: DeviceWishes = DeviceWishes()
+    revision: str = "main"
     audio: tuple[str, ...] = ()
     clips: int | None = None
     batches: tuple[int, ...] = ()
@@ -64,12 +66,15 @@ def add_bench_flags(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the report as one JSON document")
 
 
-def read_bench_flags(flags: argparse.Namespace, model: str, wishes: DeviceWishes) -> BenchOptions:
+def read_bench_flags(
+    flags: argparse.Namespace, model: str, wishes: DeviceWishes, revision: str = "main"
+) -> BenchOptions:
     """The options of a command line and of the settings it shares with the server."""
     accuracies: tuple[float, ...] | None = flags.accuracy
     return BenchOptions(
         model=model,
         wishes=wishes,
+        revision=revision,
         audio=tuple(flags.audio),
         clips=flags.clips,
         batches=flags.batch,

@@ -105,6 +105,7 @@ def _measure(options: BenchOptions, tell: Tell) -> BenchReport:
         facts,
         random_weights=options.random_weights,
         batch=max(options.batches, default=1),
+        revision=options.revision,
     )
     plan = opened.plan
     if not options.batches:

@@ -44,6 +44,7 @@ class CtcBackend:
         processor: Its processor.
         plan: Where the model is.
         max_batch: Windows that may wait for a step.
+        revision: Of which commit it is, where it is from the hub.
 
     Attributes:
         samples_per_step: What one pass may take in, padding included.
@@ -58,6 +59,7 @@ class CtcBackend:
         plan: DevicePlan,
         *,
         max_batch: int = 1,
+        revision: str | None = None,
     ) -> None:
         self._model = model
         self._device = torch.device(plan.torch_device)
@@ -74,6 +76,7 @@ class CtcBackend:
             dtype=plan.dtype,
             weight_bytes=weight_bytes(model),
             max_batch=max_batch,
+            revision=revision,
         )
 
     @classmethod
@@ -91,6 +94,7 @@ class CtcBackend:
             loaded.processor,
             plan,
             max_batch=windows_at_a_time(loaded.model.config, plan, facts),
+            revision=checkpoint.revision,
         )
 
     @property

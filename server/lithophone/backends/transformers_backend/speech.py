@@ -26,6 +26,8 @@ from lithophone.backends.transformers_backend.speech_model import PromptedWindow
 from lithophone.backends.transformers_backend.warm_up import try_out
 
 WARM_UP_TOKENS = 8
+CPU_WARM_UP_TOKENS = 1
+"""The pass over the prompt alone: nothing is compiled there, and each further pass reads all weights once more."""
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
@@ -51,6 +53,7 @@ class SpeechBackend:
             dtype=plan.dtype,
             weight_bytes=self._model.weight_bytes,
             max_batch=windows,
+            revision=checkpoint.revision,
         )
 
     @property
@@ -63,9 +66,10 @@ class SpeechBackend:
         return SpeechBatch(self._model, interrupted)
 
     def warm_up(self) -> None:
-        """Noise through encoder, projector, prompt and a few passes of decoding."""
+        """Noise through encoder, projector, prompt and, on a GPU, a few passes of decoding."""
         self._model.prepare()
-        try_out(SpeechBatch(self._model, revise=_cut_short), self._info.model_id)
+        tokens = CPU_WARM_UP_TOKENS if self._info.device == "cpu" else WARM_UP_TOKENS
+        try_out(SpeechBatch(self._model, revise=partial(_cut_short, tokens)), self._info.model_id)
 
     def close(self) -> None:
         """Drop the model and give the memory back to the system."""
@@ -172,5 +176,5 @@ class SpeechBatch:
         return revised if speculate else msgspec.structs.replace(revised, speculator=None)
 
 
-def _cut_short(_: int, prompt: Prompt) -> Prompt:
-    return msgspec.structs.replace(prompt, max_tokens=min(prompt.max_tokens, WARM_UP_TOKENS))
+def _cut_short(tokens: int, _: int, prompt: Prompt) -> Prompt:
+    return msgspec.structs.replace(prompt, max_tokens=min(prompt.max_tokens, tokens))
