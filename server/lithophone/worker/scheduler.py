@@ -1,16 +1,20 @@
 """Which windows run next.
 
 Pure: no clock, no thread, no model. Jobs take turns, so that a long file does not hold up a short one; within a job
-windows keep their order.
+windows keep their order. Urgent windows go first, but not for ever.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
 from lithophone.worker.messages import Recognise
+
+URGENT_IN_A_ROW: Final = 4
+"""Windows of live sessions that may go before one that waits; then that one has its turn."""
 
 
 class _Queue(msgspec.Struct):
@@ -18,6 +22,11 @@ class _Queue(msgspec.Struct):
 
     place: tuple[int, bool]
     windows: deque[Recognise]
+
+    @property
+    def urgent(self) -> bool:
+        """Whether its next window is."""
+        return self.windows[0].request.urgent
 
 
 class Scheduler:
@@ -30,6 +39,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._queues: dict[int, _Queue] = {}
         self._turn = 0
+        self._urgent_in_a_row = 0
         self._served: set[int] = set()
 
     def __len__(self) -> int:
@@ -57,8 +67,7 @@ class Scheduler:
         """Up to `max_batch` windows, one a job a round, in the order the jobs have waited."""
         batch: list[Recognise] = []
         while self._queues and len(batch) < max_batch:
-            waiting = sorted(self._queues, key=lambda job_id: self._queues[job_id].place)
-            batch += [self._take(job_id) for job_id in waiting[: max_batch - len(batch)]]
+            batch += [self._take(job_id) for job_id in self._round()[: max_batch - len(batch)]]
         if batch:
             self._turn += 1
             self._served = {work.job_id for work in batch}
@@ -66,8 +75,17 @@ class Scheduler:
                 self._queues[job_id].place = (self._turn, True)
         return batch
 
+    def _round(self) -> list[int]:
+        """All jobs that wait, in the order they come next."""
+        waiting = sorted(self._queues, key=lambda job_id: self._queues[job_id].place)
+        urgent = [job_id for job_id in waiting if self._queues[job_id].urgent]
+        others = [job_id for job_id in waiting if not self._queues[job_id].urgent]
+        first = max(0, URGENT_IN_A_ROW - self._urgent_in_a_row) if others else len(urgent)
+        return [*urgent[:first], *others[:1], *urgent[first:], *others[1:]]
+
     def _take(self, job_id: int) -> Recognise:
         queue = self._queues[job_id]
+        self._urgent_in_a_row = self._urgent_in_a_row + 1 if queue.urgent else 0
         work = queue.windows.popleft()
         if not queue.windows:
             del self._queues[job_id]

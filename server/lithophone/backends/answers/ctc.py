@@ -14,22 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithophone.audio.waveform import seconds_from_samples
+from lithophone.backends.answers.tokens import token_stops
 from lithophone.backends.base import NotFiniteError, Recognition, Samples, Token
 from lithophone.granite.alignment import FrameSpan
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import empty_probability
 from lithophone.granite.levels import levels_of
-from lithophone.granite.words import Word, group_tokens, time_words
+from lithophone.granite.words import Word, group_tokens, moved, time_words
 
 FRAME_SECONDS: Final = 0.08  # log-mels of 10 ms stacked by 2, subsampled by 4
 
 
 class LabelledWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """A window as it left the model: its samples, a label for each frame, and natural-log probabilities [frames, labels]."""
+    """A window as it left the model.
+
+    Attributes:
+        samples: What was heard.
+        labels: One for each frame.
+        log_probs: Natural-log probabilities [frames, labels].
+        context_samples: How much was heard before; the answer is what follows.
+    """
 
     samples: Samples
     labels: tuple[int, ...]
     log_probs: NDArray[np.float32]
+    context_samples: int = 0
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -66,14 +75,24 @@ class CtcAnswers:
         if not np.isfinite(window.log_probs.sum(dtype=np.float64)):
             raise NotFiniteError(f"{self._spec.id} computed numbers that are not finite in {self._dtype}")
         runs = self._runs(window)
-        text = self._decode(window.labels).strip()
+        written = [
+            "",
+            *(self._decode(window.labels[: run.span.stop]).lstrip() for run in runs),
+            self._decode(window.labels).strip(),
+        ]
+        words = self._words(written, runs, window)
+        stops = token_stops([len(word.text) for word in words], written[:-1])
+        context_seconds = seconds_from_samples(window.context_samples)
+        known = sum(word.middle_seconds < context_seconds for word in words)
+        skipped = stops[known - 1] if known else 0
         return Recognition(
-            text=text,
-            tokens=tuple(self._token(run, window) for run in runs),
+            text="".join(word.text for word in words[known:]),
+            tokens=tuple(self._token(run, window) for run in runs[skipped:]),
             prompt_tokens=0,
             audio_tokens=len(window.labels),
             no_speech_probability=empty_probability(window.log_probs[:, self._blank]),
-            words=self._words(text, runs, window),
+            words=tuple(moved(word, -context_seconds) for word in words[known:]),
+            token_stops=tuple(stop - skipped for stop in stops[known:]),
         )
 
     def _runs(self, window: LabelledWindow) -> list[_Run]:
@@ -92,11 +111,12 @@ class CtcAnswers:
         surest = window.log_probs[run.span.start : run.span.stop, run.label].max()
         return Token(run.label, self._decode([run.label]), float(surest))
 
-    def _words(self, text: str, runs: Sequence[_Run], window: LabelledWindow) -> tuple[Word, ...]:
+    def _words(
+        self, written: Sequence[str], runs: Sequence[_Run], window: LabelledWindow
+    ) -> tuple[Word, ...]:
         """The words of the head's own text: their times are those of its tokens."""
-        spans = [run.span for run in runs]
-        stops = [len(self._decode(window.labels[: span.stop]).strip()) for span in spans]
-        grouped = group_tokens(text, stops, spans, FRAME_SECONDS)
+        stops = [len(text.rstrip()) for text in written[1:-1]]
+        grouped = group_tokens(written[-1], stops, [run.span for run in runs], FRAME_SECONDS)
         return time_words(
             [word for word, _ in grouped],
             [sound for _, sound in grouped],

@@ -97,6 +97,7 @@ class CtcBackend:
             samples=request.samples,
             labels=tuple(output.sequences[0].tolist()),
             log_probs=torch.log_softmax(output.logits[0].float(), dim=-1).cpu().numpy(),
+            context_samples=request.context_samples,
         )
 
 

@@ -119,8 +119,9 @@ class SpeechModel:
 
     def sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
         """What the decoding loop needs of a window: prompt, limits and, with `speculate`, drafts."""
-        before = window.processed.before
-        text = self._language_model.embed([*before, *window.processed.after])
+        before, live = window.processed.before, window.request.live
+        said = () if live is None else live.said
+        text = self._language_model.embed([*before, *window.processed.after, *said])
         audio = window.heard.embeddings.to(text.device, text.dtype)
         embeddings = torch.cat([text[: len(before)], audio, text[len(before) :]])
         room = self._language_model.max_positions - len(embeddings)
@@ -137,7 +138,7 @@ class SpeechModel:
 
     def decoded_window(self, window: PromptedWindow, decoded: Decoded) -> DecodedWindow:
         """What an answer is made of; nothing of it is the model's any more."""
-        self.prompting.learn(window.request.task, decoded.tokens)
+        self.prompting.learn(window.request, decoded.tokens)
         return DecodedWindow(
             request=window.request,
             ctc_log_probs=window.heard.ctc_log_probs,
