@@ -150,7 +150,9 @@ def main() -> int:
     parser.add_argument("--model", default="granite-speech-3.3-2b")
     parser.add_argument("--dtype", default="bfloat16")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would hand down that it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job would hand down that it is ignored
     if not (options.folder / "config.json").exists():
         write_model(options.folder, options.model)
     slowest = 0.0

@@ -15,7 +15,7 @@ import numpy as np
 from lithophone.audio.activity import Probabilities
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds
 from lithophone.backends.base import Recognition, RecognitionRequest, Token
-from lithophone.backends.fake import LoudnessDetector
+from lithophone.backends.fake import FakeBackend, LoudnessDetector
 from lithophone.engine.attempts import Attempt
 from lithophone.engine.dictation.events import Committed, Completed, Delta, DictationEvent, Failed
 from lithophone.engine.dictation.machine import Dictation
@@ -88,6 +88,14 @@ def hear(request: RecognitionRequest) -> Recognition:
         no_speech_probability=0.0,
         end_logprob=-0.1,
     )
+
+
+class SpokenBackend(FakeBackend):
+    """A backend around this model."""
+
+    def answer(self, request: RecognitionRequest, text: str) -> Recognition:
+        del text
+        return hear(request)
 
 
 def options(turns: TurnDetection = None, delay: Delay = Delay.MEDIUM) -> DictationOptions:

@@ -19,17 +19,9 @@ from lithophone.engine.dictation.session import MOST_WAITING_SECONDS, LiveSessio
 from lithophone.hosts.models import Models
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
-from tests.engine.dictation.spoken import SPEC, hear, options, silence, spoken
+from tests.engine.dictation.spoken import SPEC, SpokenBackend, options, silence, spoken
 
 WAIT_SECONDS = 20.0
-
-
-class SpokenBackend(FakeBackend):
-    """Hears the words of `tests.engine.dictation.spoken`."""
-
-    def answer(self, request: RecognitionRequest, text: str) -> Recognition:
-        del text
-        return hear(request)
 
 
 class Running:

@@ -31,12 +31,14 @@ class CommitPolicy(msgspec.Struct, frozen=True, kw_only=True):
         step_seconds: So much new audio, and what is open is heard again.
         agreeing: So many hypotheses in a row must have the word, and all words before it.
         held_back_seconds: The word must end so long before the newest audio.
+        doubt_seconds: So much longer, if it or its letters were heard with doubt.
         at_pauses: Hear in pauses alone.
     """
 
     step_seconds: float
     agreeing: int
     held_back_seconds: float
+    doubt_seconds: float = 0.5
     at_pauses: bool = False
 
 
