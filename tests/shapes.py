@@ -44,7 +44,8 @@ LAYERS = 2
 HIDDEN = 64
 
 
-def _byte_level(specials: list[str]) -> Tokenizer:
+def byte_level(specials: list[str]) -> Tokenizer:
+    """A small byte-level BPE tokenizer; the special tokens come first."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevel()
@@ -60,7 +61,7 @@ def _byte_level(specials: list[str]) -> Tokenizer:
 
 def _write_tokenizer(folder: Path, template: str) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_byte_level(SPECIAL),
+        tokenizer_object=byte_level(SPECIAL),
         eos_token="<|end_of_text|>",
         bos_token="<|end_of_text|>",
         pad_token="<|pad|>",
@@ -207,7 +208,7 @@ def write_plus(folder: Path) -> Path:
 def write_ctc(folder: Path) -> Path:
     """5.0: a BPE CTC head on a subsampling encoder, blank = pad = 0."""
     torch.manual_seed(50)
-    tokenizer = ParakeetTokenizer(tokenizer_object=_byte_level(["<pad>"]), pad_token="<pad>")
+    tokenizer = ParakeetTokenizer(tokenizer_object=byte_level(["<pad>"]), pad_token="<pad>")
     tokenizer.save_pretrained(folder)
     config = GraniteSpeech5CTCConfig(
         vocab_size=len(tokenizer),

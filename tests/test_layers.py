@@ -30,6 +30,16 @@ FORMATS_KNOW = {  # what a transcript is, and nothing of where it comes from or 
     "msgspec",
 }
 PURE_LIBRARY = {"__future__", "collections", "enum", "itertools", "types", "typing"}
+MUST_NOT_KNOW = {  # docs/architecture.md, right column, as far as imports can tell
+    "audio": {"litestar", "torch"},
+    "granite": {"asyncio", "litestar", "psutil"},
+    "backends": {"asyncio", "queue", "litestar"},
+    "worker": {"asyncio", "litestar", "torch", "subprocess", "socket"},
+    "hosts": {"lithophone.audio", "torch", "litestar"},
+    "engine": {"torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process", "subprocess"},
+    "formats": {"asyncio", "time", "litestar", "pathlib"},
+    "http": {"torch", "subprocess", "imageio_ffmpeg", "lithophone.hosts.thread", "lithophone.hosts.process"},
+}
 TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "doctor.py")
 TORCH = {"torch", "transformers", "accelerate", "peft", "safetensors"}
 WIRE = {"litestar", "uvicorn", "multipart"}
@@ -65,6 +75,13 @@ def test_a_module_imports_only_downward(path: Path) -> None:
             assert target in below or target == "__version__", f"{where} imports {module}"
         if root == "lithophone" and "." in module and layer in BESIDE:
             assert module.split(".")[1] in BESIDE[layer] | ANYWHERE, f"{where} imports {module}"
+
+
+@pytest.mark.parametrize("layer", MUST_NOT_KNOW)
+def test_a_layer_does_not_know_what_it_must_not(layer: str) -> None:
+    for path in sorted((PACKAGE / layer).rglob("*.py")):
+        for module in imported_modules(path):
+            assert not names_a_room_of(MUST_NOT_KNOW[layer], module), f"{path.name} imports {module}"
 
 
 def names_a_room_of(rooms: set[str], module: str) -> bool:

@@ -1,5 +1,7 @@
 """Plans and clips for the backends."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from lithophone.backends.batches import recognise
 from lithophone.backends.device.facts import TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, DtypeRequest, plan_device
 from lithophone.backends.device.runtime import TorchRuntime
-from lithophone.backends.opening import load_backend
+from lithophone.backends.opening import load_backend, open_backend
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 
 RATE = 16_000
@@ -34,6 +36,15 @@ def opened(name: str, plan: DevicePlan) -> Backend:
     """The backend as the server opens it."""
     with TorchRuntime().thread():
         return load_backend(fetch(read_reference(name)), plan, read_torch_facts())
+
+
+def started(folder: Path, dtype: DtypeRequest = "float32") -> Backend:
+    """The backend as the server starts it: sized, planned, loaded and tried out."""
+    wishes = DeviceWishes(device="cpu", dtype=dtype, cpu_threads=1)
+    with TorchRuntime().thread():
+        backend = open_backend(read_reference(str(folder)), wishes)
+        backend.warm_up()
+    return backend
 
 
 def transcribed(backend: Backend, *requests: RecognitionRequest) -> list[Recognition]:

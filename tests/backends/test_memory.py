@@ -203,7 +203,7 @@ def test_a_model_of_another_family_is_refused() -> None:
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no usable config\.json"):
+    with pytest.raises(CheckpointError, match=r"holds no config\.json"):
         estimate_memory(tmp_path)
 
 

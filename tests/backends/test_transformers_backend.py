@@ -1,7 +1,5 @@
 """Loading, refusing, interrupting and giving memory back, on small checkpoints of the real layout."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -83,55 +81,6 @@ def test_a_step_ends_when_nobody_wants_what_was_heard(shape: Callable[[str], Pat
     assert batch.step() == []
     batch.drop(1)
     assert len(batch) == 0
-
-
-def damaged(folder: Path, target: Path) -> Path:
-    shutil.copytree(folder, target)
-    return target
-
-
-def test_missing_weights_are_named_and_never_made_up(
-    shape: Callable[[str], Path], plan: DevicePlan, tmp_path: Path
-) -> None:
-    folder = damaged(shape("granite-speech-3.3-2b"), tmp_path / "granite-speech-3.3-2b")
-    config = json.loads((folder / "config.json").read_text())
-    config["text_config"]["num_hidden_layers"] += 1
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"lacks .* weights, such as .*layers.2"):
-        opened(str(folder), plan)
-
-
-def test_a_pickled_adapter_is_refused(shape: Callable[[str], Path], plan: DevicePlan, tmp_path: Path) -> None:
-    folder = damaged(shape("granite-speech-3.3-2b"), tmp_path / "granite-speech-3.3-2b")
-    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-    with pytest.raises(CheckpointError, match=r"no adapter_model\.safetensors"):
-        opened(str(folder), plan)
-
-
-def test_pickled_weights_are_refused(shape: Callable[[str], Path], plan: DevicePlan, tmp_path: Path) -> None:
-    folder = damaged(shape("granite-speech-4.1-2b"), tmp_path / "granite-speech-4.1-2b")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
-        opened(str(folder), plan)
-
-
-def test_truncated_weights_are_refused(
-    shape: Callable[[str], Path], plan: DevicePlan, tmp_path: Path
-) -> None:
-    folder = damaged(shape("granite-speech-4.1-2b"), tmp_path / "granite-speech-4.1-2b")
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
-        opened(str(folder), plan)
-
-
-def test_a_checkpoint_without_a_chat_template_is_refused(
-    shape: Callable[[str], Path], plan: DevicePlan, tmp_path: Path
-) -> None:
-    folder = damaged(shape("granite-speech-4.1-2b"), tmp_path / "granite-speech-4.1-2b")
-    (folder / "chat_template.jinja").unlink()
-    with pytest.raises(CheckpointError, match="chat template"):
-        opened(str(folder), plan)
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:

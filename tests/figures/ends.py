@@ -1,8 +1,9 @@
 """How soon a server with a large model is gone: `python -m tests.figures.ends FOLDER`.
 
 Writes a model of the published shape with random weights into FOLDER, unless there is one, serves it, and ends the
-server while the model is loading, while it is warming up and while it decodes: by Ctrl-C, by Ctrl-C and SIGTERM, and by
-killing the server's own process. Told are the seconds until every process is gone.
+server while the model is loading, while it is warming up and while it decodes: by Ctrl-C, by SIGTERM (which lets what is
+decoded finish, for so long as the grace allows: here, a second), and by killing the server's own process. Told are the
+seconds until every process is gone.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def watched(folder: Path, dtype: str) -> Iterator[Watched]:
     """A server of the model in the folder; whatever is left of it at the end is killed."""
     command = [sys.executable, "-m", "lithophone", "serve", "--port", "0", "--model", str(folder)]
     with subprocess.Popen(
-        [*command, "--dtype", dtype, "--log-format", "json"],
+        [*command, "--dtype", dtype, "--log-format", "json", "--shutdown-grace-seconds", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -115,6 +115,18 @@ class NotFiniteError(Exception):
     """A window's probabilities are not numbers: an overflow of the dtype, or damaged weights."""
 
 
+def not_finite(model_id: str, dtype: str) -> NotFiniteError:
+    """The error for a model that computes in `dtype`; says what to do."""
+    return NotFiniteError(f"{model_id} computed numbers that are not finite in {dtype}: {remedy(dtype)}")
+
+
+def remedy(dtype: str) -> str:
+    """What to do about numbers that are not finite."""
+    if dtype == "float32":
+        return "the checkpoint is damaged"
+    return f"{dtype} may not suffice for it (try --dtype float32), or the checkpoint is damaged"
+
+
 class Fault(Enum):
     """What an error of a backend means for what comes next."""
 

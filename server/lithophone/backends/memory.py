@@ -16,9 +16,8 @@ which the kernel drops when it needs the room.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,10 @@ import msgspec
 
 from lithophone.backends.device.facts import DTYPE_BYTES, DtypeName, TorchFacts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, ModelSize, plan_device
-from lithophone.backends.transformers_backend.architectures import model_class
+from lithophone.backends.transformers_backend.architectures import model_class, transformers_config
+from lithophone.backends.transformers_backend.configuration import AdapterConfig
+from lithophone.backends.transformers_backend.folder import read_adapter_config, read_config
+from lithophone.backends.transformers_backend.refusals import refuse_unusable
 from lithophone.errors import CheckpointError, DoesNotFitError
 from lithophone.granite.family import FAMILY, Architecture, ModelSpec
 
@@ -93,21 +95,13 @@ class FitRow(msgspec.Struct, frozen=True, kw_only=True):
     fits: tuple[DtypeFit, ...]
 
 
-def load_config(checkpoint: str | Path) -> PreTrainedConfig:
-    """The configuration of a model folder or hub id.
+def load_config(folder: Path) -> PreTrainedConfig:
+    """The configuration of a model folder, as transformers takes it.
 
     Raises:
-        CheckpointError: there is none, or it is not a Granite Speech configuration.
+        CheckpointError: there is none, or it is not a usable Granite Speech configuration.
     """
-    from transformers import AutoConfig  # noqa: PLC0415 - see the top
-
-    auto: Any = AutoConfig  # only partly typed
-    try:
-        config: PreTrainedConfig = auto.from_pretrained(checkpoint, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{checkpoint}: no usable config.json ({error})") from error
-    _model_class(config)
-    return config
+    return transformers_config(read_config(folder))
 
 
 def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
@@ -127,23 +121,28 @@ Estimates = Mapping[DtypeName, MemoryEstimate]
 
 
 def estimate_memory(
-    config: PreTrainedConfig | str | Path, *, batch: int = 1, new_tokens: int = NEW_TOKENS
+    config: PreTrainedConfig | Path, *, batch: int = 1, new_tokens: int = NEW_TOKENS
 ) -> Estimates:
     """What a checkpoint needs to serve `batch` windows of 30 s at a time.
 
     Args:
-        config: A configuration, a model folder or a hub id; with a folder, its `adapter_config.json` gives the
-            adapter's rank and targets.
+        config: A configuration or a model folder; with a folder, its `adapter_config.json` gives the adapter's rank and
+            targets.
         batch: Windows in one call.
         new_tokens: Longest transcript of a window, in tokens.
 
     Raises:
-        CheckpointError: not a Granite Speech configuration.
+        CheckpointError: not a usable Granite Speech configuration.
     """
-    resolved: Any = _as_config(config)
+    if not isinstance(config, Path):
+        return _estimate(config, None, batch, new_tokens)
+    with refuse_unusable(str(config)):
+        return _estimate(load_config(config), read_adapter_config(config), batch, new_tokens)
+
+
+def _estimate(resolved: Any, adapter: AdapterConfig | None, batch: int, new_tokens: int) -> Estimates:
     model = build_on_meta(resolved)
-    rank, targets = _adapter_shape(config)
-    adapter_parameters = _adapter_parameters(model, rank, targets) if _has_adapter(resolved) else 0
+    adapter_parameters = _adapter_parameters(model, adapter) if adapter or _has_adapter(resolved) else 0
     sizes = [parameter.numel() for parameter in model.parameters()]
     return {
         dtype: MemoryEstimate(
@@ -312,10 +311,6 @@ def _fitting_dtypes(spec: ModelSpec, free: int) -> list[DtypeName]:
     return [dtype for dtype in DTYPE_BYTES if approximate_bytes(spec, dtype) <= free]
 
 
-def _as_config(config: PreTrainedConfig | str | Path) -> PreTrainedConfig:
-    return load_config(config) if isinstance(config, str | Path) else config
-
-
 def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     try:
         return model_class(Architecture(config.model_type))
@@ -336,20 +331,11 @@ def _has_adapter(config: Any) -> bool:
     return bool(getattr(config, "has_lora_adapter", False))
 
 
-def _adapter_shape(checkpoint: PreTrainedConfig | str | Path) -> tuple[int, Sequence[str]]:
-    """Rank and targets from the folder's `adapter_config.json`, else those IBM published for 3.3."""
-    if isinstance(checkpoint, str | Path):
-        path = Path(checkpoint) / "adapter_config.json"
-        if path.is_file():
-            written = json.loads(path.read_text(encoding="utf-8"))
-            return int(written["r"]), tuple(written["target_modules"])
-    return LORA_RANK, LORA_TARGETS
-
-
-def _adapter_parameters(model: Any, rank: int, targets: Sequence[str]) -> int:
-    """LoRA adds [rank, in] and [out, rank] to each target (arXiv 2106.09685)."""
+def _adapter_parameters(model: Any, adapter: AdapterConfig | None) -> int:
+    """LoRA adds [rank, in] and [out, rank] to each target (arXiv 2106.09685); without a file, as IBM published 3.3."""
     from torch import nn  # noqa: PLC0415 - see the top
 
+    rank, targets = (adapter.r, adapter.target_modules) if adapter else (LORA_RANK, LORA_TARGETS)
     adapted = [
         module
         for name, module in model.named_modules()

@@ -12,19 +12,18 @@ from typing import Any
 import msgspec
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from transformers import AutoConfig
 
 from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
-from lithophone.backends.memory import Estimates, check_fits, estimate_memory, size_of
+from lithophone.backends.memory import Estimates, check_fits, estimate_memory, load_config, size_of
 from lithophone.backends.transformers_backend.checkpoint import (
     DOWNLOADED_FILES,
     Checkpoint,
     ModelReference,
     read_reference,
 )
-from lithophone.backends.transformers_backend.loading import ctc_processor, load_model, speech_processor
+from lithophone.backends.transformers_backend.loading import load_checkpoint
 from lithophone.bench.weights import family_config, random_model, random_processor
 from lithophone.granite.family import Architecture, ModelSpec
 
@@ -68,14 +67,13 @@ def open_model(
     plan = _one_device(reference.model_id, estimate_memory(folder, batch=batch), facts, wishes)
     apply_plan(plan)
     checkpoint = Checkpoint(path=folder, spec=reference.spec, model_id=reference.model_id)
-    model: Any = load_model(checkpoint, plan, facts)
-    is_ctc = reference.spec.architecture is Architecture.CTC
+    loaded = load_checkpoint(checkpoint, plan, facts)
     return OpenedModel(
         spec=reference.spec,
         model_id=reference.model_id,
         plan=plan,
-        model=model,
-        processor=ctc_processor(folder) if is_ctc else speech_processor(folder, model.config),
+        model=loaded.model,
+        processor=loaded.processor,
         is_random=False,
     )
 
@@ -108,7 +106,7 @@ def _opened_at_random(
     asked: bool,
 ) -> OpenedModel:
     spec = reference.spec
-    config: Any = AutoConfig.from_pretrained(folder) if folder is not None else family_config(spec)
+    config: Any = load_config(folder) if folder is not None else family_config(spec)
     plan = _one_device(reference.model_id, estimate_memory(config, batch=batch), facts, wishes)
     apply_plan(plan)
     note = "RANDOM WEIGHTS of the model's shape: what it costs is measured, what it says means nothing."

@@ -242,7 +242,7 @@ class SpeechContest:
         clips = synthetic_clips(1, WARM_UP_SECONDS)
         self._generate(TokenLimits(0, WARM_UP_TOKENS))(clips, 1)
         OurWay(self._model, TokenLimits(0, WARM_UP_TOKENS), settle_ties=False)(clips, 1)
-        self._model.measure()
+        self._model.choose_products()
 
     def roofline(self, clip: BenchClip) -> Roofline:
         """Of one clip alone."""

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+from lithophone.backends.heap import return_freed_pages
 from lithophone.errors import (
     InternalError,
     LoadingError,
@@ -159,6 +160,7 @@ class SupervisedHost:
             self._enter(HostState.COLD)
             self._settle(LoadingError(f"{self.model_id} was unloaded before it was ready."))
             await self._end_worker()
+            await asyncio.to_thread(return_freed_pages)  # of the server itself: what the last requests needed
 
     async def stop(self) -> None:
         """See `ModelHost`."""

@@ -15,14 +15,14 @@ from torch import Tensor
 from transformers import GraniteSpeechForConditionalGeneration
 
 from lithophone.backends.decoding import loop
+from lithophone.backends.decoding.costs import Cost, CostCurve, DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
-from lithophone.backends.decoding.measuring import measure_pass_cost
-from lithophone.backends.decoding.speculation import PassCost, Source, Speculator
+from lithophone.backends.decoding.speculation import Source, Speculator
 
 MOST = 24
-CHEAP = PassCost((1, 8, 32), (1.0, 1.0, 1.0))  # every draft is taken whole
+CHEAP = CostCurve((1, 8, 32), (1.0, 1.0, 1.0))  # every draft is taken whole
 LENGTHS = (3, 40, 17, 130, 8)
 
 
@@ -84,9 +84,9 @@ def run(
     model: LanguageModel,
     prompts: Sequence[Prompt],
     ends: frozenset[int] = frozenset(),
-    cost: PassCost = CHEAP,
+    cost: Cost = CHEAP,
 ) -> list[Decoded]:
-    batch = DecodingBatch(model, ends, cost)
+    batch = DecodingBatch(model, ends, cost, DraftBudget())
     batch.admit(prompts)
     found: dict[int, Decoded] = {}
     while len(batch):
@@ -163,7 +163,7 @@ def test_a_sequence_ends_where_the_end_is_said(
 def test_sequences_join_and_leave_between_any_two_steps(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP)
+    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
     waiting = [
         drafted(prompt, Scripted(expected.tokens[: 5 * number]), key=number)
         for number, (prompt, expected) in enumerate(zip(prompts * 3, plain * 3, strict=True))
@@ -179,7 +179,7 @@ def test_sequences_join_and_leave_between_any_two_steps(
 def test_a_sequence_that_is_dropped_is_gone_and_the_others_go_on(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP)
+    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
     batch.admit([drafted(prompt, None, key=number) for number, prompt in enumerate(prompts)])
     batch.step()
     batch.drop(0)
@@ -203,7 +203,7 @@ def test_where_rounding_could_decide_a_sequence_is_given_up(
 ) -> None:
     monkeypatch.setattr(loop, "CONTESTED_MARGIN", 10.0)
     assert run(model, [drafted(prompts[0], None)])[0].contested
-    batch = DecodingBatch(model, frozenset(), CHEAP, settle_ties=False)
+    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget(), settle_ties=False)
     batch.admit([drafted(prompts[0], None)])
     assert batch.step() == []
 
@@ -255,10 +255,12 @@ def test_layers_that_are_offloaded_say_the_same(
     assert [decoded.tokens for decoded in said] == [expected.tokens for expected in plain]
 
 
-def test_the_clock_gives_a_rising_cost(model: LanguageModel) -> None:
-    cost = measure_pass_cost(model)
-    assert cost(1) == 1.0
-    assert cost(1) <= cost(8) <= cost(32) <= cost(500)
+def test_the_cost_is_learned_from_the_clock(
+    model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
+) -> None:
+    cost = LearnedCost(CostCurve((1, 8, 32), (1000.0, 1000.0, 1000.0)))  # seconds: none of it is true
+    run(model, [drafted(prompts[0], Scripted(plain[0].tokens))], cost=cost)
+    assert 0 < cost(1) < 10
 
 
 def test_nor_does_the_library_that_computes_short_passes(
@@ -267,7 +269,6 @@ def test_nor_does_the_library_that_computes_short_passes(
     plain: list[Decoded],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert model.can_switch
     monkeypatch.setattr(model.products, "wanted", True)
     crowd = [
         drafted(prompt, DRAFTS["wrong in every third place"](list(expected.tokens)), key=number)
@@ -294,7 +295,7 @@ def test_a_sequence_that_has_to_go_on_does_not_end(
 
 
 def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts: list[Tensor]) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP)
+    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
     batch.admit([Prompt(key=0, embeddings=prompts[0], max_tokens=3)])
     batch.admit([drafted(prompts[1], Same([5, 99, 17, 5, 5]), key=1)])
     batch.step()

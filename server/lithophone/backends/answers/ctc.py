@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lithophone.audio.waveform import seconds_from_samples
 from lithophone.backends.answers.tokens import token_stops
-from lithophone.backends.base import NotFiniteError, Recognition, Samples, Token
+from lithophone.backends.base import Recognition, Samples, Token, not_finite
 from lithophone.granite.alignment import FrameSpan
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import empty_probability
@@ -73,7 +73,7 @@ class CtcAnswers:
             NotFiniteError: its probabilities are no numbers.
         """
         if not np.isfinite(window.log_probs.sum(dtype=np.float64)):
-            raise NotFiniteError(f"{self._spec.id} computed numbers that are not finite in {self._dtype}")
+            raise not_finite(self._spec.id, self._dtype)
         runs = self._runs(window)
         written = [
             "",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lithophone.audio.waveform import seconds_from_samples
 from lithophone.backends.answers.tokens import token_stops
-from lithophone.backends.base import NotFiniteError, Recognition, RecognitionRequest, Samples, Token
+from lithophone.backends.base import Recognition, RecognitionRequest, Samples, Token, not_finite
 from lithophone.backends.decoding.decoded import Decoded
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import BLANK, empty_probability
@@ -122,7 +122,7 @@ class SpeechAnswers:
     def _require_numbers(self, decoded: Decoded, log_probs: NDArray[np.float32]) -> None:
         heard = float(log_probs.sum(dtype=np.float64))
         if not math.isfinite(heard) or not all(map(math.isfinite, decoded.log_probs)):
-            raise NotFiniteError(f"{self._spec.id} computed numbers that are not finite in {self._dtype}")
+            raise not_finite(self._spec.id, self._dtype)
 
     def _read(self, answer: str, window: DecodedWindow) -> tuple[str, tuple[Word, ...]]:
         """The text of the model's answer, and its words with their times."""

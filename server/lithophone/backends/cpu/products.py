@@ -9,13 +9,15 @@ plain weights in 9.6 ms.
 a seventh of its float32 speed (the same machine and matrix in bfloat16: 32 rows 52 ms, 360 rows 577 ms; in float32 18 and
 99 ms). `widened_linear` takes 12 and 90 ms, and no memory.
 
-Whether either pays on a machine is for the clock to say: see `measure_pass_cost`.
+Whether either pays on a machine is for the clock to say: see `other_way_is_faster`.
 """
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -28,6 +30,10 @@ SIXTEEN_BIT_ROWS: Final = range(4, sys.maxsize)  # for fewer, torch's own is the
 SIXTEEN_BITS: Final = (torch.bfloat16, torch.float16)
 BLOCK_WEIGHTS: Final = 1 << 20  # widened at a time: 4 MB, which stay in the cache until they are multiplied
 FEW_ROWS: Final = 128  # up to here the weights come first in the product, which is then up to twice as fast
+
+TRIED_ROWS: Final = (2, 8, 32)
+TRIED_ROUNDS: Final = 3
+TRIED_BYTES: Final = 256 << 20  # more than caches hold, so that weights come from memory as they do in a pass
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -78,7 +84,11 @@ class SwitchedLinear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """See `nn.Linear`."""
-        product = self._product if self._switch.on else functional.linear
+        return self.multiply(rows, other=self._switch.on)
+
+    def multiply(self, rows: Tensor, *, other: bool) -> Tensor:
+        """The same by torch's own way, or by the other one."""
+        product = self._product if other else functional.linear
         return product(rows, self.weight, self.bias)
 
 
@@ -114,6 +124,37 @@ def widened_linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if bias is not None:
         product = product + bias.float()
     return product.to(weight.dtype, memory_format=torch.contiguous_format).view(*rows.shape[:-1], -1)
+
+
+def other_way_is_faster(parent: nn.Module) -> bool:
+    """Whether the switched layers below `parent` multiply a few rows faster the other way, by the clock."""
+    layers = _some_of([module for module in parent.modules() if isinstance(module, SwitchedLinear)])
+    plain = other = 0.0
+    for rows in TRIED_ROWS:
+        best = [math.inf, math.inf]
+        for _ in range(TRIED_ROUNDS):  # in turns, so that a busy moment does not decide
+            best[0] = min(best[0], _seconds(layers, rows, other=False))
+            best[1] = min(best[1], _seconds(layers, rows, other=True))
+        plain, other = plain + best[0], other + best[1]
+    return other < plain
+
+
+def _some_of(layers: Sequence[SwitchedLinear]) -> list[SwitchedLinear]:
+    """The first, until their weights are as many as are tried."""
+    taken: list[SwitchedLinear] = []
+    for layer in layers:
+        if sum(one.weight.nbytes for one in taken) >= TRIED_BYTES:
+            break
+        taken.append(layer)
+    return taken
+
+
+def _seconds(layers: Sequence[SwitchedLinear], rows: int, *, other: bool) -> float:
+    inputs = {layer.in_features: layer.weight.new_zeros(rows, layer.in_features) for layer in layers}
+    began = time.perf_counter()
+    for layer in layers:
+        layer.multiply(inputs[layer.in_features], other=other)
+    return time.perf_counter() - began
 
 
 def widened_products(parent: nn.Module, dtype: torch.dtype, *, wanted: bool) -> Switch:

@@ -21,6 +21,7 @@ from lithophone.backends.cpu.products import (
     Switch,
     SwitchedLinear,
     can_switch,
+    other_way_is_faster,
     rows_switched,
     switch_linears,
 )
@@ -176,7 +177,6 @@ class LanguageModel:
 
     Attributes:
         products: How matrix products are computed.
-        can_switch: There is a choice.
 
     Args:
         model: A `GraniteSpeechForConditionalGeneration` or its plus sibling. Its language model is switched to packed
@@ -188,7 +188,7 @@ class LanguageModel:
         self.device = device
         self._model = model.model.language_model
         self.products = Switch(rows_switched(self._model.dtype))
-        self.can_switch = switch_linears(self._model, self.products) > 0
+        self._can_switch = switch_linears(self._model, self.products) > 0
         self._head = _switched_head(model, self.products)
         config = self._model.config
         config._attn_implementation = ATTENTION  # noqa: SLF001 - where transformers' layers look it up
@@ -200,6 +200,10 @@ class LanguageModel:
     def dtype(self) -> torch.dtype:
         """Of embeddings and activations."""
         return self._model.dtype
+
+    def choose_products(self) -> None:
+        """Put the clock on the matrix products, where there are two ways to compute them; takes a moment."""
+        self.products.wanted = self._can_switch and other_way_is_faster(self._model)
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
         """Token embeddings [tokens, hidden], before the model's embedding multiplier."""

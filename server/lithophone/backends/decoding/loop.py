@@ -15,6 +15,7 @@ drafts can then change a token whose two best choices are within rounding of eac
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,9 +24,10 @@ import torch
 from torch import Tensor
 
 from lithophone.backends.decoding.cache import KeyValueCache
+from lithophone.backends.decoding.costs import Cost, DraftBudget
 from lithophone.backends.decoding.decoded import Decoded
 from lithophone.backends.decoding.language_model import LanguageModel, Span, repeated_queries
-from lithophone.backends.decoding.speculation import Offer, PassCost, Speculator, draft_lengths
+from lithophone.backends.decoding.speculation import Offer, Speculator, draft_lengths
 
 CONTESTED_MARGIN = 1e-4
 """Of the largest logit. The largest difference measured between passes of different shapes is about 1e-6 of it."""
@@ -125,7 +127,8 @@ class DecodingBatch:
     Args:
         model: The language model.
         end_tokens: Tokens that end a sequence.
-        cost: Of a pass, for the choice of draft lengths.
+        cost: Of a pass, for the choice of draft lengths; learns from each.
+        budget: What may be risked on drafts.
         settle_ties: Mark float32 sequences as contested where rounding could decide (see the module). Off for decoding
             alone and token by token, which is the reference itself.
 
@@ -137,11 +140,18 @@ class DecodingBatch:
     """
 
     def __init__(
-        self, model: LanguageModel, end_tokens: frozenset[int], cost: PassCost, *, settle_ties: bool = True
+        self,
+        model: LanguageModel,
+        end_tokens: frozenset[int],
+        cost: Cost,
+        budget: DraftBudget,
+        *,
+        settle_ties: bool = True,
     ) -> None:
         self._model = model
         self._end_tokens = end_tokens
         self._cost = cost
+        self._budget = budget
         self._settle_ties = settle_ties and model.dtype == torch.float32
         self._cache = KeyValueCache(model.layers)
         self._running: list[_Sequence] = []
@@ -169,13 +179,12 @@ class DecodingBatch:
         self._begin_waiting()
         if not self._running:
             return []
-        self._choose_drafts()
+        plain_tokens, draft_tokens = self._choose_drafts()
+        began = time.perf_counter()
         verdicts = self._pass()
-        start = 0
-        for sequence in self._running:
-            count = 1 + len(sequence.draft)
-            self._settle(sequence, _part(verdicts, start, start + count))
-            start += count
+        self._cost.observe(plain_tokens + draft_tokens, time.perf_counter() - began)
+        accepted = self._settle_all(verdicts)
+        self._account(plain_tokens, draft_tokens, accepted)
         ended = [s for s in self._running if s.ended or s.contested or s.room <= 0]
         self._remove(ended)
         return [sequence.decoded() for sequence in ended]
@@ -189,11 +198,22 @@ class DecodingBatch:
                 return
             self._running.append(self._waiting.pop(0))
 
-    def _choose_drafts(self) -> None:
+    def _choose_drafts(self) -> tuple[int, int]:
+        """Give every sequence its draft; returns the pass's tokens without drafts, and those of drafts."""
         offers = [sequence.offer() for sequence in self._running]
         base = sum(sequence.new_tokens for sequence in self._running)
-        for sequence, length in zip(self._running, draft_lengths(offers, base, self._cost), strict=True):
+        may_draft = base > len(offers) or self._cost.knows(base)  # else this pass is timed without any
+        allowed = self._budget.passes
+        lengths = draft_lengths(offers, base, self._cost, allowed) if may_draft else [0] * len(offers)
+        for sequence, length in zip(self._running, lengths, strict=True):
             del sequence.draft[length:]
+        return base, sum(lengths)
+
+    def _account(self, plain_tokens: int, draft_tokens: int, accepted: int) -> None:
+        rows = len(self._running)
+        one, plain = self._cost(rows), self._cost(plain_tokens)
+        extra = self._cost(plain_tokens + draft_tokens) - plain
+        self._budget.settle(plain / one, extra / one, accepted / rows)
 
     def _pass(self) -> _Verdicts:
         """Run the model over what is new and ask for its choices behind the last known token and every drafted one."""
@@ -265,8 +285,17 @@ class DecodingBatch:
         drawn = torch.multinomial(weights, 1).squeeze(-1)
         return greedy.index_copy(0, warm, drawn)
 
-    def _settle(self, sequence: _Sequence, verdicts: _Verdicts) -> None:
-        """Emit the drafted tokens the model agrees with, and its own token behind them."""
+    def _settle_all(self, verdicts: _Verdicts) -> int:
+        """Emit what the model said of each sequence; returns how many drafted tokens it accepted."""
+        start = accepted = 0
+        for sequence in self._running:
+            count = 1 + len(sequence.draft)
+            accepted += self._settle(sequence, _part(verdicts, start, start + count))
+            start += count
+        return accepted
+
+    def _settle(self, sequence: _Sequence, verdicts: _Verdicts) -> int:
+        """Emit the drafted tokens the model agrees with, and its own token behind them; returns how many it accepted."""
         accepted = 0
         while (
             accepted < len(sequence.draft)
@@ -289,6 +318,7 @@ class DecodingBatch:
         if sequence.prompt.speculator is not None:
             sequence.prompt.speculator.observe(emitted, len(sequence.draft), agreed)
         sequence.draft = []
+        return accepted
 
     def _remove(self, gone: Sequence[_Sequence]) -> None:
         """Close the ranks: the last row moves into each row that falls free."""

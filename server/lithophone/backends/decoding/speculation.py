@@ -1,17 +1,18 @@
 """How much to draft: decided from how well drafts did and what a longer pass costs.
 
-Pure: no torch, no model, no clock. Owns the cost curve of a language-model pass, the running estimate of acceptance,
-and the choice of draft lengths. All of it changes speed alone, never a token.
+Pure: no torch, no model, no clock. Owns the running estimate of acceptance and the choice of draft lengths. All of it
+changes speed alone, never a token.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from lithophone.backends.decoding.costs import Cost
 from lithophone.granite.drafts import Draft
 
 FORGETTING = 0.97  # of past verdicts with each new one: about the last 30 tokens count
@@ -19,34 +20,6 @@ PRIOR_VERDICTS = 4.0  # how many verdicts the expectation at the start is worth
 LEAST_EXPECTED = 0.25  # at a transcript's start: its audio may suit the CTC head better than the last one's
 TRANSCRIPT_EXPECTED = 0.9
 REPETITION_EXPECTED = 0.4
-
-
-class PassCost(msgspec.Struct, frozen=True):
-    """Time of a pass over so many tokens, relative to a pass over one; straight lines between the points and on.
-
-    The default is a 2B model's on a CPU with fast matrix units, where a pass is bound by reading the weights.
-    """
-
-    tokens: tuple[int, ...] = (1, 8, 32)
-    times: tuple[float, ...] = (1.0, 1.05, 1.7)
-
-    def __call__(self, tokens: int) -> float:
-        """Cost of a pass over `tokens`."""
-        return float(self.of(np.asarray(tokens)))
-
-    def of(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Cost of passes over so many tokens each."""
-        beyond = np.maximum(tokens - self.tokens[-1], 0)
-        return np.interp(tokens, self.tokens, self.times) + beyond * self._last_slope()
-
-    def _last_slope(self) -> float:
-        return (self.times[-1] - self.times[-2]) / (self.tokens[-1] - self.tokens[-2])
-
-    @classmethod
-    def measured(cls, tokens: Sequence[int], seconds: Sequence[float]) -> PassCost:
-        """From timings; noise that makes a longer pass look cheaper is ironed out."""
-        rising = np.maximum.accumulate(np.asarray(seconds) / seconds[0])
-        return cls(tuple(tokens), tuple(float(time) for time in rising))
 
 
 class Acceptance:
@@ -126,7 +99,9 @@ class Offer(msgspec.Struct, frozen=True):
     rate: float
 
 
-def draft_lengths(offers: Sequence[Offer], base_tokens: int, cost: PassCost) -> list[int]:
+def draft_lengths(
+    offers: Sequence[Offer], base_tokens: int, cost: Cost, most_passes: float = math.inf
+) -> list[int]:
     """How many drafted tokens each row takes into the next pass.
 
     A token at depth k is reached and accepted with probability rate**k, and then saves its share of a plain pass over
@@ -138,22 +113,26 @@ def draft_lengths(offers: Sequence[Offer], base_tokens: int, cost: PassCost) -> 
         offers: One for each row of the batch.
         base_tokens: Tokens the pass has without any draft: one a row, or a whole prompt.
         cost: Of a pass.
+        most_passes: What all drafts together may add to the pass, in passes without drafts.
     """
     rows = max(len(offers), 1)
-    worth = cost(rows) / rows
+    pass_cost = cost(rows)
+    most = cost(base_tokens) + most_passes * pass_cost
     total = base_tokens
     lengths: list[int] = []
     for offer in offers:
-        length = _best_length(offer, worth, total, cost)
+        length = _best_length(offer, pass_cost / rows, total, cost, most)
         total += length
         lengths.append(length)
     return lengths
 
 
-def _best_length(offer: Offer, worth: float, total: int, cost: PassCost) -> int:
+def _best_length(offer: Offer, worth: float, total: int, cost: Cost, most: float) -> int:
     if offer.available == 0:
         return 0
     depths = np.arange(1, offer.available + 1)
-    gains = worth * np.cumsum(offer.rate**depths) - (cost.of(total + depths) - cost(total))
+    costs = cost.of(total + depths)
+    gains = worth * np.cumsum(offer.rate**depths) - (costs - cost(total))
+    gains[costs > most] = -math.inf
     best = int(gains.argmax())
     return best + 1 if gains[best] > 0 else 0

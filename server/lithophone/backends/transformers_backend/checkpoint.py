@@ -6,15 +6,15 @@ Only safetensors, configurations and tokenizers are ever fetched; code in a repo
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from lithophone.backends.transformers_backend.configuration import CtcConfig
+from lithophone.backends.transformers_backend.folder import ADAPTER_CONFIG, CONFIG, is_there, read_config
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import (
     DEMONSTRATION_ID,
@@ -26,7 +26,7 @@ from lithophone.granite.family import (
 )
 
 DOWNLOADED_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
-CONFIG_FILES = ("config.json", "adapter_config.json")
+CONFIG_FILES = (CONFIG, ADAPTER_CONFIG)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +68,8 @@ def read_reference(name: str) -> ModelReference:
     spec = FAMILY.get(name)
     if spec is not None and spec.demonstration:
         return ModelReference(model_id=name, spec=spec, path=embedded_checkpoint(spec))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = _folder(name)
+    if folder is not None:
         spec = identify(folder.resolve().name, read_traits(folder))
         return ModelReference(model_id=spec.id, spec=spec, path=folder)
     spec = find_spec(name)
@@ -81,6 +81,14 @@ def read_reference(name: str) -> ModelReference:
     raise CheckpointError(
         f"{name!r} is neither a folder, nor a model of the Granite Speech family, nor a hub id"
     )
+
+
+def _folder(name: str) -> Path | None:
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError) as error:  # not allowed to look, or the home of an unknown user
+        raise CheckpointError(f"{name} cannot be read: {error}") from error
 
 
 def fetch(reference: ModelReference) -> Checkpoint:
@@ -108,30 +116,17 @@ def read_traits(folder: Path) -> CheckpointTraits:
     """What `config.json` says of the model's kind.
 
     Raises:
-        CheckpointError: there is no such file, or it is not a model configuration.
+        CheckpointError: there is no such file, or it is not a usable model configuration.
     """
-    config = _read_config(folder / "config.json")
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str):
-        raise CheckpointError(f"{folder / 'config.json'} names no model_type")
-    text_config = config.get("text_config") or {}
+    config = read_config(folder)
+    if isinstance(config, CtcConfig):
+        return CheckpointTraits(model_type=config.model_type)
+    adapted = config.has_lora_adapter
     return CheckpointTraits(
-        model_type=model_type,
-        has_lora_adapter=bool(config.get("has_lora_adapter", False)),
-        text_hidden_size=text_config.get("hidden_size"),
+        model_type=config.model_type,
+        has_lora_adapter=is_there(folder / ADAPTER_CONFIG) if adapted is None else adapted,
+        text_hidden_size=config.text_config.hidden_size,
     )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} holds no config.json: it is not a model checkpoint") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a model configuration")
-    return config
 
 
 def _download(hub_id: str, patterns: tuple[str, ...] = DOWNLOADED_FILES) -> Path:

@@ -20,12 +20,8 @@ from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import release_memory
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
-from lithophone.backends.transformers_backend.loading import (
-    concurrent_decoder,
-    ctc_processor,
-    load_model,
-    weight_bytes,
-)
+from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
+from lithophone.backends.transformers_backend.processors import concurrent_decoder
 from lithophone.backends.transformers_backend.warm_up import try_out
 from lithophone.granite.family import ModelSpec
 
@@ -36,8 +32,8 @@ class CtcBackend:
     Args:
         spec: Which member of the family it is.
         model_id: The name it is served under.
-        model: The transformers model, as `load_model` gives it.
-        processor: Its processor, as `ctc_processor` gives it.
+        model: The transformers model, as `load_checkpoint` gives it.
+        processor: Its processor.
         plan: Where the model is.
     """
 
@@ -64,8 +60,8 @@ class CtcBackend:
         Raises:
             CheckpointError: it cannot be used.
         """
-        model = load_model(checkpoint, plan, facts)
-        return cls(checkpoint.spec, checkpoint.model_id, model, ctc_processor(checkpoint.path), plan)
+        loaded = load_checkpoint(checkpoint, plan, facts)
+        return cls(checkpoint.spec, checkpoint.model_id, loaded.model, loaded.processor, plan)
 
     @property
     def info(self) -> BackendInfo:
@@ -78,7 +74,7 @@ class CtcBackend:
 
     def warm_up(self) -> None:
         """Noise through the model."""
-        try_out(self)
+        try_out(CtcBatch(self), self._info.model_id)
 
     def close(self) -> None:
         """Drop model and processor and give the memory back to the system."""

@@ -37,7 +37,7 @@ class Hearing:
     """Encoder, CTC head and projector of a loaded model.
 
     Args:
-        model: The transformers model, as `load_model` gives it.
+        model: The transformers model, as `load_checkpoint` gives it.
         plan: Where the model is.
     """
 

@@ -1,76 +1,120 @@
 """Weights and processors into memory, ready to infer.
 
-Owns every `from_pretrained` call. Safetensors only, no remote code, weights placed as they are read. The LoRA of the
-3.3 models is merged into the weights: a server always has audio, so the adapter would never be off, and transformers'
-`generate` toggles it on the shared model otherwise.
+Owns the order in which a checkpoint is read: what is small first, then names and shapes, then the weights themselves.
+Safetensors only, no remote code, weights placed as they are read. transformers gets the values that `folder` has read, not
+the files.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    AutoTokenizer,
-    GraniteSpeech5Processor,
-    GraniteSpeechProcessor,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils.logging import disable_progress_bar
+from transformers import GenerationConfig, PreTrainedConfig
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from lithophone.backends.cpu.int8 import quantize_language_model
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan, device_map_memory
-from lithophone.backends.transformers_backend.architectures import model_class
+from lithophone.backends.transformers_backend.adapter import load_adapter, require_adapter
+from lithophone.backends.transformers_backend.architectures import model_class, transformers_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
-from lithophone.backends.transformers_backend.extractors import DeltaLogMelExtractor, StackedLogMelExtractor
+from lithophone.backends.transformers_backend.configuration import AdapterConfig, CtcConfig, ModelConfig
+from lithophone.backends.transformers_backend.finite import require_finite, tensors_of
+from lithophone.backends.transformers_backend.folder import read_adapter_config, read_config, read_end_tokens
+from lithophone.backends.transformers_backend.processors import ctc_processor, speech_processor
+from lithophone.backends.transformers_backend.refusals import refuse_unusable
+from lithophone.backends.transformers_backend.weights import LoadReport, read_shapes, require_whole
 from lithophone.errors import CheckpointError, ConfigurationError
 from lithophone.granite.family import Architecture
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+class LoadedCheckpoint(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A transformers model, ready to infer, and its processor."""
+
+    model: Any
+    processor: Any
 
 
-def load_model(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> PreTrainedModel:
-    """The model on its device in its dtype, in eval mode, without gradients, adapter merged.
+def load_checkpoint(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> LoadedCheckpoint:
+    """The model on its device in its dtype, in eval mode, without gradients, adapter merged, and its processor.
 
-    Quantised if the plan says so.
+    Quantised if the plan says so. What is small is read first.
 
     Raises:
-        CheckpointError: the folder's weights are missing, damaged or of another shape.
+        CheckpointError: something in the folder is missing, damaged or of another model.
         ConfigurationError: the plan asks for what this model or this installation cannot do.
+        DoesNotFitError: memory ran out.
     """
     _refuse_without_language_model(checkpoint.spec.architecture, plan)
     disable_progress_bar()  # a server's log is no terminal
-    try:
-        with _without_adapter(checkpoint.path) as base_folder:
-            loaded_class: Any = model_class(
-                checkpoint.spec.architecture
-            )  # its typing forgets `output_loading_info`
-            model, report = loaded_class.from_pretrained(
-                base_folder,
-                dtype=getattr(torch, plan.dtype),
-                **_placement(plan, facts),
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        _check_whole(checkpoint.path, report["missing_keys"])
-        if (checkpoint.path / ADAPTER_CONFIG).exists():
-            _load_adapter(model, checkpoint.path)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{checkpoint.path} cannot be loaded: {reason}") from error
+    set_verbosity_error()  # what it would warn of is judged here
+    folder = checkpoint.path
+    with refuse_unusable(str(folder)):
+        config = read_config(folder)
+        if config.model_type != checkpoint.spec.architecture.value:
+            raise CheckpointError(f"{folder} holds a {config.model_type}, which {checkpoint.spec.id} is not")
+        if isinstance(config, CtcConfig):
+            processor = ctc_processor(folder, config)
+            return LoadedCheckpoint(model=_load_model(folder, config, None, plan, facts), processor=processor)
+        adapter = read_adapter_config(folder)
+        require_adapter(folder, checkpoint.spec, config, adapter)
+        end_tokens = read_end_tokens(folder, config)
+        processor = speech_processor(folder, checkpoint.spec, config, end_tokens)
+        model = _load_model(folder, config, adapter, plan, facts)
+        model.generation_config.eos_token_id = list(end_tokens)
+        return LoadedCheckpoint(model=model, processor=processor)
+
+
+def _load_model(
+    folder: Path, config: ModelConfig, adapter: AdapterConfig | None, plan: DevicePlan, facts: TorchFacts
+) -> Any:
+    resolved = transformers_config(config)
+    loaded_class: Any = model_class(Architecture(config.model_type))  # typed without half of its arguments
+    _require_fitting(folder, loaded_class, resolved)
+    with _without_adapter(folder, adapter) as base_folder:
+        model = loaded_class.from_pretrained(
+            base_folder,
+            config=resolved,
+            generation_config=_generation_config(resolved),
+            dtype=getattr(torch, plan.dtype),
+            **_placement(plan, facts),
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+    require_finite(tensors_of(model), folder, plan.dtype)
+    if adapter is not None:
+        load_adapter(model, folder, adapter, plan.dtype)
     return ready_to_infer(model, plan)
+
+
+def _require_fitting(folder: Path, loaded_class: Any, config: PreTrainedConfig) -> None:
+    """Load the names and shapes of the weights alone, and see whether they are those of the model.
+
+    Takes half a second for the largest member, no memory, and nothing from the disk but the files' headers.
+    """
+    with torch.inference_mode(mode=False):  # in it, 5.0's float32 norms cannot be put on the meta device
+        _, report = loaded_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=read_shapes(folder),
+            device_map={"": "meta"},
+            ignore_mismatched_sizes=True,  # reported instead, with names
+            output_loading_info=True,
+        )
+    require_whole(folder, LoadReport.of(report))
+
+
+def _generation_config(config: PreTrainedConfig) -> GenerationConfig:
+    """As if the folder had none: nothing in it but the end tokens counts, and those are read before."""
+    return GenerationConfig.from_model_config(config)
 
 
 def ready_to_infer(model: Any, plan: DevicePlan) -> Any:
@@ -98,103 +142,19 @@ def _placement(plan: DevicePlan, facts: TorchFacts) -> dict[str, Any]:
 
 
 @contextmanager
-def _without_adapter(folder: Path) -> Iterator[Path]:
+def _without_adapter(folder: Path, adapter: AdapterConfig | None) -> Iterator[Path]:
     """The folder as transformers shall see it for the base weights.
 
-    With an adapter in it, `from_pretrained` reports on the adapter alone, and weights the base model lacks would be
-    made up at random without a word that can be caught.
+    `from_pretrained` would read an adapter by itself and hand on whatever its configuration says.
     """
-    if not (folder / ADAPTER_CONFIG).exists():
+    if adapter is None:
         yield folder
         return
     with TemporaryDirectory(prefix="lithophone-") as view:
         for file in folder.iterdir():
             if not file.name.startswith("adapter_"):
-                (Path(view) / file.name).symlink_to(file.resolve())
+                (Path(view) / file.name).symlink_to(file.absolute())
         yield Path(view)
-
-
-def _load_adapter(model: PreTrainedModel, folder: Path) -> None:
-    """Load the LoRA and fold it into the weights.
-
-    Raises:
-        CheckpointError: it is not in safetensors (transformers would fall back to a pickle), or incomplete.
-    """
-    if not (folder / ADAPTER_WEIGHTS).exists():
-        raise CheckpointError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}")
-    report = model.load_adapter(str(folder))
-    _check_whole(folder, report.missing_keys)
-    merge_adapter(model)
-
-
-def _check_whole(folder: Path, missing_keys: Collection[str]) -> None:
-    if missing_keys:
-        some = min(missing_keys)
-        raise CheckpointError(f"{folder} lacks {len(missing_keys)} of the model's weights, such as {some}")
-
-
-def merge_adapter(model: PreTrainedModel) -> int:
-    """Fold LoRA weights into the layers they adapt and take the adapter out; returns how many layers had one."""
-    from peft.tuners.lora import LoraLayer  # noqa: PLC0415 - a second of import, for the 3.3 models alone
-
-    adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
-    for name, module in adapted:
-        module.merge(safe_merge=True)  # pyright: ignore[reportCallIssue] - every LoraLayer of peft has it
-        parent = model.get_submodule(name.rpartition(".")[0])
-        setattr(parent, name.rpartition(".")[2], module.get_base_layer())
-    if adapted:
-        model._hf_peft_config_loaded = False  # noqa: SLF001 - else `generate` looks for the adapter
-        del model.peft_config
-    return len(adapted)
-
-
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} has no usable tokenizer: {reason}") from error
-
-
-def speech_processor(path: Path, config: Any) -> Any:
-    """The processor of a 3.x or 4.x checkpoint, around the torch-only extractor.
-
-    Raises:
-        CheckpointError: no tokenizer, or one without a chat template.
-    """
-    tokenizer = load_tokenizer(path)
-    if tokenizer.chat_template is None:
-        raise CheckpointError(f"{path} has no chat template")
-    extractor = StackedLogMelExtractor(config.window_size, config.downsample_rate)
-    return GraniteSpeechProcessor(extractor, tokenizer, chat_template=tokenizer.chat_template)
-
-
-def ctc_processor(path: Path) -> Any:
-    """The processor of a 5.0 checkpoint, around the torch-only extractor.
-
-    Raises:
-        CheckpointError: no tokenizer.
-    """
-    return GraniteSpeech5Processor(DeltaLogMelExtractor(), load_tokenizer(path))
-
-
-def concurrent_decoder(tokenizer: Any) -> Callable[[Sequence[int]], str]:
-    """Tokens to text, control tokens left out, from any thread while another uses `tokenizer`.
-
-    The tokenizers library forbids to read a tokenizer while it is being set up anew, which transformers does whenever
-    truncation or padding change; hence a copy that nobody sets up.
-    """
-    own = copy.deepcopy(tokenizer)
-
-    def decode(tokens: Sequence[int]) -> str:
-        return str(own.decode(list(tokens), skip_special_tokens=True))
-
-    return decode
 
 
 def weight_bytes(model: nn.Module) -> int:

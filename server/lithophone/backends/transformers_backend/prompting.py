@@ -25,6 +25,7 @@ from lithophone.backends.decoding.speculation import (
     Source,
     Speculator,
 )
+from lithophone.backends.transformers_backend.chat_template import PromptFrame
 from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle, continued_text
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import greedy_text
@@ -48,16 +49,25 @@ class Prompting:
 
     Args:
         spec: Which member of the family it is.
-        processor: The model's, as `speech_processor` gives it.
+        processor: The model's, as `load_checkpoint` gives it.
+        frame: What stands around the words of a prompt.
         audio_token: What stands in the prompt for a place of the audio.
         end_tokens: Tokens that end a transcript.
         device: Where features are computed.
     """
 
     def __init__(
-        self, spec: ModelSpec, processor: Any, audio_token: int, end_tokens: frozenset[int], device: str
+        self,
+        spec: ModelSpec,
+        processor: Any,
+        *,
+        frame: PromptFrame,
+        audio_token: int,
+        end_tokens: frozenset[int],
+        device: str,
     ) -> None:
         self._spec = spec
+        self._frame = frame
         self._processor = processor
         self._tokenizer: Any = processor.tokenizer
         self._audio_token = audio_token
@@ -73,13 +83,9 @@ class Prompting:
         return frozenset(self._tokenizer.all_special_ids)
 
     def prompt(self, task: Task) -> str:
-        """The text around the audio, through the checkpoint's own chat template."""
-        turns = [msgspec.structs.asdict(message) for message in chat_messages(self._spec, task)]
-        prefix = {"prefix_text": task.prefix_text} if task.prefix_text else {}
-        rendered = str(
-            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **prefix)
-        )
-        return rendered if rendered.endswith(task.prefix_text) else rendered + task.prefix_text
+        """The text around the audio, in the frame of the checkpoint's own chat template."""
+        words = chat_messages(self._spec, task)[-1].content
+        return self._frame.around(words, task.prefix_text)
 
     def process(self, request: RecognitionRequest) -> ProcessedWindow:
         """The window through transformers' processor."""

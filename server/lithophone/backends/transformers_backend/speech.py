@@ -26,6 +26,7 @@ from lithophone.backends.transformers_backend.speech_model import PromptedWindow
 from lithophone.backends.transformers_backend.warm_up import try_out
 
 MOST_WINDOWS = 16
+WARM_UP_TOKENS = 8
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
@@ -62,9 +63,9 @@ class SpeechBackend:
         return SpeechBatch(self._model, interrupted)
 
     def warm_up(self) -> None:
-        """Noise through encoder, projector, prompt and decoding, and the clock on the language model."""
-        try_out(self)
-        self._model.measure()
+        """Noise through encoder, projector, prompt and a few passes of decoding."""
+        self._model.choose_products()
+        try_out(SpeechBatch(self._model, revise=_cut_short), self._info.model_id)
 
     def close(self) -> None:
         """Drop the model and give the memory back to the system."""
@@ -169,6 +170,10 @@ class SpeechBatch:
             return prompt
         revised = self._revise(key, prompt)
         return revised if speculate else msgspec.structs.replace(revised, speculator=None)
+
+
+def _cut_short(_: int, prompt: Prompt) -> Prompt:
+    return msgspec.structs.replace(prompt, max_tokens=min(prompt.max_tokens, WARM_UP_TOKENS))
 
 
 def _most_windows(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:

@@ -13,21 +13,17 @@ import torch
 
 from lithophone.backends.answers.speech import DecodedWindow, SpeechAnswers
 from lithophone.backends.base import RecognitionRequest
+from lithophone.backends.decoding.costs import DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
 from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
-from lithophone.backends.decoding.measuring import measure_pass_cost
-from lithophone.backends.decoding.speculation import PassCost
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.transformers_backend.chat_template import prompt_frame
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.hearing import HeardWindow, Hearing
-from lithophone.backends.transformers_backend.loading import (
-    concurrent_decoder,
-    load_model,
-    speech_processor,
-    weight_bytes,
-)
+from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
+from lithophone.backends.transformers_backend.processors import concurrent_decoder
 from lithophone.backends.transformers_backend.prompting import ProcessedWindow, Prompting
 from lithophone.granite.family import ModelSpec
 
@@ -45,8 +41,8 @@ class SpeechModel:
 
     Args:
         spec: Which member of the family it is.
-        model: The transformers model, as `load_model` gives it.
-        processor: Its processor, as `speech_processor` gives it.
+        model: The transformers model, as `load_checkpoint` gives it.
+        processor: Its processor.
         plan: Where the model is.
         speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
 
@@ -65,15 +61,16 @@ class SpeechModel:
         self.prompting = Prompting(
             spec,
             processor,
-            int(model.config.audio_token_id),
-            _end_tokens(model.generation_config),
-            plan.torch_device,
+            frame=prompt_frame(spec, processor.tokenizer),
+            audio_token=int(model.config.audio_token_id),
+            end_tokens=_end_tokens(model.generation_config),
+            device=plan.torch_device,
         )
         self.answers = SpeechAnswers(
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
         )
         self._language_model = LanguageModel(model, torch.device(plan.torch_device))
-        self._pass_cost = PassCost()
+        self._cost, self._budget = LearnedCost(), DraftBudget()
 
     @classmethod
     def load(
@@ -84,9 +81,8 @@ class SpeechModel:
         Raises:
             CheckpointError: it cannot be used.
         """
-        model = load_model(checkpoint, plan, facts)
-        processor = speech_processor(checkpoint.path, model.config)
-        return cls(checkpoint.spec, model, processor, plan, speculate=speculate)
+        loaded = load_checkpoint(checkpoint, plan, facts)
+        return cls(checkpoint.spec, loaded.model, loaded.processor, plan, speculate=speculate)
 
     @property
     def config(self) -> Any:
@@ -98,14 +94,18 @@ class SpeechModel:
         """Memory of the weights."""
         return weight_bytes(self._model)
 
-    def measure(self) -> None:
-        """Put the clock on the language model, so that drafts are as long as they are worth on this machine."""
-        self._pass_cost = measure_pass_cost(self._language_model)
+    def choose_products(self) -> None:
+        """Let the language model multiply as is fastest on this machine."""
+        self._language_model.choose_products()
 
     def start_decoding(self, *, settle_ties: bool) -> DecodingBatch:
         """An empty decoding batch; see there."""
         return DecodingBatch(
-            self._language_model, self.prompting.end_tokens, self._pass_cost, settle_ties=settle_ties
+            self._language_model,
+            self.prompting.end_tokens,
+            self._cost,
+            self._budget,
+            settle_ties=settle_ties,
         )
 
     def hear(self, requests: Sequence[RecognitionRequest]) -> list[PromptedWindow]:
