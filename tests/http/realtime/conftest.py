@@ -40,15 +40,16 @@ class Talk:
         events: All of them, in order.
     """
 
-    def __init__(self, socket: Connection) -> None:
+    def __init__(self, socket: Connection, wait_seconds: float = WAIT_SECONDS) -> None:
         self.socket = socket
+        self._wait_seconds = wait_seconds
         self.events: list[Event] = []
 
     def send(self, kind: str, **fields: Any) -> None:
         self.socket.send(json.dumps({"type": kind, **fields}))
 
     def receive(self) -> Event:
-        self.events.append(json.loads(self.socket.recv(WAIT_SECONDS)))
+        self.events.append(json.loads(self.socket.recv(self._wait_seconds)))
         return self.events[-1]
 
     def until(self, *kinds: str) -> Event:
@@ -112,13 +113,13 @@ def talking(
 
 @contextmanager
 def live_serving(
-    open_backend: Callable[[], Backend] = SpokenBackend, *, places: int = 8, **options: Any
+    open_backend: Callable[[], Backend] = SpokenBackend, *, places: LivePlaces | None = None, **options: Any
 ) -> Iterator[Live]:
     """A server with live sessions."""
     with serving(
         open_backend,
         voice=LoudnessDetector(),
-        places=LivePlaces(places),
+        places=places or LivePlaces(8),
         options=HttpOptions(**options),
         spec=SPEC,
     ) as live:

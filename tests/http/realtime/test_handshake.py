@@ -10,7 +10,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.http.conftest import Live
+from lithophone.http.realtime.places import LivePlaces
+from tests.http.conftest import Live, eventually
 from tests.http.realtime.conftest import PATH, live_serving, talking
 
 KEY = "first-key"
@@ -127,10 +128,11 @@ def test_a_client_of_the_beta_hears_the_betas_names(live: Live, how: Any) -> Non
     assert event["session"]["turn_detection"]["type"] == "server_vad"
 
 
-def test_a_full_house_is_a_429_and_files_still_have_their_places() -> None:
-    with live_serving(places=1) as live, talking(live):
+def test_a_full_house_is_a_429_and_files_still_have_their_places(caplog: pytest.LogCaptureFixture) -> None:
+    with live_serving(places=LivePlaces(1)) as live, talking(live):
         response = refusal(live)
         assert response.status_code == 429
+        assert "uvicorn" not in caplog.text  # which calls a refused handshake an error
         assert int(response.headers["retry-after"]) >= 1
         assert live.transcribe().status_code == 200
         with live.admission.admit():
@@ -138,8 +140,10 @@ def test_a_full_house_is_a_429_and_files_still_have_their_places() -> None:
 
 
 def test_a_place_is_free_again_when_a_session_has_ended() -> None:
-    with live_serving(places=1) as live:
+    places = LivePlaces(1)
+    with live_serving(places=places) as live:
         for _ in range(3):
+            eventually(lambda: places.taken == 0)
             with talking(live) as talk:
                 talk.receive()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from lithophone.http.realtime.client_events import LARGEST_FRAME_BYTES
@@ -17,7 +18,16 @@ PONG_SECONDS: Final = 300.0
 
 
 class LiveSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, but for a socket whose client does not read: closing it would wait for the client for ever."""
+    """uvicorn's, but for two things.
+
+    To close a socket whose client does not read would wait for the client for ever. And a handshake that was refused with an
+    answer of ours is complete: uvicorn would report it as an error.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says."""
+        await super().send(message)
+        self.handshake_complete = self.handshake_complete or self.close_sent
 
     async def run_asgi(self) -> None:
         """Run the application; cut a connection that is still full afterwards."""
