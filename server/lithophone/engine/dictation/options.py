@@ -45,8 +45,8 @@ class CommitPolicy(msgspec.Struct, frozen=True, kw_only=True):
 POLICIES: Final[Mapping[Delay, CommitPolicy]] = MappingProxyType(
     {
         Delay.MINIMAL: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.0),
-        Delay.LOW: CommitPolicy(step_seconds=0.5, agreeing=2, held_back_seconds=0.25),
-        Delay.MEDIUM: CommitPolicy(step_seconds=0.5, agreeing=2, held_back_seconds=0.5),
+        Delay.LOW: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.35),
+        Delay.MEDIUM: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.5),
         Delay.HIGH: CommitPolicy(step_seconds=0.5, agreeing=3, held_back_seconds=0.5),
         Delay.XHIGH: CommitPolicy(step_seconds=0.5, agreeing=1, held_back_seconds=0.2, at_pauses=True),
     }
