@@ -193,7 +193,9 @@ class SpeechContest:
     def __init__(self, opened: OpenedModel, options: BenchOptions, clips: Sequence[BenchClip]) -> None:
         self._opened = opened
         self._plan = plan = opened.plan
-        self._model = SpeechModel(opened.spec, opened.model, opened.processor, plan, speculate=True)
+        self._model = SpeechModel(
+            opened.spec, opened.model, opened.processor, plan, windows=max(options.batches), speculate=True
+        )
         self._settle_ties = not opened.is_random
         self._limits = TokenLimits(0, options.tokens)
         self.notes: list[str] = []
@@ -242,7 +244,7 @@ class SpeechContest:
         clips = synthetic_clips(1, WARM_UP_SECONDS)
         self._generate(TokenLimits(0, WARM_UP_TOKENS))(clips, 1)
         OurWay(self._model, TokenLimits(0, WARM_UP_TOKENS), settle_ties=False)(clips, 1)
-        self._model.choose_products()
+        self._model.prepare()
 
     def roofline(self, clip: BenchClip) -> Roofline:
         """Of one clip alone."""

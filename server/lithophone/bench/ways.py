@@ -17,8 +17,8 @@ from torch import Tensor
 from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.backends.base import Recognition, RecognitionRequest
 from lithophone.backends.batches import recognise
-from lithophone.backends.decoding.language_model import transformers_attention
 from lithophone.backends.decoding.loop import Prompt
+from lithophone.backends.decoding.packed import transformers_attention
 from lithophone.backends.decoding.speculation import (
     LEAST_EXPECTED,
     TRANSCRIPT_EXPECTED,
@@ -132,7 +132,7 @@ class OurWay:
     Args:
         model: Ours, around the same weights.
         limits: On the tokens of a transcript.
-        settle_ties: See `DecodingBatch`.
+        settle_ties: See `LanguageModel.start`.
         drafts: For each clip's name the tokens to draft; None leaves drafting to the model's CTC head.
         speculate: Off, no drafts at all.
     """

@@ -14,12 +14,15 @@ from accelerate import cpu_offload
 from torch import Tensor
 from transformers import GraniteSpeechForConditionalGeneration
 
-from lithophone.backends.decoding import loop
+from lithophone.backends.decoding import loop, verdicts
 from lithophone.backends.decoding.costs import Cost, CostCurve, DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
-from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
+from lithophone.backends.decoding.packed import PackedLanguageModel
+from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.decoding.speculation import Source, Speculator
+from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize
+from tests.backends.gpu.plain_kernels import PlainKernels
 
 MOST = 24
 CHEAP = CostCurve((1, 8, 32), (1.0, 1.0, 1.0))  # every draft is taken whole
@@ -58,8 +61,19 @@ def loaded(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model(shape: Callable[[str], Path]) -> LanguageModel:
-    return LanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
+def packed(shape: Callable[[str], Path]) -> PackedLanguageModel:
+    return PackedLanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", params=["packed", "paged"])
+def model(
+    request: pytest.FixtureRequest, packed: PackedLanguageModel, shape: Callable[[str], Path]
+) -> LanguageModel:
+    """The reference, and the way of GPUs with plain operations in place of its kernels."""
+    if request.param == "packed":
+        return packed
+    size = PoolSize(slots=16, pages=40, slot_pages=3)
+    return PagedLanguageModel(loaded(shape("granite-speech-4.1-2b")), PlainKernels(), size, graphs=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +83,9 @@ def prompts() -> list[Tensor]:
 
 
 @pytest.fixture(scope="module")
-def plain(model: LanguageModel, prompts: list[Tensor]) -> list[Decoded]:
+def plain(packed: PackedLanguageModel, prompts: list[Tensor]) -> list[Decoded]:
     """Each alone and token by token."""
-    return [run(model, [Prompt(key=0, embeddings=prompt, max_tokens=MOST)])[0] for prompt in prompts]
+    return [run(packed, [Prompt(key=0, embeddings=prompt, max_tokens=MOST)])[0] for prompt in prompts]
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +100,17 @@ def run(
     ends: frozenset[int] = frozenset(),
     cost: Cost = CHEAP,
 ) -> list[Decoded]:
-    batch = DecodingBatch(model, ends, cost, DraftBudget())
+    batch = DecodingBatch(model.start(ends, settle_ties=True), ends, cost, DraftBudget())
     batch.admit(prompts)
     found: dict[int, Decoded] = {}
     while len(batch):
         found |= {decoded.key: decoded for decoded in batch.step()}
     return [found[prompt.key] for prompt in prompts]
+
+
+def batch_of(model: LanguageModel, *, settle_ties: bool = True) -> DecodingBatch:
+    passes = model.start(frozenset(), settle_ties=settle_ties)
+    return DecodingBatch(passes, frozenset(), CHEAP, DraftBudget())
 
 
 def drafted(prompt: Tensor, draft: Any, key: int = 0) -> Prompt:
@@ -163,7 +182,7 @@ def test_a_sequence_ends_where_the_end_is_said(
 def test_sequences_join_and_leave_between_any_two_steps(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
+    batch = batch_of(model)
     waiting = [
         drafted(prompt, Scripted(expected.tokens[: 5 * number]), key=number)
         for number, (prompt, expected) in enumerate(zip(prompts * 3, plain * 3, strict=True))
@@ -179,7 +198,7 @@ def test_sequences_join_and_leave_between_any_two_steps(
 def test_a_sequence_that_is_dropped_is_gone_and_the_others_go_on(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
+    batch = batch_of(model)
     batch.admit([drafted(prompt, None, key=number) for number, prompt in enumerate(prompts)])
     batch.step()
     batch.drop(0)
@@ -201,9 +220,9 @@ def test_prompts_that_do_not_fit_into_one_pass_wait_for_the_next(
 def test_where_rounding_could_decide_a_sequence_is_given_up(
     model: LanguageModel, prompts: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CONTESTED_MARGIN", 10.0)
+    monkeypatch.setattr(verdicts, "CONTESTED_MARGIN", 10.0)
     assert run(model, [drafted(prompts[0], None)])[0].contested
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget(), settle_ties=False)
+    batch = batch_of(model, settle_ties=False)
     batch.admit([drafted(prompts[0], None)])
     assert batch.step() == []
 
@@ -244,7 +263,7 @@ def test_layers_that_are_offloaded_say_the_same(
 ) -> None:
     whole = loaded(shape("granite-speech-4.1-2b"))
     cpu_offload(whole, execution_device=torch.device("cpu"))
-    offloaded = LanguageModel(whole, torch.device("cpu"))
+    offloaded = PackedLanguageModel(whole, torch.device("cpu"))
     said = run(
         offloaded,
         [
@@ -264,17 +283,17 @@ def test_the_cost_is_learned_from_the_clock(
 
 
 def test_nor_does_the_library_that_computes_short_passes(
-    model: LanguageModel,
+    packed: PackedLanguageModel,
     prompts: list[Tensor],
     plain: list[Decoded],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model.products, "wanted", True)
+    monkeypatch.setattr(packed.products, "wanted", True)
     crowd = [
         drafted(prompt, DRAFTS["wrong in every third place"](list(expected.tokens)), key=number)
         for number, (prompt, expected) in enumerate(zip(prompts, plain, strict=True))
     ]
-    for said, expected in zip(run(model, crowd), plain, strict=True):
+    for said, expected in zip(run(packed, crowd), plain, strict=True):
         assert said.contested or said.tokens == expected.tokens
 
 
@@ -295,7 +314,7 @@ def test_a_sequence_that_has_to_go_on_does_not_end(
 
 
 def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts: list[Tensor]) -> None:
-    batch = DecodingBatch(model, frozenset(), CHEAP, DraftBudget())
+    batch = batch_of(model)
     batch.admit([Prompt(key=0, embeddings=prompts[0], max_tokens=3)])
     batch.admit([drafted(prompts[1], Same([5, 99, 17, 5, 5]), key=1)])
     batch.step()
@@ -303,4 +322,7 @@ def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts:
     assert batch.positions == len(prompts[0]) + len(prompts[1]) + 5
     batch.step()
     assert (batch.passes, batch.sequence_passes) == (2, 4)
-    assert batch.padded_positions == 5  # the row without drafts repeats its query for each of the other's
+    repeated = 5 if isinstance(model, PackedLanguageModel) else 0
+    assert (
+        batch.padded_positions == repeated
+    )  # the row without drafts repeats its query for each of the other's

@@ -22,10 +22,13 @@ class KeyValueCache:
         self._capacity = 0
 
     def reserve(self, rows: int, positions: int) -> None:
-        """Make room for so many rows of so many positions; what is there stays."""
+        """Make room for so many rows of so many positions; what is there stays.
+
+        Rows at least double, so that sequences which join one by one are not all copied with each of them.
+        """
         if rows <= self._rows and positions <= self._capacity:
             return
-        self._rows = max(rows, self._rows)
+        self._rows = self._rows if rows <= self._rows else max(rows, 2 * self._rows)
         self._capacity = max(-(-positions // CAPACITY_STEP) * CAPACITY_STEP, self._capacity)
         self._keys = [self._grown(tensor) for tensor in self._keys]
         self._values = [self._grown(tensor) for tensor in self._values]

@@ -1,12 +1,13 @@
 """Decoding many transcripts at once, with drafts verified many tokens at a time.
 
 Owns the loop: which sequences take part in the next pass of the language model, which tokens each brings, what is
-emitted, and who leaves. Sequences may join between any two steps and leave when they end. Knows no audio and no text.
+emitted, and who leaves. Sequences may join between any two steps and leave when they end. Knows no audio, no text and no
+torch.
 
 Greedy decoding says what the model says token by token, whatever is drafted: a drafted token is kept only where it is
 the model's first choice given everything before it. In float32 this is made exact. A pass over many tokens and a pass
 over one add in different orders and differ in the last bits; where the two best logits are closer than
-`CONTESTED_MARGIN` such bits could decide. A sequence that meets such a place in company or with drafts is given up as
+`verdicts.CONTESTED_MARGIN` such bits could decide. A sequence that meets such a place in company or with drafts is given up as
 `contested`, for the caller to decode again alone and token by token, which is what "plain greedy decoding" means here.
 In half precision the margin would contest every other sequence, so there the loop keeps what it got; batching and
 drafts can then change a token whose two best choices are within rounding of each other, as any batched server does.
@@ -20,17 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import torch
-from torch import Tensor
 
-from lithophone.backends.decoding.cache import KeyValueCache
 from lithophone.backends.decoding.costs import Cost, DraftBudget
 from lithophone.backends.decoding.decoded import Decoded
-from lithophone.backends.decoding.language_model import LanguageModel, Span, repeated_queries
+from lithophone.backends.decoding.passes import Embeddings, Part, Passes, Verdicts
 from lithophone.backends.decoding.speculation import Offer, Speculator, draft_lengths
-
-CONTESTED_MARGIN = 1e-4
-"""Of the largest logit. The largest difference measured between passes of different shapes is about 1e-6 of it."""
 
 PROMPT_TOKENS_PER_PASS = 4096
 """Prompts that begin in the same pass; bounds its memory and how long it holds up those that are under way."""
@@ -49,7 +44,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     key: int
-    embeddings: Tensor
+    embeddings: Embeddings
     max_tokens: int
     min_tokens: int = 0
     temperature: float = 0.0
@@ -58,9 +53,10 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class _Sequence:
-    """A sequence under way; its position in the batch is its row of the cache."""
+    """A sequence under way, and where it sits."""
 
     prompt: Prompt
+    slot: int = -1
     cached: int = 0
     draft: list[int] = field(default_factory=list[int])
     tokens: list[int] = field(default_factory=list[int])
@@ -94,6 +90,23 @@ class _Sequence:
         self.draft = list(speculator.propose()[: self.room - 1])
         return Offer(len(self.draft), speculator.rate)
 
+    @property
+    def most_positions(self) -> int:
+        """Of its prompt and all it may ever say, refused drafts included."""
+        return len(self.prompt.embeddings) + max(1, self.prompt.max_tokens)
+
+    def part(self) -> Part:
+        """What it brings to the next pass."""
+        return Part(
+            slot=self.slot,
+            cached=self.cached,
+            prompt=None if self.tokens else self.prompt.embeddings,
+            tokens=[*self.tokens[-1:], *self.draft],
+            drafted=len(self.draft),
+            temperature=self.prompt.temperature,
+            kept_open=self.kept_open,
+        )
+
     def decoded(self) -> Decoded:
         return Decoded(
             key=self.prompt.key,
@@ -107,30 +120,15 @@ class _Sequence:
         )
 
 
-class _Verdicts(msgspec.Struct, frozen=True):
-    """What the model says behind each token of a pass that matters, in order.
-
-    Attributes:
-        choices: The token that is emitted there.
-        log_probs: Its natural-log probability at temperature 1.
-        close: The second-best logit is too close to the best.
-    """
-
-    choices: list[int]
-    log_probs: list[float]
-    close: list[bool]
-
-
 class DecodingBatch:
     """Sequences that are decoded together.
 
     Args:
-        model: The language model.
+        passes: Of the language model. Decoding alone and token by token, which is the reference itself, is given passes
+            that do not settle ties.
         end_tokens: Tokens that end a sequence.
         cost: Of a pass, for the choice of draft lengths; learns from each.
         budget: What may be risked on drafts.
-        settle_ties: Mark float32 sequences as contested where rounding could decide (see the module). Off for decoding
-            alone and token by token, which is the reference itself.
 
     Attributes:
         passes: Of the language model, so far.
@@ -139,21 +137,11 @@ class DecodingBatch:
         padded_positions: Repetitions that attention computed beside them and nobody read.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        end_tokens: frozenset[int],
-        cost: Cost,
-        budget: DraftBudget,
-        *,
-        settle_ties: bool = True,
-    ) -> None:
-        self._model = model
+    def __init__(self, passes: Passes, end_tokens: frozenset[int], cost: Cost, budget: DraftBudget) -> None:
+        self._passes = passes
         self._end_tokens = end_tokens
         self._cost = cost
         self._budget = budget
-        self._settle_ties = settle_ties and model.dtype == torch.float32
-        self._cache = KeyValueCache(model.layers)
         self._running: list[_Sequence] = []
         self._waiting: list[_Sequence] = []
         self.passes = 0
@@ -190,12 +178,17 @@ class DecodingBatch:
         return [sequence.decoded() for sequence in ended]
 
     def _begin_waiting(self) -> None:
-        """Move waiting sequences into the pass, at least one and as many as it takes at once."""
+        """Move waiting sequences into the pass: as many as it takes at once, one at least, while the model has room."""
         positions = 0
         while self._waiting:
-            positions += self._waiting[0].new_tokens
-            if positions > PROMPT_TOKENS_PER_PASS and positions > self._waiting[0].new_tokens:
+            sequence = self._waiting[0]
+            positions += sequence.new_tokens
+            if positions > PROMPT_TOKENS_PER_PASS and positions > sequence.new_tokens:
                 return
+            slot = self._passes.join(sequence.most_positions)
+            if slot is None:
+                return
+            sequence.slot = slot
             self._running.append(self._waiting.pop(0))
 
     def _choose_drafts(self) -> tuple[int, int]:
@@ -215,86 +208,25 @@ class DecodingBatch:
         extra = self._cost(plain_tokens + draft_tokens) - plain
         self._budget.settle(plain / one, extra / one, accepted / rows)
 
-    def _pass(self) -> _Verdicts:
+    def _pass(self) -> Verdicts:
         """Run the model over what is new and ask for its choices behind the last known token and every drafted one."""
-        spans = [Span(s.new_tokens + len(s.draft), s.cached) for s in self._running]
-        self._count(spans)
-        self._cache.reserve(len(spans), max(span.cached + span.new for span in spans))
-        hidden = self._model.run(self._embeddings(), spans, self._cache)
-        ends = torch.tensor([span.new for span in spans]).cumsum(0).tolist()
-        asked = [
-            index
-            for sequence, end in zip(self._running, ends, strict=True)
-            for index in range(end - len(sequence.draft) - 1, end)
-        ]
-        return self._verdicts(self._model.logits(hidden[torch.tensor(asked, device=hidden.device)]))
-
-    def _count(self, spans: Sequence[Span]) -> None:
+        parts = [sequence.part() for sequence in self._running]
         self.passes += 1
-        self.sequence_passes += len(spans)
-        self.positions += sum(span.new for span in spans)
-        self.padded_positions += repeated_queries(spans)
+        self.sequence_passes += len(parts)
+        self.positions += sum(part.new for part in parts)
+        self.padded_positions += self._passes.padded(parts)
+        return self._passes.run(parts)
 
-    def _embeddings(self) -> Tensor:
-        """[tokens, hidden] of the whole pass; text is looked up at once."""
-        known = [[*s.tokens[-1:], *s.draft] for s in self._running]
-        text = self._model.embed([token for tokens in known for token in tokens])
-        parts: list[Tensor] = []
-        start = 0
-        for sequence, tokens in zip(self._running, known, strict=True):
-            if not sequence.tokens:
-                parts.append(sequence.prompt.embeddings)
-            parts.append(text[start : start + len(tokens)])
-            start += len(tokens)
-        return torch.cat(parts)
-
-    def _verdicts(self, logits: Tensor) -> _Verdicts:
-        self._forbid_early_ends(logits)
-        best = logits.topk(2, dim=-1)
-        choices = self._drawn(logits, best.indices[:, 0])
-        chosen = logits.gather(-1, choices.unsqueeze(-1)).squeeze(-1)
-        log_probs = chosen - logits.logsumexp(dim=-1)
-        largest = logits.where(logits.isfinite(), 0.0).abs().amax(dim=-1)
-        close = best.values[:, 0] - best.values[:, 1] < CONTESTED_MARGIN * largest
-        return _Verdicts(choices.tolist(), log_probs.tolist(), close.tolist())
-
-    def _forbid_early_ends(self, logits: Tensor) -> None:
-        """Take the end tokens out of the choice where a sequence is below its least number of tokens."""
-        early: list[int] = []
-        start = 0
-        for sequence in self._running:
-            count = 1 + len(sequence.draft)
-            early += range(start, start + min(count, sequence.kept_open))
-            start += count
-        if early:
-            rows = torch.tensor(early, device=logits.device).unsqueeze(1)
-            logits[rows, torch.tensor(sorted(self._end_tokens), device=logits.device)] = float("-inf")
-
-    def _drawn(self, logits: Tensor, greedy: Tensor) -> Tensor:
-        """The greedy choices, those of sequences with a temperature replaced by draws."""
-        temperatures = torch.tensor(
-            [s.prompt.temperature for s in self._running for _ in range(1 + len(s.draft))]
-        )
-        warm = temperatures.nonzero().squeeze(-1).to(logits.device)
-        if len(warm) == 0:
-            return greedy
-        scaled = logits[warm] / temperatures.to(logits.device)[warm].unsqueeze(-1)
-        weights = torch.softmax(scaled, dim=-1).nan_to_num(
-            1.0
-        )  # from no numbers a device would refuse to draw
-        drawn = torch.multinomial(weights, 1).squeeze(-1)
-        return greedy.index_copy(0, warm, drawn)
-
-    def _settle_all(self, verdicts: _Verdicts) -> int:
+    def _settle_all(self, verdicts: Verdicts) -> int:
         """Emit what the model said of each sequence; returns how many drafted tokens it accepted."""
         start = accepted = 0
         for sequence in self._running:
             count = 1 + len(sequence.draft)
-            accepted += self._settle(sequence, _part(verdicts, start, start + count))
+            accepted += self._settle(sequence, verdicts.between(start, start + count))
             start += count
         return accepted
 
-    def _settle(self, sequence: _Sequence, verdicts: _Verdicts) -> int:
+    def _settle(self, sequence: _Sequence, verdicts: Verdicts) -> int:
         """Emit the drafted tokens the model agrees with, and its own token behind them; returns how many it accepted."""
         accepted = 0
         while (
@@ -314,21 +246,13 @@ class DecodingBatch:
         finite = all(map(math.isfinite, sequence.log_probs[-len(emitted) :]))
         sequence.ended = emitted[-1] in self._end_tokens or not finite
         greedy = sequence.prompt.temperature == 0
-        sequence.contested = self._settle_ties and greedy and any(verdicts.close[: accepted + 1])
+        sequence.contested = greedy and any(verdicts.close[: accepted + 1])
         if sequence.prompt.speculator is not None:
             sequence.prompt.speculator.observe(emitted, len(sequence.draft), agreed)
         sequence.draft = []
         return accepted
 
     def _remove(self, gone: Sequence[_Sequence]) -> None:
-        """Close the ranks: the last row moves into each row that falls free."""
         for sequence in gone:
-            row = self._running.index(sequence)
-            last = self._running.pop()
-            if last is not sequence:
-                self._cache.move(len(self._running), row, last.cached)
-                self._running[row] = last
-
-
-def _part(verdicts: _Verdicts, start: int, end: int) -> _Verdicts:
-    return _Verdicts(verdicts.choices[start:end], verdicts.log_probs[start:end], verdicts.close[start:end])
+            self._running.remove(sequence)
+            self._passes.leave(sequence.slot)

@@ -15,10 +15,12 @@ from lithophone.backends.answers.speech import DecodedWindow, SpeechAnswers
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.decoding.costs import DraftBudget, LearnedCost
 from lithophone.backends.decoding.decoded import Decoded
-from lithophone.backends.decoding.language_model import LanguageModel
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
+from lithophone.backends.decoding.packed import PackedLanguageModel
+from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.gpu.opening import paged_language_model
 from lithophone.backends.transformers_backend.chat_template import prompt_frame
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.hearing import HeardWindow, Hearing
@@ -44,6 +46,7 @@ class SpeechModel:
         model: The transformers model, as `load_checkpoint` gives it.
         processor: Its processor.
         plan: Where the model is.
+        windows: At a time, for which a GPU's keys and values get room.
         speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
 
     Attributes:
@@ -53,7 +56,14 @@ class SpeechModel:
     """
 
     def __init__(
-        self, spec: ModelSpec, model: Any, processor: Any, plan: DevicePlan, *, speculate: bool
+        self,
+        spec: ModelSpec,
+        model: Any,
+        processor: Any,
+        plan: DevicePlan,
+        *,
+        windows: int,
+        speculate: bool,
     ) -> None:
         self._speculate = speculate
         self._model = model
@@ -69,12 +79,14 @@ class SpeechModel:
         self.answers = SpeechAnswers(
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
         )
-        self._language_model = LanguageModel(model, torch.device(plan.torch_device))
+        self._language_model: LanguageModel = paged_language_model(
+            model, plan, windows
+        ) or PackedLanguageModel(model, torch.device(plan.torch_device))
         self._cost, self._budget = LearnedCost(), DraftBudget()
 
     @classmethod
     def load(
-        cls, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool
+        cls, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, windows: int, speculate: bool
     ) -> SpeechModel:
         """From a checkpoint on disk.
 
@@ -82,7 +94,9 @@ class SpeechModel:
             CheckpointError: it cannot be used.
         """
         loaded = load_checkpoint(checkpoint, plan, facts)
-        return cls(checkpoint.spec, loaded.model, loaded.processor, plan, speculate=speculate)
+        return cls(
+            checkpoint.spec, loaded.model, loaded.processor, plan, windows=windows, speculate=speculate
+        )
 
     @property
     def config(self) -> Any:
@@ -94,18 +108,17 @@ class SpeechModel:
         """Memory of the weights."""
         return weight_bytes(self._model)
 
-    def choose_products(self) -> None:
-        """Let the language model multiply as is fastest on this machine."""
-        self._language_model.choose_products()
+    def prepare(self) -> None:
+        """Let the language model compute as is fastest on this machine."""
+        self._language_model.prepare()
 
     def start_decoding(self, *, settle_ties: bool) -> DecodingBatch:
-        """An empty decoding batch; see there."""
+        """An empty decoding batch; `settle_ties` as for `LanguageModel.start`."""
         return DecodingBatch(
-            self._language_model,
+            self._language_model.start(self.prompting.end_tokens, settle_ties=settle_ties),
             self.prompting.end_tokens,
             self._cost,
             self._budget,
-            settle_ties=settle_ties,
         )
 
     def hear(self, requests: Sequence[RecognitionRequest]) -> list[PromptedWindow]:
@@ -119,11 +132,11 @@ class SpeechModel:
 
     def sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
         """What the decoding loop needs of a window: prompt, limits and, with `speculate`, drafts."""
-        before, live = window.processed.before, window.request.live
+        processed, live = window.processed, window.request.live
         said = () if live is None else live.said
-        text = self._language_model.embed([*before, *window.processed.after, *said])
-        audio = window.heard.embeddings.to(text.device, text.dtype)
-        embeddings = torch.cat([text[: len(before)], audio, text[len(before) :]])
+        embeddings = self._language_model.prompt(
+            processed.before, window.heard.embeddings, (*processed.after, *said)
+        )
         room = self._language_model.max_positions - len(embeddings)
         drafted = speculate and self._speculate
         return Prompt(

@@ -1,5 +1,7 @@
 """One pass of Granite's language model over the new tokens of many sequences at once.
 
+The reference, and the way on CPUs and where several devices share the layers.
+
 Owns the packed pass: the tokens of all sequences stand one behind the other in a single row, so that no matrix ever
 multiplies padding; only attention knows where one sequence ends. The layers are transformers' own
 (`modeling_granite.py`); attention comes in through transformers' attention interface. Decides nothing about what is said.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, count
 from typing import Any
 
 import msgspec
@@ -26,6 +29,8 @@ from lithophone.backends.cpu.products import (
     switch_linears,
 )
 from lithophone.backends.decoding.cache import KeyValueCache
+from lithophone.backends.decoding.passes import Embeddings, Part, Verdicts
+from lithophone.backends.decoding.verdicts import Exceptions, judge, read
 
 ATTENTION = "lithophone_packed"
 
@@ -81,12 +86,6 @@ def _ragged(
     visible = torch.arange(longest) <= (cached + step).unsqueeze(-1)
     mask = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, float("-inf"))
     return queries.to(device), mask.unsqueeze(1).to(device)
-
-
-def repeated_queries(spans: Sequence[Span]) -> int:
-    """Padding of a pass: the queries attention repeats to give every sequence that goes on as many as the longest has."""
-    going_on = [span.new for span in spans if span.cached > 0]
-    return len(going_on) * max(going_on, default=0) - sum(going_on)
 
 
 def packed_attention(
@@ -172,16 +171,17 @@ def transformers_attention(model: Any) -> Iterator[None]:
         config._attn_implementation = before  # noqa: SLF001 - see above
 
 
-class LanguageModel:
-    """The language model of a Granite Speech model, with its head.
+class PackedLanguageModel:
+    """The language model of a Granite Speech model, with its head, computed by transformers' own layers.
 
     Attributes:
         products: How matrix products are computed.
+        device: Where a pass begins. The weights cannot tell where accelerate has offloaded them.
 
     Args:
         model: A `GraniteSpeechForConditionalGeneration` or its plus sibling. Its language model is switched to packed
             attention: from then on only this class can run it (but see `transformers_attention`).
-        device: Where a pass begins. The weights cannot tell where accelerate has offloaded them.
+        device: See above.
     """
 
     def __init__(self, model: Any, device: torch.device) -> None:
@@ -194,16 +194,31 @@ class LanguageModel:
         config._attn_implementation = ATTENTION  # noqa: SLF001 - where transformers' layers look it up
         self._scaling = float(config.logits_scaling)
         self.layers = int(config.num_hidden_layers)
-        self.max_positions = int(config.max_position_embeddings)
+        self._max_positions = int(config.max_position_embeddings)
+
+    @property
+    def max_positions(self) -> int:
+        """See `LanguageModel`."""
+        return self._max_positions
 
     @property
     def dtype(self) -> torch.dtype:
         """Of embeddings and activations."""
         return self._model.dtype
 
-    def choose_products(self) -> None:
-        """Put the clock on the matrix products, where there are two ways to compute them; takes a moment."""
+    def prepare(self) -> None:
+        """Put the clock on the matrix products, where there are two ways to compute them."""
         self.products.wanted = self._can_switch and other_way_is_faster(self._model)
+
+    def start(self, end_tokens: frozenset[int], *, settle_ties: bool) -> PackedPasses:
+        """See `LanguageModel`."""
+        return PackedPasses(self, end_tokens, settle_ties=settle_ties and self.dtype == torch.float32)
+
+    def prompt(self, before: Sequence[int], audio: Embeddings, after: Sequence[int]) -> Tensor:
+        """See `LanguageModel`; [positions, hidden], before the model's embedding multiplier."""
+        text = self.embed([*before, *after])
+        heard = as_tensor(audio).to(text.device, text.dtype)
+        return torch.cat([text[: len(before)], heard, text[len(before) :]])
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
         """Token embeddings [tokens, hidden], before the model's embedding multiplier."""
@@ -229,6 +244,80 @@ class LanguageModel:
         """
         with self.products.during_pass(len(hidden)):
             return self._head(hidden).float() / self._scaling
+
+
+class PackedPasses:
+    """Passes by transformers' layers; see `Passes`. There is always room: memory grows with what joins.
+
+    Args:
+        model: Whose passes.
+        end_tokens: Tokens that end a sequence.
+        settle_ties: Say where rounding could decide.
+    """
+
+    def __init__(self, model: PackedLanguageModel, end_tokens: frozenset[int], *, settle_ties: bool) -> None:
+        self._model = model
+        self._end_tokens = end_tokens
+        self._settle_ties = settle_ties
+        self._cache = KeyValueCache(model.layers)
+        self._slots = count()
+        self._rows: list[int] = []
+        self._lengths: dict[int, int] = {}
+
+    def join(self, positions: int) -> int | None:  # noqa: ARG002 - memory grows as it is needed
+        """A slot behind all others, whose row of the cache is the next one."""
+        slot = next(self._slots)
+        self._rows.append(slot)
+        self._lengths[slot] = 0
+        return slot
+
+    def leave(self, slot: int) -> None:
+        """Close the ranks: the last row moves into the one that falls free."""
+        row, last = self._rows.index(slot), self._rows.pop()
+        if last != slot:
+            self._cache.move(len(self._rows), row, self._lengths[last])
+            self._rows[row] = last
+        del self._lengths[slot]
+
+    def run(self, parts: Sequence[Part]) -> Verdicts:
+        """See `Passes`; parts in any order, one for every slot that is taken."""
+        in_rows = self._in_rows(parts)
+        spans = [Span(part.new, part.cached) for part in in_rows]
+        self._cache.reserve(len(spans), max(span.cached + span.new for span in spans))
+        hidden = self._model.run(self._embeddings(in_rows), spans, self._cache)
+        self._lengths |= {part.slot: part.cached + part.new for part in parts}
+        ends = dict(
+            zip((part.slot for part in in_rows), accumulate(part.new for part in in_rows), strict=True)
+        )
+        asked = [at for part in parts for at in range(ends[part.slot] - part.asked, ends[part.slot])]
+        logits = self._model.logits(hidden[torch.tensor(asked, device=hidden.device)])
+        return read(judge(logits, Exceptions.of(parts), self._end_tokens, settle_ties=self._settle_ties))
+
+    def padded(self, parts: Sequence[Part]) -> int:
+        """The queries attention repeats to give every sequence that goes on as many as the longest has."""
+        going_on = [part.new for part in parts if part.cached > 0]
+        return len(going_on) * max(going_on, default=0) - sum(going_on)
+
+    def _in_rows(self, parts: Sequence[Part]) -> list[Part]:
+        by_slot = {part.slot: part for part in parts}
+        return [by_slot[slot] for slot in self._rows]
+
+    def _embeddings(self, parts: Sequence[Part]) -> Tensor:
+        """[tokens, hidden] of the whole pass; text is looked up at once."""
+        text = self._model.embed([token for part in parts for token in part.tokens])
+        pieces: list[Tensor] = []
+        start = 0
+        for part in parts:
+            if part.prompt is not None:
+                pieces.append(as_tensor(part.prompt))
+            pieces.append(text[start : start + len(part.tokens)])
+            start += len(part.tokens)
+        return torch.cat(pieces)
+
+
+def as_tensor(embeddings: Any) -> Tensor:
+    """What the loop and the prompt hold for a language model, without knowing of what kind it is."""
+    return embeddings
 
 
 def _switched_head(model: Any, switch: Switch) -> Any:
