@@ -168,6 +168,22 @@ def _mp3_of_noise(_: Path) -> bytes:
     return b"\xff\xfb\x90\x00" + _noise(60_000)
 
 
+def _archived_mp3(folder: Path) -> bytes:
+    """An archive that is not compressed: the frames of an MP3 file stand in it as they are."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.write(render(_recording(), folder / "a.mp3"), "a.mp3")
+    return buffer.getvalue()
+
+
+def _riff_of_big_endian_adpcm() -> bytes:
+    form = struct.pack(">HHIIHH", 2, 1, 16_000, 8_000, 256, 4)
+    chunks = (
+        b"fmt " + struct.pack(">I", len(form)) + form + b"data" + struct.pack(">I", 9_000) + _noise(9_000)
+    )
+    return b"RIFX" + struct.pack(">I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
 def _constant(content: bytes) -> Callable[[Path], bytes]:
     def build(_: Path) -> bytes:
         return content
@@ -221,6 +237,25 @@ HOSTILE_UPLOADS: tuple[HostileUpload, ...] = (
     _upload("WAV of an unknown codec", "a.wav", _riff_wav(_pcm_format(tag=0xBEEF), _noise(9_000)), 400),
     _upload("WAV at 0 Hz", "a.wav", _riff_wav(_pcm_format(hz=0), _noise(9_000)), 400),
     _upload("WAV of 65535 channels", "a.wav", _riff_wav(_pcm_format(channels=65_535), _noise(9_000)), 400),
+    _upload("WAV of 65 channels", "a.wav", _riff_wav(_pcm_format(channels=65), _noise(65_000)), 400),
+    _upload("RIFX in a codec of its own", "a.wav", _riff_of_big_endian_adpcm(), 400),
+    _upload("RIFX without a format", "a.wav", b"RIFX\0\0\0\x24WAVEdata\0\0\0\x08" + bytes(8), 400),
+    _upload("FLV header alone", "a.flv", b"FLV\x01\x05\0\0\0\x09\0\0\0\0", 400),
+    _upload("FLV of noise", "a.flv", b"FLV\x01\x05\0\0\0\x09\0\0\0\0" + _noise(9_000), 400, 415),
+    _upload("AC-3 of noise", "a.ac3", b"\x0b\x77\x1c\x12\x00\x40" + _noise(9_000), 400, 415),
+    _upload("DTS of noise", "a.dts", b"\x7f\xfe\x80\x01" + _noise(9_000), 400),
+    _upload("WavPack of noise", "a.wv", b"wvpk" + _noise(9_000), 400),
+    _upload("Monkey's Audio of noise", "a.ape", b"MAC \x96\x0f\0\0" + _noise(9_000), 400),
+    _upload("Monkey's Audio of endless frames", "a.ape", b"MAC \x96\x0f\0\0" + b"\xff" * 9_000, 400),
+    _upload("True Audio of noise", "a.tta", b"TTA1" + _noise(9_000), 400),
+    _upload("SPHERE header alone", "a.sph", b"NIST_1A\n   1024\nend_head\n".ljust(1_024), 400),
+    _upload(
+        "SPHERE in an unknown coding",
+        "a.sph",
+        b"NIST_1A\n   1024\nsample_coding -s8 shorten0\nend_head\n",
+        400,
+    ),
+    _upload("MP3 in an archive", "a.mp3", _archived_mp3, 415),
     _upload("MP3 of noise after one sync word", "a.mp3", _mp3_of_noise, 400, 415),
     _upload("ID3 tag and nothing else", "a.mp3", b"ID3\x04\0\0\x7f\x7f\x7f\x7f", 400),
     _upload("video without sound", "a.mp4", _silent_video, 415),

@@ -18,6 +18,8 @@ from lithophone.audio.waveform import (
     samples_from_seconds,
 )
 
+LOUDNESS_HZ = 100
+
 
 def speech_like(seconds: float = 3.0, *, seed: int = 0) -> Waveform:
     """Gliding harmonics below 3.4 kHz in syllables of 0.2 s, so it survives telephone bandwidth; float32 [samples]."""
@@ -28,6 +30,50 @@ def speech_like(seconds: float = 3.0, *, seed: int = 0) -> Waveform:
     voice = sum(np.sin(k * phase + generator.uniform(0, 6)) / k for k in range(1, 18))
     syllables = np.clip(np.sin(2 * np.pi * 2.5 * times), 0, 1)
     return (0.2 * voice * syllables).astype(np.float32)
+
+
+def syllables(seconds: float = 3.0, *, seed: int = 5) -> Waveform:
+    """Harmonics in syllables and pauses of random lengths: no place in it looks like another; float32 [samples]."""
+    generator = np.random.default_rng(seed)
+    times = np.arange(samples_from_seconds(seconds)) / SAMPLE_RATE
+    envelope = np.zeros(len(times))
+    start = 0.1
+    while start < seconds - 0.4:
+        length = generator.uniform(0.08, 0.3)
+        inside = (times >= start) & (times < start + length)
+        envelope[inside] = np.sin(np.pi * (times[inside] - start) / length) * generator.uniform(0.5, 1)
+        start += length + generator.uniform(0.04, 0.3)
+    voice = sum(np.sin(2 * np.pi * 150 * k * times + k * k) / k for k in range(1, 20))
+    return (0.2 * voice * envelope).astype(np.float32)
+
+
+def silence(seconds: float) -> Waveform:
+    """Zeros, float32 [samples]."""
+    return np.zeros(samples_from_seconds(seconds), np.float32)
+
+
+def likeness(one: Waveform, other: Waveform, *, off_seconds: float = 0.15) -> float:
+    """Correlation of the loudness over time, at the best of the shifts up to `off_seconds`."""
+    loudness = [_loudness(waveform) for waveform in (one, other)]
+    length = min(map(len, loudness))
+    reach = round(off_seconds * LOUDNESS_HZ)
+    shifts = ((max(0, lag), max(0, -lag), length - abs(lag)) for lag in range(-reach, reach + 1))
+    return max(
+        _correlation(loudness[0][left : left + size], loudness[1][right : right + size])
+        for left, right, size in shifts
+    )
+
+
+def _loudness(waveform: Waveform) -> Waveform:
+    hop = SAMPLE_RATE // LOUDNESS_HZ
+    hops = waveform[: len(waveform) // hop * hop].reshape(-1, hop)
+    return np.sqrt(np.mean(np.square(hops), axis=1, dtype=np.float64)).astype(np.float32)
+
+
+def _correlation(one: Waveform, other: Waveform) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / norm if norm else 0.0
 
 
 def tone(seconds: float, hz: float = 1_000.0, amplitude: float = 0.5) -> Waveform:

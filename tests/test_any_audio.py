@@ -44,14 +44,18 @@ FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "flac": (".flac", ()),
     "webm": (".webm", ("-c:a", "libopus", "-b:a", "64k")),
     "mp4 video": (".mp4", (*VIDEO, "-c:a", "aac")),
+    "flv": (".flv", ("-ar", "44100", "-b:a", "96k")),
+    "ac3": (".ac3", ("-b:a", "192k")),
+    "wavpack": (".wv", ()),
+    "anti-phase stereo": (".flac", ("-af", "pan=stereo|c0=c0|c1=-1*c0")),
 }
 
 
-def transcribe(url: str, name: str, content: bytes) -> httpx.Response:
+def transcribe(url: str, name: str, content: bytes, **fields: str) -> httpx.Response:
     return httpx.post(
         f"{url}/v1/audio/transcriptions",
         files={"file": (name, content)},
-        data={"model": "whisper-1"},
+        data={"model": "whisper-1"} | fields,
         timeout=120,
     )
 
@@ -74,6 +78,40 @@ def test_one_recording_gives_one_transcript_in_every_format(
     assert answer.status_code == 200, answer.text
     assert answer.json()["text"] == expected.json()["text"]
     assert len(expected.json()["text"].split()) >= 3
+
+
+def test_what_begins_late_in_a_video_has_late_times(
+    live_server: LiveServer, demo_wav: bytes, tmp_path: Path
+) -> None:
+    source, video = tmp_path / "demo.wav", tmp_path / "late.mp4"
+    source.write_bytes(demo_wav)
+    picture = ("-f", "lavfi", "-i", "color=c=blue:s=64x64:r=5:d=6")
+    streams = (*picture, "-itsoffset", "4", "-i", str(source), "-map", "0:v", "-map", "1:a")
+    run_ffmpeg(*streams, "-c:v", "libx264", "-c:a", "aac", "-b:a", "96k", str(video))
+    early, late = (
+        transcribe(live_server.url, "upload", content, response_format="verbose_json").json()
+        for content in (demo_wav, video.read_bytes())
+    )
+    assert late["text"] == early["text"]
+    assert late["duration"] == pytest.approx(early["duration"] + 4, abs=0.1)
+    starts = [
+        next(segment["start"] for segment in heard["segments"] if segment["text"]) for heard in (early, late)
+    ]
+    assert starts[1] == pytest.approx(starts[0] + 4, abs=0.1)
+
+
+def test_the_default_track_is_heard_and_told_of(
+    live_server: LiveServer, demo_wav: bytes, tmp_path: Path
+) -> None:
+    two = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono:d=2", "-map", "1:a", "-map", "0:a", "-c:a", "flac")
+    flags = ("-disposition:a:0", "0", "-disposition:a:1", "default")
+    file = render(demo_wav, tmp_path / "two.mkv", *two, *flags)
+    answer = transcribe(live_server.url, "upload", file.read_bytes())
+    assert answer.json()["text"] == transcribe(live_server.url, "demo.wav", demo_wav).json()["text"]
+    assert answer.headers["x-lithophone-warning"].startswith("audio_track: 2 of 2 was taken")
+    silent = transcribe(live_server.url, "upload", file.read_bytes(), audio_track="1")
+    assert silent.json()["text"] == ""
+    assert "x-lithophone-warning" not in silent.headers
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ from lithophone.errors import UndecodableAudioError, UnsupportedMediaError
 MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)  # MPEG-1 layer III, 128 kb/s, 44.1 kHz: 417 bytes
 MP3_V2_FRAME = b"\xff\xf3\x84\xc0" + bytes(188)  # MPEG-2 layer III, 64 kb/s, 24 kHz: 192 bytes
 LAYER_ONE_FRAME = b"\xff\xff\xc4\x00" + bytes(380)  # MPEG-1 layer I, 384 kb/s, 48 kHz: 384 bytes
+AC3_FRAME = b"\x0b\x77\0\0\x14\x40" + bytes(762)  # 192 kb/s, 48 kHz: 768 bytes
+AC3_44_FRAME = b"\x0b\x77\0\0\x55\x40" + bytes(830)  # 192 kb/s, 44.1 kHz, padded: 836 bytes
+EAC3_FRAME = b"\x0b\x77\x01\x7f\x34\x80" + bytes(762)  # 384 words
 ADTS_FRAME = b"\xff\xf1\x50\x80\x06\x3f\xfc" + bytes(42)  # 49 bytes
 
 
@@ -60,6 +63,23 @@ def tag(size: int, *, flags: int = 0) -> bytes:
         (b"\0\0\x01\xba\x44\0", Container.MPEG_PS),
         (b"RIFF\0\0\0\0AVI LIST", Container.AVI),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", Container.ASF),
+        (b"FLV\x01\x05", Container.FLV),
+        (AC3_FRAME * 4, Container.AC3),
+        (AC3_44_FRAME * 4, Container.AC3),
+        (EAC3_FRAME * 4, Container.EAC3),
+        (b"\x7f\xfe\x80\x01\xfc", Container.DTS),
+        (b"\xfe\x7f\x01\x80", Container.DTS),
+        (b"\x1f\xff\xe8\x00\x07", Container.DTS),
+        (b"\xff\x1f\x00\xe8", Container.DTS),
+        (b"wvpk\0\0", Container.WAVPACK),
+        (b"MAC \x96\x0f", Container.APE),
+        (b"TTA1\1\0", Container.TTA),
+        (tag(20) + bytes(20) + b"TTA1\1\0", Container.TTA),
+        (tag(20) + bytes(20) + b"MAC \x96\x0f", Container.APE),
+        (b"NIST_1A\n   1024\n", Container.SPHERE),
+        (bytes(8_000) + MP3_FRAME * 4, Container.MP3),
+        (bytes(65_000) + MP3_FRAME * 4, Container.MP3),
+        (b"\xff" * 20_000 + MP3_FRAME * 4, Container.MP3),
     ],
 )
 def test_containers_are_told_by_their_first_bytes(head: bytes, container: Container) -> None:
@@ -96,6 +116,9 @@ def test_containers_are_told_by_their_first_bytes(head: bytes, container: Contai
         (b"\0\x01\x02\x03", "not in a format"),
         (b"\xff\xfb\x90\x00" + b"\x55" * 5_000, "not in a format"),
         (tag(20) + bytes(20) + b"#EXTM3U\n", "playlist"),
+        (b"PK\x03\x04" + bytes(60) + MP3_FRAME * 4, "archive"),
+        (bytes(70_000) + MP3_FRAME * 4, "not in a format"),
+        (b"\x0b\x77" + bytes(5_000), "not in a format"),
     ],
 )
 def test_a_refusal_says_what_it_is_and_what_is_accepted(head: bytes, word: str) -> None:

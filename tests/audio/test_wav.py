@@ -163,6 +163,20 @@ def test_a_chunk_of_four_gigabytes_is_not_read() -> None:
     assert find_plain_wav(read_at, 2**40) is None
 
 
+def test_a_header_that_promises_too_much_is_told_of_and_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(chunk(b"fmt ", form()), chunk(b"data", bytes(32_000), 320_000)))
+
+    async def decoded() -> tuple[int, tuple[str, ...]]:
+        with path.open("rb") as file:
+            async with decode_audio(file, limits=DecodeLimits(max_audio_seconds=3)) as stream:
+                return sum([len(block) async for block in stream]), stream.warnings
+
+    length, warnings = asyncio.run(decoded())
+    assert length == 32_000
+    assert any("ends 9.0 s before the length it states" in warning for warning in warnings)
+
+
 def test_the_length_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(riff(chunk(b"fmt ", form()), chunk(b"data", bytes(2 * SAMPLE_RATE * 3))))

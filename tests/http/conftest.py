@@ -62,6 +62,17 @@ SHORT = wav((1.0, 0.5))
 THREE_WINDOWS = wav((26.0, 0.5), (1.0, 0.0), (26.0, 0.5), (1.0, 0.0), (10.0, 0.5))
 
 
+@dataclass(frozen=True)
+class Sound:
+    """Blocks, and what is to be told of them."""
+
+    generator: AsyncGenerator[bytes, None]
+    warnings: tuple[str, ...] = ()
+
+    def blocks(self) -> AsyncGenerator[bytes, None]:
+        return self.generator
+
+
 class Script:
     """What a server's audio source and model do; a test may change it while the server runs."""
 
@@ -73,13 +84,19 @@ class Script:
         self.failure: Exception | None = None
         self.seconds_before_failure = 0.0
         self.decoding = 0
+        self.warnings: tuple[str, ...] = ()
+        self.audio_track: int | None = None
 
     def say(self, request: RecognitionRequest) -> str:
         """What the model hears."""
         return self.hear(request)
 
-    async def pcm(self, file: BinaryIO, _: DecodeLimits) -> AsyncGenerator[bytes, None]:
+    def pcm(self, file: BinaryIO, _: DecodeLimits, audio_track: int | None) -> Sound:
         """An audio source without ffmpeg: reads WAV, or fails as told."""
+        self.audio_track = audio_track
+        return Sound(self._decode(file), self.warnings)
+
+    async def _decode(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
         self.decoding += 1
         try:
             for block in _blocks(self._pcm(file)):

@@ -95,6 +95,13 @@ def test_a_temperature_outside_0_to_1_is_refused(value: str) -> None:
     assert refusal(("temperature", value)).param == "temperature"
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "1000", "first", "1.5"])
+def test_an_audio_track_counts_from_1(value: str) -> None:
+    assert refusal(("audio_track", value)).param == "audio_track"
+    assert parse(("audio_track", "2")).audio_track == 2
+    assert parse().audio_track is None
+
+
 @given(st.floats(0, 1))
 def test_a_temperature_is_read_as_written(value: float) -> None:
     assert parse(("temperature", str(value))).temperature == value

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from lithophone.audio.decode import decoded_blocks
+from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.errors import OverloadedError, UnsupportedMediaError
@@ -82,10 +82,38 @@ def test_what_the_form_says_reaches_the_model() -> None:
 
 
 def test_real_files_are_decoded() -> None:
-    with serving(audio_source=decoded_blocks) as live:
+    with serving(audio_source=DecodedAudio) as live:
         assert live.transcribe().json()["text"] == "heard 1.00 seconds peak 0.50"
         error = error_of(live.transcribe(b"#EXTM3U\n#EXTINF:1,\nsecret.wav\n"), 415)
         assert error["param"] == "file"
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_what_is_wrong_with_the_audio_is_told_behind_what_is_wrong_with_the_form(
+    server: Live, stream: str
+) -> None:
+    server.script.warnings = ("file: its end is cut off.", "audio_track: 1 of 2 was taken.")
+    told = server.transcribe(stream=stream).headers["x-lithophone-warning"]
+    assert told == "file: its end is cut off. audio_track: 1 of 2 was taken."
+    both = server.transcribe(stream=stream, prompt="Ada").headers["x-lithophone-warning"]
+    assert both.startswith("prompt: not used")
+    assert both.endswith(told)
+
+
+def test_the_audio_track_is_handed_on(server: Live) -> None:
+    assert server.transcribe(audio_track="3").status_code == 200
+    assert server.script.audio_track == 3
+    assert server.transcribe().status_code == 200
+    assert server.script.audio_track is None
+
+
+def test_warnings_found_while_decoding_reach_a_whole_answer() -> None:
+    recording = wav((20.0, 0.5))
+    with serving(audio_source=DecodedAudio) as live:
+        told = live.transcribe(recording[:-32_000]).headers["x-lithophone-warning"]
+        assert told.startswith("file: it ends 1.0 s before the length it states.")
+        assert "x-lithophone-warning" not in live.transcribe(recording).headers
+        assert error_of(live.transcribe(audio_track="2"), 400)["param"] == "audio_track"
 
 
 @pytest.mark.parametrize("stream", ["true", "false"])

@@ -84,3 +84,8 @@ def test_a_model_that_cannot_translate_says_which_ones_can(server: Live) -> None
 
 def test_an_unused_prompt_is_named(translator: Live) -> None:
     assert "prompt" in post_audio(translator, PATH, prompt="Ada").headers["x-lithophone-warning"]
+
+
+def test_the_audio_track_is_handed_on(translator: Live) -> None:
+    assert post_audio(translator, PATH, audio_track="2").status_code == 200
+    assert translator.script.audio_track == 2

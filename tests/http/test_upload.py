@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lithophone.audio.decode import DecodeLimits
 from lithophone.http.options import FORM_OVERHEAD_BYTES, HttpOptions
-from tests.http.conftest import SHORT, Live, error_of, serving, tone
+from tests.http.conftest import SHORT, Live, Sound, error_of, serving, tone
 
 BOUNDARY = "stone"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
@@ -26,9 +26,13 @@ END = b"\r\n--stone--\r\n"
 pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
-async def any_sound(file: BinaryIO, _: DecodeLimits) -> AsyncGenerator[bytes, None]:
+def any_sound(file: BinaryIO, _: DecodeLimits, __: int | None) -> Sound:
     """An audio source that takes whatever came."""
-    yield tone(0.1, 0.5) if file.seek(0, 2) else b""
+
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        yield tone(0.1, 0.5) if file.seek(0, 2) else b""
+
+    return Sound(blocks())
 
 
 @pytest.fixture(scope="module")

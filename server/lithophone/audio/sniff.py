@@ -14,14 +14,19 @@ from enum import Enum
 
 from lithophone.errors import UndecodableAudioError, UnsupportedMediaError
 
-HEAD_BYTES = 16_384  # enough for three of the largest MPEG audio frames and then some
-RESYNC_BYTES = 4_096  # a stream cut out of a broadcast starts within a frame
+HEAD_BYTES = 81_920  # what may be junk, and behind it three of the largest frames
+RESYNC_BYTES = (
+    65_536  # how far ffmpeg looks for the first frame of MP3: streams are cut, and padded with zeros
+)
 CHAINED_FRAMES = 3  # a sync word is common in noise; three frames in a row are not
 ID3_HEADER_BYTES = 10
 TS_PACKET_BYTES = 188
 TEXT_SAMPLE_BYTES = 1_024
 
-ACCEPTED = "flac, mp3, mp4, mpeg, mpga, m4a, ogg, opus, wav, webm, mov, aac, aiff, amr, au, avi, caf, ts, wma"
+ACCEPTED = (
+    "flac, mp3, mp4, mpeg, mpga, m4a, ogg, opus, wav, webm, mov, aac, ac3, aiff, amr, ape, au, avi, caf, dts, flv, spx, "
+    "sph, ts, tta, wma, wv"
+)
 
 
 class Container(Enum):
@@ -43,6 +48,28 @@ class Container(Enum):
     MPEG_PS = "mpeg"
     AVI = "avi"
     ASF = "asf"
+    FLV = "flv"
+    AC3 = "ac3"
+    EAC3 = "eac3"
+    DTS = "dts"
+    WAVPACK = "wv"
+    APE = "ape"
+    TTA = "tta"
+    SPHERE = "nistsphere"
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether every packet has a time of its own. Elsewhere sound has no place but behind the sound before."""
+        return self in _CLOCKED
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether it may be several recordings in a row, each with a clock of its own: broadcasts, and chains of Ogg."""
+        return self in _RESTARTING
+
+
+_RESTARTING = frozenset((Container.OGG, Container.MPEG_TS, Container.MPEG_PS))
+_CLOCKED = _RESTARTING | {Container.MP4, Container.MATROSKA, Container.ASF, Container.FLV}
 
 
 def sniff_container(head: bytes, *, after_tags: bool = False) -> Container:
@@ -84,11 +111,17 @@ def _tagged_container(head: bytes) -> Container | None:
     content = head.lstrip(b"\0")
     if not content:
         return Container.MP3
-    return Container.FLAC if content.startswith(b"fLaC") else _frame_container(content)
+    return _found(_TAGGABLE, content) or _frame_container(content)
 
 
-_MAGIC: tuple[tuple[int, bytes, Container], ...] = (
+# What may follow an ID3v2 tag.
+_TAGGABLE: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"fLaC", Container.FLAC),
+    (0, b"wvpk", Container.WAVPACK),
+    (0, b"MAC ", Container.APE),
+    (0, b"TTA1", Container.TTA),
+)
+_MAGIC: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"OggS", Container.OGG),
     (0, b"#!AMR\n", Container.AMR),
     (0, b"#!AMR-WB\n", Container.AMR),
@@ -97,6 +130,13 @@ _MAGIC: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Container.ASF),
     (0, b"riff\x2e\x91\xcf\x11", Container.W64),
     (0, b"\x00\x00\x01\xba", Container.MPEG_PS),
+    (0, b"FLV\x01", Container.FLV),
+    (0, b"NIST_1A\n", Container.SPHERE),
+    *(
+        (0, sync, Container.DTS)
+        for sync in (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8")
+    ),
+    *_TAGGABLE,
     *((4, atom, Container.MP4) for atom in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")),
 )
 _CHUNKED: dict[tuple[bytes, bytes], Container] = {
@@ -121,7 +161,11 @@ def _magic_container(head: bytes) -> Container | None:
         return Container.MPEG_TS
     if _is_still_image(head):
         return None
-    return next((found for at, magic, found in _MAGIC if head.startswith(magic, at)), None)
+    return _found(_MAGIC, head)
+
+
+def _found(known: tuple[tuple[int, bytes, Container], ...], head: bytes) -> Container | None:
+    return next((found for at, magic, found in known if head.startswith(magic, at)), None)
 
 
 def _is_still_image(head: bytes) -> bool:
@@ -138,10 +182,18 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _frame_container(head: bytes) -> Container | None:
-    """Bare MPEG audio frames: ADTS AAC, or layers I to III, which all go to ffmpeg's mp3 demuxer."""
-    for container, frame_bytes in ((Container.ADTS, _adts_frame_bytes), (Container.MP3, _mpeg_frame_bytes)):
+    """Bare frames of AAC, AC-3 or MPEG audio, of which layers I to III all go to ffmpeg's mp3 demuxer.
+
+    MPEG audio may have junk in front. Of a file that is known to be another thing, no such frames are looked for: an
+    archive may well hold them.
+    """
+    for container, frame_bytes in _FRAMES.items():
         if _starts_chain(head, 0, frame_bytes, may_end=True):
             return container
+    return None if _refused_kind(head) else _behind_junk(head)
+
+
+def _behind_junk(head: bytes) -> Container | None:
     start = head.find(b"\xff", 1, RESYNC_BYTES)
     while start > 0:
         if _starts_chain(head, start, _mpeg_frame_bytes, may_end=False):
@@ -199,6 +251,34 @@ def _adts_frame_bytes(header: bytes) -> int:
     return length if length > 7 else 0
 
 
+_AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_AC3_HZ = (48_000, 44_100, 32_000)
+
+
+def _ac3_frame_bytes(header: bytes) -> int:
+    """Length of the AC-3 frame a header announces (ETSI TS 102 366, 4.4.1); 0 if it is no valid header."""
+    if len(header) < 6 or header[:2] != b"\x0b\x77" or header[5] >> 3 > 10:
+        return 0
+    rate, code = header[4] >> 6, header[4] & 0x3F
+    if rate == 3 or code >= 2 * len(_AC3_KBPS):
+        return 0
+    words = _AC3_KBPS[code >> 1] * 96_000 // _AC3_HZ[rate]  # of 16 bits, in 1,536 samples
+    return 2 * (words + (code & 1 if rate == 1 else 0))
+
+
+def _eac3_frame_bytes(header: bytes) -> int:
+    """Length of the Enhanced AC-3 frame a header announces (ETSI TS 102 366, E.1.3.1); 0 if it is no valid header."""
+    if len(header) < 6 or header[:2] != b"\x0b\x77" or not 10 < header[5] >> 3 <= 16:
+        return 0
+    return 2 * (1 + ((header[2] & 7) << 8 | header[3]))
+
+
+_FRAMES: dict[Container, Callable[[bytes], int]] = {
+    Container.ADTS: _adts_frame_bytes,
+    Container.MP3: _mpeg_frame_bytes,
+    Container.AC3: _ac3_frame_bytes,
+    Container.EAC3: _eac3_frame_bytes,
+}
 _BINARY_REFUSALS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "an image"),
     (b"\xff\xd8\xff", "an image"),

@@ -6,6 +6,7 @@ Owns the size of a block, what one file may cost, and the check of its length. K
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, Protocol, Self
 
 import msgspec
@@ -16,6 +17,10 @@ from lithophone.errors import AudioTooLongError
 
 BLOCK_BYTES: Final = 262_144  # 8.192 s of PCM16; each block costs a few changes of thread
 STATED_TOLERANCE_SECONDS: Final = 1.0  # containers round, and count encoder padding
+
+
+ReadAt = Callable[[int, int], bytes]
+"""So many bytes of a file from an offset; fewer at its end."""
 
 
 class StoredFile(Protocol):
@@ -38,6 +43,19 @@ class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 2 * 2**30  # address space of the process, where the system can limit it
 
 
+class PcmSource(Protocol):
+    """A recording that is decoded as its blocks are asked for."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not in the blocks, or was chosen; in ASCII. Known in part as they come, whole at their end."""
+        ...
+
+    def blocks(self) -> AsyncGenerator[bytes]:
+        """PCM16 at 16 kHz, mono; once. Closing the generator frees all it holds."""
+        ...
+
+
 class PcmStream(ABC):
     """PCM16 blocks of one file, in order; iterate once, with `async for`.
 
@@ -57,6 +75,11 @@ class PcmStream(ABC):
     @abstractmethod
     def stated_seconds(self) -> float | None:
         """How long the container says it is, if it does; `decoded_samples` is the truth."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the file is not in the samples, or was chosen; in ASCII. Known in part as blocks come, whole at the end."""
+        return ()
 
     def __aiter__(self) -> Self:
         return self
@@ -92,15 +115,15 @@ class PcmStream(ABC):
     async def _checked(self) -> bytes:
         block = await self._receive()
         self._received_bytes += len(block)
-        received_seconds = seconds_from_samples(samples_in_pcm16(self._received_bytes))
-        allowed = self._limits.max_audio_seconds
-        if received_seconds > allowed or self._states_too_long():
-            raise AudioTooLongError(
-                f"The audio is longer than the {allowed:g} seconds allowed.", param="file"
-            )
+        self._require_allowed_length()
         self._require_sound(block)
         return block
 
-    def _states_too_long(self) -> bool:
-        allowed = self._limits.max_audio_seconds + STATED_TOLERANCE_SECONDS
-        return self.stated_seconds is not None and self.stated_seconds > allowed
+    def _require_allowed_length(self) -> None:
+        """Raises `AudioTooLongError` if the container says so or the blocks show it."""
+        received_seconds = seconds_from_samples(samples_in_pcm16(self._received_bytes))
+        allowed = self._limits.max_audio_seconds
+        if received_seconds > allowed or (self.stated_seconds or 0) > allowed + STATED_TOLERANCE_SECONDS:
+            raise AudioTooLongError(
+                f"The audio is longer than the {allowed:g} seconds allowed.", param="file"
+            )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
 
@@ -21,26 +20,26 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lithophone.audio.mixing import pcm16_from_channels
+from lithophone.audio.riff import (
+    EXTENSIBLE_TAG,
+    FLOAT_TAG,
+    MAX_CHUNKS,
+    PCM_TAG,
+    RIFF_HEADER_BYTES,
+    SUBFORMAT_TAIL,
+    Chunk,
+    walk_chunks,
+)
 from lithophone.audio.sniff import Container
-from lithophone.audio.stream import BLOCK_BYTES, DecodeLimits, PcmStream
+from lithophone.audio.stream import BLOCK_BYTES, DecodeLimits, PcmStream, ReadAt
 from lithophone.audio.waveform import PCM16_SCALE, SAMPLE_BYTES, SAMPLE_RATE, seconds_from_samples
 
-ReadAt = Callable[[int, int], bytes]
-"""So many bytes from an offset; fewer at the end of the file."""
-
-RIFF_HEADER_BYTES: Final = 12
-CHUNK_HEADER_BYTES: Final = 8
-MAX_CHUNKS: Final = 32
 AT_ONCE_SAMPLES: Final = 30 * SAMPLE_RATE  # up to here a file is one block: each costs changes of thread
 BLOCK_SAMPLES: Final = BLOCK_BYTES // SAMPLE_BYTES
 IGNORED_CHUNKS: Final = frozenset(
     (b"LIST", b"fact", b"bext", b"iXML", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"FLLR", b"PAD ", b"PEAK", b"cue ", b"smpl")
 )  # fmt: skip
-PCM_TAG: Final = 1
-FLOAT_TAG: Final = 3
-EXTENSIBLE_TAG: Final = 0xFFFE
-# In the GUID of a format, behind its tag.
-SUBFORMAT_TAIL: Final = bytes.fromhex("000000001000800000aa00389b71")
 # Channel masks: not said, or front centre; front left and right.
 USUAL_SPEAKERS: Final = {1: (0, 4), 2: (0, 3)}
 
@@ -73,14 +72,6 @@ class PlainWav(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_bytes // self.frame_bytes
 
 
-class _Chunk(msgspec.Struct, frozen=True):
-    """A chunk's name, and where its content is."""
-
-    name: bytes
-    start: int
-    size: int
-
-
 def find_plain_wav(read_at: ReadAt, file_bytes: int) -> PlainWav | None:
     """The layout of a file, or None if it is not a plain WAV file.
 
@@ -105,24 +96,14 @@ def find_plain_wav(read_at: ReadAt, file_bytes: int) -> PlainWav | None:
     return plain if data.size and data.size % plain.frame_bytes == 0 else None
 
 
-def _chunks(read_at: ReadAt, file_bytes: int) -> list[_Chunk] | None:
+def _chunks(read_at: ReadAt, file_bytes: int) -> list[Chunk] | None:
     """All chunks, or None if the file has too many or they do not fit together."""
-    chunks = list(_walk(read_at, file_bytes))
+    chunks = list(walk_chunks(read_at, file_bytes))
     if not chunks or len(chunks) > MAX_CHUNKS:
         return None
     # not every writer knows that an odd chunk is padded: behind one there is no telling where the next begins
     padded = all(chunk.size % 2 == 0 for chunk in chunks[:-1])
     return chunks if padded and chunks[-1].start + chunks[-1].size <= file_bytes else None
-
-
-def _walk(read_at: ReadAt, file_bytes: int) -> Iterator[_Chunk]:
-    at = RIFF_HEADER_BYTES
-    for _ in range(MAX_CHUNKS + 1):
-        if at + CHUNK_HEADER_BYTES > file_bytes:
-            return
-        name, size = struct.unpack("<4sI", read_at(at, CHUNK_HEADER_BYTES))
-        yield _Chunk(name, at + CHUNK_HEADER_BYTES, size)
-        at += CHUNK_HEADER_BYTES + size + size % 2
 
 
 def _described(form: bytes) -> tuple[int, Encoding] | None:
@@ -144,53 +125,26 @@ def _described(form: bytes) -> tuple[int, Encoding] | None:
 
 
 def pcm16_from_frames(frames: bytes, channels: int, encoding: Encoding) -> bytes:
-    """Mono PCM16 of whole frames, as ffmpeg's `aresample` makes it.
-
-    One channel of integers is cut to its upper 16 bits. Two channels are halved and added, 16-bit ones in integers that
-    are rounded up, the others in float32, which is rounded to the nearest even number.
-    """
-    match channels, encoding:
-        case 1, Encoding.INT16:
-            return frames
-        case _, Encoding.INT16:
-            pairs = np.frombuffer(frames, "<i2").reshape(-1, 2)
-            mono = (pairs.sum(axis=1, dtype=np.int32) + 1) >> 1
-        case 1, Encoding.INT24 | Encoding.INT32:
-            width = encoding.value[1] // 8
-            return np.frombuffer(frames, np.uint8).reshape(-1, width)[:, -SAMPLE_BYTES:].tobytes()
-        case _:
-            mono = _rounded(_mixed(_floats(frames, encoding), channels))
-    return mono.astype("<i2").tobytes()
+    """Mono PCM16 of whole frames. One channel of 16 bits stays as it is; all else goes through floats, as in ffmpeg."""
+    if channels == 1 and encoding is Encoding.INT16:
+        return frames
+    return pcm16_from_channels(_floats(frames, encoding).reshape(-1, channels))
 
 
 def _floats(frames: bytes, encoding: Encoding) -> NDArray[np.float32]:
     """Samples of full scale 1; integers of 24 bits become the upper ones of 32."""
-    if encoding is Encoding.FLOAT32:
-        return np.frombuffer(frames, "<f4")
-    if encoding is Encoding.INT24:
-        upper = np.zeros((len(frames) // 3, 4), np.uint8)
-        upper[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
-        frames = upper.tobytes()
+    match encoding:
+        case Encoding.FLOAT32:
+            return np.frombuffer(frames, "<f4")
+        case Encoding.INT16:
+            return np.frombuffer(frames, "<i2").astype(np.float32) * np.float32(1 / PCM16_SCALE)
+        case Encoding.INT24:
+            upper = np.zeros((len(frames) // 3, 4), np.uint8)
+            upper[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
+            frames = upper.tobytes()
+        case Encoding.INT32:
+            pass
     return np.frombuffer(frames, "<i4").astype(np.float32) * np.float32(2.0**-31)
-
-
-def _mixed(samples: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    if channels == 1:
-        return samples
-    half: NDArray[np.float32] = np.multiply(samples.reshape(-1, 2), 0.5, dtype=np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs, in a file of noise
-        return half[:, 0] + half[:, 1]
-
-
-def _rounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Whole numbers of 16 bits, clipped. What 32 bits cannot hold becomes the least one, as the processor has it."""
-    with np.errstate(over="ignore"):
-        scaled: NDArray[np.float32] = np.multiply(samples, PCM16_SCALE, dtype=np.float32)
-    np.rint(scaled, out=scaled)
-    held = np.abs(scaled) < np.float32(2.0**31)
-    scaled[~held] = -PCM16_SCALE
-    np.clip(scaled, -PCM16_SCALE, PCM16_SCALE - 1, out=scaled)
-    return scaled
 
 
 class WavReader:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 import msgspec
 from litestar import Request, Response
 
-from lithophone.audio.stream import DecodeLimits
+from lithophone.audio.stream import DecodeLimits, PcmSource
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission
 from lithophone.engine.job import Job
@@ -49,10 +49,10 @@ Written = TypeVar("Written")
 
 
 class AudioSource(Protocol):
-    """Turns a file on disk into s16le mono 16 kHz blocks. Closing the generator frees all it holds."""
+    """Turns a file on disk into PCM."""
 
-    def __call__(self, file: BinaryIO, limits: DecodeLimits, /) -> AsyncGenerator[bytes, None]:
-        """The blocks; raises the errors of `lithophone.audio.decode`."""
+    def __call__(self, file: BinaryIO, limits: DecodeLimits, audio_track: int | None, /) -> PcmSource:
+        """The recording, whose blocks raise the errors of `lithophone.audio.decode`."""
         ...
 
 
@@ -66,11 +66,15 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     audio_source: AudioSource
     voice: VoiceDetector | None
 
-    def job(self, host: ModelHost, recording: BinaryIO, options: JobOptions) -> Job:
+    def audio(self, recording: BinaryIO, audio_track: int | None) -> PcmSource:
+        """The sound of a recording; it is decoded as it is iterated."""
+        return self.audio_source(recording, self.options.decode_limits, audio_track)
+
+    def job(self, host: ModelHost, audio: PcmSource, options: JobOptions) -> Job:
         """The transcription of a recording by a model."""
         return Job(
             host.open_recogniser(),
-            self.audio_source(recording, self.options.decode_limits),
+            audio.blocks(),
             options,
             voice=None if self.voice is None else self.voice.open_stream(),
         )
@@ -115,17 +119,22 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer:
-    """A running job on its way to the client, whole or as a stream; `warnings` go ahead of it in a header."""
+    """A running job on its way to the client, whole or as a stream.
 
-    def __init__(self, job: Job, exchange: Exchange, warnings: Sequence[str]) -> None:
+    `warnings` go ahead of it in a header, and those of `audio` as far as they are known when the header is sent: all of
+    them for a whole answer, for a stream those of the audio before its first segment.
+    """
+
+    def __init__(self, job: Job, exchange: Exchange, warnings: Sequence[str], audio: PcmSource) -> None:
         self._job = job
         self._exchange = exchange
-        self._headers = {WARNING_HEADER: " ".join(warnings)} if warnings else {}
+        self._warnings = warnings
+        self._audio = audio
 
     async def whole(self, request: Request[Any, Any, Any], options: RenderOptions) -> Response[bytes]:
         """Wait for the end; stop if the client leaves."""
         rendered = await unless_disconnected(request.receive, self._rendered(options))
-        return Response(rendered.body, media_type=rendered.media_type, headers=self._headers)
+        return Response(rendered.body, media_type=rendered.media_type, headers=self._headers())
 
     async def stream(
         self, request: Request[Any, Any, Any], resources: AsyncExitStack, wanted: Events
@@ -133,7 +142,11 @@ class Answer:
         """Wait for the first segment, so that what is wrong with the audio still has a status."""
         segments = await resources.enter_async_context(aclosing(aiter(self._job)))
         first = await unless_disconnected(request.receive, _next(segments))
-        return EventStream(self._events(first, segments, wanted), resources.pop_all(), self._headers)
+        return EventStream(self._events(first, segments, wanted), resources.pop_all(), self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        warnings = (*self._warnings, *self._audio.warnings)
+        return {WARNING_HEADER: " ".join(warnings)} if warnings else {}
 
     async def _rendered(self, options: RenderOptions) -> Rendered:
         async with aclosing(aiter(self._job)) as segments:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.di import Provide
 
-from lithophone.audio.decode import decoded_blocks
+from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission
 from lithophone.engine.language import prepare_detection
@@ -36,7 +36,7 @@ def create_app(
     *,
     voice: VoiceDetector | None = None,
     options: HttpOptions | None = None,
-    audio_source: AudioSource = decoded_blocks,
+    audio_source: AudioSource = DecodedAudio,
 ) -> Litestar:
     """The ASGI application over `models`, which start and stop with it.
 

@@ -75,10 +75,17 @@ _Prompt = Annotated[
     ),
 ]
 _Temperature = Annotated[float, _doc("0 is greedy, above it samples", ge=0, le=1)]
+_AudioTrack = Annotated[
+    Annotated[int, Meta(ge=1, le=999)] | None,
+    _doc(
+        "Which of several audio tracks, counted from 1; the default one if not sent, else the first that is no commentary; "
+        "not in OpenAI's API"
+    ),
+]
 
 
 class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `POST /v1/audio/transcriptions` knows, but for the file."""
+    """Everything `POST /v1/audio/transcriptions` knows, but for the file. `audio_track` is ours."""
 
     model: _Model
     language: Annotated[str, _doc("ISO-639-1 code of what is spoken")] = ""
@@ -98,10 +105,11 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = None
     known_speaker_names: Annotated[tuple[str, ...], _doc("Not supported")] = ()
     known_speaker_references: Annotated[tuple[str, ...], _doc("Not supported")] = ()
+    audio_track: _AudioTrack = None
 
 
 class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` is ours; OpenAI's is English."""
+    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` and `audio_track` are ours."""
 
     model: _Model
     prompt: _Prompt = ""
@@ -110,6 +118,7 @@ class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = ResponseFormat.JSON
     temperature: _Temperature = 0.0
     to_language: Annotated[str, _doc("ISO-639-1 code of the language to write; not in OpenAI's API")] = "en"
+    audio_track: _AudioTrack = None
 
 
 Form = TypeVar("Form", TranscriptionForm, TranslationForm)

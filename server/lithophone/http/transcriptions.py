@@ -32,8 +32,9 @@ async def create_transcription(
         form, spec = asked.form, asked.host.spec
         require_supported(form, spec)
         wanted = job_options(form, spec, native_word_times=service.options.native_word_times)
-        job = service.job(asked.host, asked.recording, wanted)
-        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
+        audio = service.audio(asked.recording, form.audio_track)
+        job = service.job(asked.host, audio, wanted)
+        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec), audio)
         if form.stream:
             events = Events(
                 logprobs=Include.LOGPROBS in form.include,

@@ -31,8 +31,9 @@ async def create_translation(
     async with accepted(request, service, TranslationForm) as asked:
         form, spec = asked.form, asked.host.spec
         require_translatable(form, spec)
-        job = service.job(asked.host, asked.recording, translation_options(form, spec))
-        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec))
+        audio = service.audio(asked.recording, form.audio_track)
+        job = service.job(asked.host, audio, translation_options(form, spec))
+        answer = Answer(job, exchange_of(request.scope), warnings_for(form, spec), audio)
         return await answer.whole(
             request, RenderOptions(response_format=form.response_format, translation=True)
         )
