@@ -118,6 +118,10 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         upload_idle_seconds=settings.upload_idle_seconds,
         native_word_times=settings.word_times == "native",
         aliases=_aliases(settings),
+        strict=settings.strict,
+        cors_origins=settings.cors_origins,
+        allowed_hosts=settings.allowed_hosts,
+        root_path=settings.root_path,
     )
     return create_app(models, admission, voice=SileroDetector(), options=options)
 

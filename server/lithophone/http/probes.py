@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.params import SkipValidation
 
+from lithophone.granite.family import demonstration_note
 from lithophone.hosts.models import require_ready
 from lithophone.http.answering import Service
 from lithophone.http.openapi import UNAVAILABLE_RESPONSES
@@ -22,7 +23,7 @@ Lithophone: OpenAI's audio API in front of IBM Granite Speech.
 Model: {model}
 State: {state}
 API description: {base_url}schema
-"""
+{note}"""
 
 
 @get("/health", operation_id="health", summary="Is the process alive?", sync_to_thread=False)
@@ -56,4 +57,10 @@ def ready(service: NamedDependency[SkipValidation[Service]]) -> Readiness:
 def welcome(request: Request[Any, Any, Any], service: NamedDependency[SkipValidation[Service]]) -> str:
     """For the person who opens the address in a browser."""
     host = service.models.default
-    return WELCOME.format(base_url=request.base_url, model=host.model_id, state=host.state.value)
+    note = demonstration_note(host.spec)
+    return WELCOME.format(
+        base_url=request.base_url,
+        model=host.model_id,
+        state=host.state.value,
+        note=f"\n{note}\n" if note else "",
+    )
