@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.shapes import SHAPES
@@ -20,6 +21,10 @@ from tests.shapes import SHAPES
 settings.register_profile("lithophone", deadline=None)  # a loaded machine is no failure
 settings.load_profile("lithophone")
 
+torch.set_num_threads(
+    1
+)  # small models: threads that wait for each other on few cores take minutes for seconds
+os.environ["OMP_NUM_THREADS"] = "1"
 CACHES = tempfile.TemporaryDirectory()  # nothing of a test stays in the caches of whoever runs it
 os.environ["XDG_CACHE_HOME"] = CACHES.name
 ROOT = Path(__file__).resolve().parent.parent

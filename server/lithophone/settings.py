@@ -70,6 +70,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["none", "int8"],
         _doc("int8 keeps the language model's linear layers in 8 bits: less memory, slightly more errors"),
     ] = "none"
+    graphs: Annotated[
+        Literal["auto", "off"],
+        _doc("on a GPU, auto captures decoding steps as graphs at warm-up: faster, for some memory"),
+    ] = "auto"
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
@@ -144,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             dtype=self.dtype,
             cpu_offload=self.cpu_offload,
             quantization=self.quantization,
+            graphs=self.graphs,
             cpu_threads=self.cpu_threads,
         )
 

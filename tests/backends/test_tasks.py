@@ -84,7 +84,9 @@ def model_of(
     shape: Callable[[str], Path], plan: DevicePlan, facts: TorchFacts
 ) -> Callable[[str], SpeechModel]:
     def opened(name: str) -> SpeechModel:
-        return SpeechModel.load(fetch(read_reference(str(shape(name)))), plan, facts, speculate=True)
+        return SpeechModel.load(
+            fetch(read_reference(str(shape(name)))), plan, facts, windows=4, speculate=True
+        )
 
     return opened
 

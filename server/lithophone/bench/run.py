@@ -193,7 +193,9 @@ class SpeechContest:
     def __init__(self, opened: OpenedModel, options: BenchOptions, clips: Sequence[BenchClip]) -> None:
         self._opened = opened
         self._plan = plan = opened.plan
-        self._model = SpeechModel(opened.spec, opened.model, opened.processor, plan, speculate=True)
+        self._model = SpeechModel(
+            opened.spec, opened.model, opened.processor, plan, windows=max(options.batches), speculate=True
+        )
         self._settle_ties = not opened.is_random
         self._limits = TokenLimits(0, options.tokens)
         self.notes: list[str] = []

@@ -21,6 +21,8 @@ from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.decoding.packed import PackedLanguageModel
 from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.decoding.speculation import Source, Speculator
+from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize
+from tests.backends.gpu.plain_kernels import PlainKernels
 
 MOST = 24
 CHEAP = CostCurve((1, 8, 32), (1.0, 1.0, 1.0))  # every draft is taken whole
@@ -59,8 +61,19 @@ def loaded(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model(shape: Callable[[str], Path]) -> PackedLanguageModel:
+def packed(shape: Callable[[str], Path]) -> PackedLanguageModel:
     return PackedLanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", params=["packed", "paged"])
+def model(
+    request: pytest.FixtureRequest, packed: PackedLanguageModel, shape: Callable[[str], Path]
+) -> LanguageModel:
+    """The reference, and the way of GPUs with plain operations in place of its kernels."""
+    if request.param == "packed":
+        return packed
+    size = PoolSize(slots=16, pages=40, slot_pages=3)
+    return PagedLanguageModel(loaded(shape("granite-speech-4.1-2b")), PlainKernels(), size, graphs=False)
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +83,9 @@ def prompts() -> list[Tensor]:
 
 
 @pytest.fixture(scope="module")
-def plain(model: LanguageModel, prompts: list[Tensor]) -> list[Decoded]:
+def plain(packed: PackedLanguageModel, prompts: list[Tensor]) -> list[Decoded]:
     """Each alone and token by token."""
-    return [run(model, [Prompt(key=0, embeddings=prompt, max_tokens=MOST)])[0] for prompt in prompts]
+    return [run(packed, [Prompt(key=0, embeddings=prompt, max_tokens=MOST)])[0] for prompt in prompts]
 
 
 @pytest.fixture(scope="module")
@@ -270,17 +283,17 @@ def test_the_cost_is_learned_from_the_clock(
 
 
 def test_nor_does_the_library_that_computes_short_passes(
-    model: PackedLanguageModel,
+    packed: PackedLanguageModel,
     prompts: list[Tensor],
     plain: list[Decoded],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model.products, "wanted", True)
+    monkeypatch.setattr(packed.products, "wanted", True)
     crowd = [
         drafted(prompt, DRAFTS["wrong in every third place"](list(expected.tokens)), key=number)
         for number, (prompt, expected) in enumerate(zip(prompts, plain, strict=True))
     ]
-    for said, expected in zip(run(model, crowd), plain, strict=True):
+    for said, expected in zip(run(packed, crowd), plain, strict=True):
         assert said.contested or said.tokens == expected.tokens
 
 
@@ -309,4 +322,7 @@ def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts:
     assert batch.positions == len(prompts[0]) + len(prompts[1]) + 5
     batch.step()
     assert (batch.passes, batch.sequence_passes) == (2, 4)
-    assert batch.padded_positions == 5  # the row without drafts repeats its query for each of the other's
+    repeated = 5 if isinstance(model, PackedLanguageModel) else 0
+    assert (
+        batch.padded_positions == repeated
+    )  # the row without drafts repeats its query for each of the other's

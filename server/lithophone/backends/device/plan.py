@@ -29,6 +29,7 @@ from lithophone.errors import ConfigurationError, DeviceUnavailableError
 DeviceRequest: TypeAlias = Literal["auto", "cpu", "cuda", "rocm"]
 DtypeRequest: TypeAlias = Literal["auto", "float32", "float16", "bfloat16"]
 Quantization: TypeAlias = Literal["none", "int8"]
+GraphsRequest: TypeAlias = Literal["auto", "off"]
 
 LEAST_SHARED_PARAMETERS = 20_000_000
 """A smaller model's products are not worth sharing among threads; at 4.6 M one thread was 1.3 times as fast as two."""
@@ -42,6 +43,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
         dtype: "auto" takes bfloat16 where the hardware computes it natively, else float16 on a GPU, float32 on a CPU.
         cpu_offload: Let layers that do not fit on the GPU stay in system memory.
         quantization: "int8" halves the language model's linear layers or better.
+        graphs: "auto" captures the decoding steps of a GPU as graphs.
         cpu_threads: Threads for torch's CPU kernels; 0 takes as many as may be used and the model's size is worth.
     """
 
@@ -49,6 +51,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
     dtype: DtypeRequest = "auto"
     cpu_offload: bool = False
     quantization: Quantization = "none"
+    graphs: GraphsRequest = "auto"
     cpu_threads: int = 0
 
 
@@ -72,6 +75,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         cpu_threads: Threads for torch's CPU kernels.
         widened: The CPU has no instructions for `dtype`: its weights are widened to float32 as they are used.
         quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
+        graphs: Decoding steps are captured as graphs, where the GPU's decoder serves.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
         reasons: Why this device and dtype, for the log at start.
         environment: Variables that are missing and would help.
@@ -87,6 +91,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     cpu_threads: int = 1
     widened: bool = False
     quantization: Quantization = "none"
+    graphs: bool = False
     convolution_library: bool = True
     reasons: tuple[str, ...] = ()
     environment: tuple[rocm.EnvironmentVariable, ...] = ()
@@ -121,6 +126,7 @@ def plan_device(
     _check_choice("device", wishes.device, get_args(DeviceRequest))
     _check_choice("dtype", wishes.dtype, get_args(DtypeRequest))
     _check_choice("quantization", wishes.quantization, get_args(Quantization))
+    _check_choice("graphs", wishes.graphs, get_args(GraphsRequest))
     kind, device_reason = _choose_kind(facts, wishes.device)
     if kind == "cpu":
         plan = _cpu_plan(facts, wishes, size)
@@ -286,6 +292,7 @@ def _gpu_plan(
         device_map="auto" if wishes.cpu_offload or len(indexes) > 1 else None,
         cpu_offload=wishes.cpu_offload,
         cpu_threads=wishes.cpu_threads or facts.cpu.usable_threads,
+        graphs=wishes.graphs == "auto",
         convolution_library=not is_rocm or rocm.convolutions_work(archs),
         reasons=(dtype_reason, *_placement_reasons(facts, indexes, wishes)),
         environment=rocm.missing_variables(archs, environ) if is_rocm else (),

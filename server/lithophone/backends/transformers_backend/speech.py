@@ -20,7 +20,7 @@ from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import release_memory
-from lithophone.backends.memory import budget_bytes, estimate_memory
+from lithophone.backends.memory import budget_bytes, estimate_memory, load_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
 from lithophone.backends.transformers_backend.warm_up import try_out
@@ -43,14 +43,15 @@ class SpeechBackend:
     def __init__(
         self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool = True
     ) -> None:
-        self._model = SpeechModel.load(checkpoint, plan, facts, speculate=speculate)
+        windows = _most_windows(load_config(checkpoint.path), plan, facts)
+        self._model = SpeechModel.load(checkpoint, plan, facts, windows=windows, speculate=speculate)
         self._info = BackendInfo(
             spec=checkpoint.spec,
             model_id=checkpoint.model_id,
             device=plan.kind,
             dtype=plan.dtype,
             weight_bytes=self._model.weight_bytes,
-            max_batch=_most_windows(self._model.config, plan, facts),
+            max_batch=windows,
         )
 
     @property

@@ -20,6 +20,7 @@ from lithophone.backends.decoding.packed import PackedLanguageModel
 from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.gpu.opening import paged_language_model
 from lithophone.backends.transformers_backend.chat_template import prompt_frame
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.hearing import HeardWindow, Hearing
@@ -45,6 +46,7 @@ class SpeechModel:
         model: The transformers model, as `load_checkpoint` gives it.
         processor: Its processor.
         plan: Where the model is.
+        windows: At a time, for which a GPU's keys and values get room.
         speculate: Whether transcripts are drafted by the CTC head; off, decoding goes token by token.
 
     Attributes:
@@ -54,7 +56,14 @@ class SpeechModel:
     """
 
     def __init__(
-        self, spec: ModelSpec, model: Any, processor: Any, plan: DevicePlan, *, speculate: bool
+        self,
+        spec: ModelSpec,
+        model: Any,
+        processor: Any,
+        plan: DevicePlan,
+        *,
+        windows: int,
+        speculate: bool,
     ) -> None:
         self._speculate = speculate
         self._model = model
@@ -70,12 +79,14 @@ class SpeechModel:
         self.answers = SpeechAnswers(
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
         )
-        self._language_model: LanguageModel = PackedLanguageModel(model, torch.device(plan.torch_device))
+        self._language_model: LanguageModel = paged_language_model(
+            model, plan, windows
+        ) or PackedLanguageModel(model, torch.device(plan.torch_device))
         self._cost, self._budget = LearnedCost(), DraftBudget()
 
     @classmethod
     def load(
-        cls, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool
+        cls, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, windows: int, speculate: bool
     ) -> SpeechModel:
         """From a checkpoint on disk.
 
@@ -83,7 +94,9 @@ class SpeechModel:
             CheckpointError: it cannot be used.
         """
         loaded = load_checkpoint(checkpoint, plan, facts)
-        return cls(checkpoint.spec, loaded.model, loaded.processor, plan, speculate=speculate)
+        return cls(
+            checkpoint.spec, loaded.model, loaded.processor, plan, windows=windows, speculate=speculate
+        )
 
     @property
     def config(self) -> Any:

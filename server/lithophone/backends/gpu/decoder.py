@@ -1,0 +1,185 @@
+"""Granite's language model as a GPU likes it: nine kernels a layer, over pages of keys and values.
+
+Same weights and arithmetic as `transformers.models.granite.modeling_granite`, differently arranged: the projections of
+queries, keys and values are one product, so are gate and up, and the residual is added by the product before it. The weights
+are taken over, not copied: transformers' own layers go on with views of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lithophone.backends.gpu.kernels import Heads, Kernels, Pages, Where
+from lithophone.backends.gpu.pages import PAGE_POSITIONS
+
+
+class Layer(msgspec.Struct, frozen=True, eq=False):
+    """Weights of a layer: products are [out, in], norms [hidden]."""
+
+    first_norm: Tensor
+    project: Tensor
+    combine: Tensor
+    second_norm: Tensor
+    gate_and_up: Tensor
+    down: Tensor
+
+
+def can_take_over(language_model: Any) -> str | None:
+    """Why `PagedDecoder` cannot compute a transformers language model; None if it can."""
+    config = language_model.config
+    width = language_model.layers[0].self_attn.head_dim
+    if config.model_type != "granite":
+        return f"its architecture is {config.model_type}"
+    if config.attention_bias or config.mlp_bias:
+        return "its layers have biases"
+    if config.hidden_act != "silu":
+        return f"its activation is {config.hidden_act}"
+    if width < 16 or width & (width - 1):
+        return f"its heads are {width} wide"
+    if not all(isinstance(layer.mlp.up_proj, nn.Linear) for layer in language_model.layers):
+        return "its layers are quantised"
+    return None
+
+
+class PagedDecoder:
+    """The layers of a language model.
+
+    Args:
+        language_model: transformers' `GraniteModel`, for which `can_take_over` finds nothing.
+        kernels: See there.
+        pages: In the pool of keys and values, which is allocated here: zeros, since a masked NaN would still be a NaN.
+        positions: The most of a sequence.
+    """
+
+    def __init__(self, language_model: Any, kernels: Kernels, pages: int, positions: int) -> None:
+        config = language_model.config
+        self._kernels = kernels
+        self._model = language_model
+        self._epsilon = float(config.rms_norm_eps)
+        self._residual = float(config.residual_multiplier)
+        self._embedding = float(config.embedding_multiplier)
+        attention = language_model.layers[0].self_attn
+        self._heads = Heads(
+            int(config.num_attention_heads),
+            int(config.num_key_value_heads),
+            int(attention.head_dim),
+            float(attention.scaling),
+        )
+        self._layers = [_taken_over(layer) for layer in language_model.layers]
+        self._pool = self._allocate(pages)
+        self.rotation = _rotation(language_model.rotary_emb, positions, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._layers[0].project.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights, keys and values."""
+        return self._layers[0].project.dtype
+
+    @property
+    def depth(self) -> int:
+        """Layers."""
+        return len(self._layers)
+
+    @property
+    def pool_bytes(self) -> int:
+        """Memory of keys and values."""
+        return sum(part.nbytes for pages in self._pool for part in pages)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """[tokens, hidden] of token ids [tokens]; before the embedding multiplier, as prompts hold them."""
+        return self._model.embed_tokens(tokens)
+
+    def forward(self, embeddings: Tensor, where: Where, prompts: Sequence[int] = ()) -> Tensor:
+        """Normed last hidden states [tokens, hidden]; keys and values go to the pages.
+
+        Args:
+            embeddings: [tokens, hidden]; sequences that begin stand behind those that go on.
+            where: Of each token.
+            prompts: Tokens of each sequence that begins.
+        """
+        kernels = self._kernels
+        hidden = embeddings * self._embedding
+        for layer, pages in zip(self._layers, self._pool, strict=True):
+            normed = kernels.rms_norm(hidden, layer.first_norm, self._epsilon)
+            projected = functional.linear(normed, layer.project)
+            kernels.rotate_and_store(projected, where, pages, self._heads)
+            attended = self._attend(projected, where, pages, prompts)
+            hidden.addmm_(attended, layer.combine.t(), alpha=self._residual)
+            normed = kernels.rms_norm(hidden, layer.second_norm, self._epsilon)
+            gated = kernels.gated(functional.linear(normed, layer.gate_and_up))
+            hidden.addmm_(gated, layer.down.t(), alpha=self._residual)
+        return kernels.rms_norm(hidden, self._model.norm.weight, self._epsilon)
+
+    def _attend(self, projected: Tensor, where: Where, pages: Pages, prompts: Sequence[int]) -> Tensor:
+        """Those that go on from their pages; a prompt over itself alone."""
+        going_on = len(projected) - sum(prompts)
+        if not prompts:
+            return self._kernels.attend(projected, where, pages, self._heads)
+        parts: list[Tensor] = []
+        if going_on:
+            some = where._replace(slots=where.slots[:going_on], positions=where.positions[:going_on])
+            parts.append(self._kernels.attend(projected[:going_on], some, pages, self._heads))
+        parts += [self._attend_prompt(part) for part in projected[going_on:].split(list(prompts))]
+        return torch.cat(parts)
+
+    def _attend_prompt(self, projected: Tensor) -> Tensor:
+        queries, keys, width, scale = self._heads
+        by_head = projected.view(1, len(projected), -1, width).transpose(1, 2)
+        query, key, value = by_head.split([queries, keys, keys], dim=1)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=scale, enable_gqa=queries != keys
+        )
+        return attended[0].transpose(0, 1).flatten(1)
+
+    def _allocate(self, pages: int) -> list[Pages]:
+        shape = (pages, PAGE_POSITIONS, self._heads.keys, self._heads.width)
+        return [
+            Pages(*(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in Pages._fields))
+            for _ in self._layers
+        ]
+
+
+def position_bytes(language_model: Any) -> int:
+    """Memory of the keys and values of one position."""
+    config = language_model.config
+    width = int(language_model.layers[0].self_attn.head_dim)
+    item_bytes = language_model.dtype.itemsize
+    return 2 * int(config.num_hidden_layers) * int(config.num_key_value_heads) * width * item_bytes
+
+
+def _taken_over(layer: Any) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Layer(
+        first_norm=layer.input_layernorm.weight,
+        project=_joined([attention.q_proj, attention.k_proj, attention.v_proj]),
+        combine=attention.o_proj.weight,
+        second_norm=layer.post_attention_layernorm.weight,
+        gate_and_up=_joined([mlp.gate_proj, mlp.up_proj]),
+        down=mlp.down_proj.weight,
+    )
+
+
+def _joined(linears: Sequence[nn.Linear]) -> Tensor:
+    """Their weights one under the other; each linear layer keeps a view, so that nothing is held twice."""
+    joined = torch.cat([linear.weight.data for linear in linears])
+    for linear, part in zip(linears, joined.split([linear.out_features for linear in linears]), strict=True):
+        linear.weight.data = part
+    return joined
+
+
+def _rotation(rotary: Any, positions: int, device: torch.device) -> Tensor:
+    """Float32 [positions, width]: cosines of half the width, then sines; transformers repeats each half."""
+    everywhere = torch.arange(positions, device=device).unsqueeze(0)
+    cosine, sine = rotary(torch.zeros((), dtype=torch.float32, device=device), everywhere)
+    half = cosine.shape[-1] // 2
+    return torch.cat((cosine[0, :, :half], sine[0, :, :half]), dim=-1).contiguous()

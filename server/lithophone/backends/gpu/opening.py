@@ -1,0 +1,52 @@
+"""Whether a loaded model goes the way of GPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import torch
+
+from lithophone.backends.device.plan import DevicePlan
+
+if TYPE_CHECKING:
+    from lithophone.backends.gpu.kernels import Kernels
+    from lithophone.backends.gpu.passes import PagedLanguageModel
+
+log = structlog.get_logger(__name__)
+
+
+def paged_language_model(model: Any, plan: DevicePlan, windows: int) -> PagedLanguageModel | None:
+    """The language model of a loaded model over a pool for so many windows; None where the reference has to serve.
+
+    On CPUs, and where layers are on several devices, it always has; on a GPU the log says why.
+    """
+    if plan.device == "cpu" or plan.device_map is not None:
+        return None
+    from lithophone.backends.gpu.decoder import can_take_over  # noqa: PLC0415 - CPUs do without
+
+    language_model = model.model.language_model
+    kernels = _kernels(torch.device(plan.torch_device))
+    reason = can_take_over(language_model)
+    if kernels is None or reason is not None:
+        log.warning("reference_decoder", reason=reason or "there are no kernels", effect="slower decoding")
+        return None
+    from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize  # noqa: PLC0415 - as above
+
+    size = PoolSize.of(windows, int(language_model.config.max_position_embeddings))
+    paged = PagedLanguageModel(model, kernels, size, graphs=plan.graphs)
+    log.info("paged_decoder", slots=size.slots, pages=size.pages, pool_bytes=paged.decoder.pool_bytes)
+    return paged
+
+
+def _kernels(device: torch.device) -> Kernels | None:
+    """Triton's, if it is there and can compile for the device, which takes a C compiler; by trying the smallest."""
+    try:
+        from lithophone.backends.gpu.triton_kernels import TritonKernels  # noqa: PLC0415 - may not be installed
+
+        kernels = TritonKernels()
+        kernels.gated(torch.zeros(1, 32, device=device))
+    except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the reference serves
+        log.warning("no_triton", reason=f"{type(error).__name__}: {error}")
+        return None
+    return kernels

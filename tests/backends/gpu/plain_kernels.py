@@ -1,0 +1,50 @@
+"""What the kernels compute, in plain operations of torch: the reference of the Triton ones, and their stand-in on a CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lithophone.backends.gpu.kernels import Heads, Pages, Where
+from lithophone.backends.gpu.pages import PAGE_POSITIONS
+
+
+class PlainKernels:
+    """See `Kernels`."""
+
+    def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        wide = hidden.float()
+        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
+        return weight * normed.to(hidden.dtype)
+
+    def rotate_and_store(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> None:
+        by_head = projected.view(len(projected), -1, heads.width)
+        rotated = by_head[:, : heads.queries + heads.keys]
+        cosine, sine = where.rotation[where.positions].unsqueeze(1).chunk(2, dim=-1)
+        left, right = rotated.float().chunk(2, dim=-1)
+        turned = torch.cat((left * cosine - right * sine, right * cosine + left * sine), dim=-1)
+        rotated.copy_(turned.to(projected.dtype))
+        page = where.table[where.slots, where.positions // PAGE_POSITIONS].long()
+        cell = (where.positions % PAGE_POSITIONS).long()
+        pages.keys[page, cell] = by_head[:, heads.queries : heads.queries + heads.keys]
+        pages.values[page, cell] = by_head[:, heads.queries + heads.keys :]
+
+    def attend(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> Tensor:
+        queries = projected.view(len(projected), -1, heads.width)[:, : heads.queries]
+        table = where.table[where.slots].long()
+        keys, values = (part[table].flatten(1, 2).transpose(1, 2) for part in pages)
+        seen = torch.arange(keys.shape[2], device=keys.device) <= where.positions.unsqueeze(1)
+        attended = functional.scaled_dot_product_attention(
+            queries.unsqueeze(2),
+            keys,
+            values,
+            attn_mask=seen[:, None, None, :],
+            scale=heads.scale,
+            enable_gqa=True,
+        )
+        return attended.squeeze(2).flatten(1)
+
+    def gated(self, gate_and_up: Tensor) -> Tensor:
+        gate, up = gate_and_up.chunk(2, dim=-1)
+        return functional.silu(gate) * up

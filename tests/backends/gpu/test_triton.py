@@ -1,0 +1,70 @@
+"""The Triton kernels against plain operations, by Triton's interpreter. Needs Triton, which a CPU build of torch lacks:
+`pip install triton` and `TRITON_INTERPRET=1` (the interpreter has no bfloat16 products); on a GPU, nothing more."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
+    pytest.skip("no GPU, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
+
+from lithophone.backends.gpu.kernels import Heads, Pages, Where
+from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.triton_kernels import TritonKernels
+from tests.backends.gpu.plain_kernels import PlainKernels
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
+HEADS = [Heads(8, 2, 32, 0.1), Heads(4, 4, 16, 0.25), Heads(32, 8, 64, 0.015625), Heads(6, 2, 128, 0.09)]
+SLOTS, SLOT_PAGES, PAGES = 4, 3, 16
+TOKENS = [(0, 5), (1, 63), (1, 64), (1, 65), (2, 130), (3, 0), (3, 191)]
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    bound = TOLERANCE[found.dtype]
+    torch.testing.assert_close(found, expected, atol=bound, rtol=bound)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("features", [48, 96, 1024, 1500])
+def test_norm_and_gate(dtype: torch.dtype, features: int) -> None:
+    torch.manual_seed(features)
+    rows = torch.randn(5, features, dtype=dtype, device=DEVICE)
+    weight = torch.randn(features, dtype=dtype, device=DEVICE)
+    close(TritonKernels().rms_norm(rows, weight, 1e-5), PlainKernels().rms_norm(rows, weight, 1e-5))
+    close(TritonKernels().gated(rows), PlainKernels().gated(rows))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("heads", HEADS, ids=str)
+def test_rotation_pages_and_attention(dtype: torch.dtype, heads: Heads) -> None:
+    torch.manual_seed(heads.width)
+    shape = (PAGES, PAGE_POSITIONS, heads.keys, heads.width)
+    slots, positions = (
+        torch.tensor(part, dtype=torch.int32, device=DEVICE) for part in zip(*TOKENS, strict=True)
+    )
+    where = Where(
+        slots,
+        positions,
+        torch.randperm(PAGES)[: SLOTS * SLOT_PAGES].view(SLOTS, SLOT_PAGES).int().to(DEVICE),
+        torch.randn(SLOT_PAGES * PAGE_POSITIONS, heads.width, device=DEVICE),
+    )
+    keys, values = (torch.randn(shape, dtype=dtype, device=DEVICE) for _ in range(2))
+    features = (heads.queries + 2 * heads.keys) * heads.width
+    projected = torch.randn(len(TOKENS), features, dtype=dtype, device=DEVICE)
+    found, expected = projected.clone(), projected.clone()
+    pages, plain = (Pages(keys.clone(), values.clone()) for _ in range(2))
+    TritonKernels().rotate_and_store(found, where, pages, heads)
+    PlainKernels().rotate_and_store(expected, where, plain, heads)
+    close(found, expected)
+    close(pages.keys, plain.keys)
+    close(pages.values, plain.values)
+    close(
+        TritonKernels().attend(found, where, pages, heads),
+        PlainKernels().attend(found, where, pages, heads),
+    )
