@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run install test test-client test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-slow lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
+
+test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
+	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
@@ -43,7 +46,7 @@ train-tiny-smoke: $(VENV)/.dev-installed  ## two minutes of the recipe of the em
 	$(BIN)/python -m examples.train_tiny smoke
 
 clean:           ## remove the environment
-	rm -rf $(VENV)
+	rm -rf $(VENV) .clients
 
 # torch comes first and alone, so that its pinned build is there before anything else could ask for a newer one.
 $(VENV)/.installed: pyproject.toml constraints.txt
