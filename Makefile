@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+PAGE := server/page
 
-.PHONY: run install test test-client test-clients test-slow lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,8 +28,23 @@ test-client:     ## the client in an environment of its own: what comes with it,
 test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
 	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
 
+test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
+	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)
+
+test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
+	$(BIN)/python -m tests.hardware.gpu $(ARGS)
+
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not page" --timeout 3600 $(ARGS)
+
+page: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## build the page into server/lithophone/page
+	BIN=$(BIN) .ci/npm run build
+
+page-tools: $(VENV)/.dev-installed $(PAGE)/node_modules/.package-lock.json  ## what the page's tests need: npm's packages, Chromium
+	BIN=$(BIN) .ci/test-page tools
+
+test-page: page-tools  ## the page's tests: its parts, and its story in Chromium
+	BIN=$(BIN) .ci/test-page $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## ruff and pyright alone
 	$(BIN)/ruff check .
@@ -49,14 +65,18 @@ clean:           ## remove the environment
 	rm -rf $(VENV) .clients
 
 # torch comes first and alone, so that its pinned build is there before anything else could ask for a newer one.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt clients/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lithophone needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing torch and the rest (a few minutes, once) ..."
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable .
+	$(PIP) install --constraint constraints.txt --editable '.[wyoming]' --editable clients
 	@touch $@
 
-$(VENV)/.dev-installed: $(VENV)/.installed clients/pyproject.toml
+$(VENV)/.dev-installed: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[dev]' --editable clients
+	@touch $@
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(VENV)/.dev-installed
+	BIN=$(BIN) .ci/npm ci --no-audit --no-fund
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -27,6 +28,9 @@ torch.set_num_threads(
 os.environ["OMP_NUM_THREADS"] = "1"
 CACHES = tempfile.TemporaryDirectory()  # nothing of a test stays in the caches of whoever runs it
 os.environ["XDG_CACHE_HOME"] = CACHES.name
+collect_ignore = (
+    [] if importlib.util.find_spec("playwright") else ["page"]
+)  # a browser's tests: make test-page
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
 

@@ -74,6 +74,17 @@ def test_the_wheel_holds_the_embedded_models_and_they_are_small(wheel: Path) -> 
         assert sum(sizes.values()) <= limit
 
 
+def test_the_wheel_holds_the_built_page_and_its_licences_but_not_its_sources(wheel: Path) -> None:
+    built = ROOT / "server" / "lithophone" / "page"
+    kept = {f"lithophone/page/{path.relative_to(built)}" for path in built.rglob("*") if path.is_file()}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in names if name.startswith("lithophone/page/")} == kept
+    assert "lithophone/page/index.html" in kept
+    licences = (built / "LICENCES.txt").read_text()
+    assert metadata(wheel).read_text("licenses/server/lithophone/page/LICENCES.txt") == licences
+    assert all(f"{library} " in licences for library in ("preact", "wavesurfer.js", "mediabunny", "idb"))
+
+
 def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
     """Unpacked away from the sources, with the dependencies of this environment."""
     zipfile.ZipFile(wheel).extractall(tmp_path)

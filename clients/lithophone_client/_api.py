@@ -86,6 +86,12 @@ class Api:
         """A translation as `json`."""
         return self._fetch_json(translation_call(file, options), Translation)
 
+    def translate_verbose(
+        self, file: AudioFile, options: TranslationOptions
+    ) -> Exchange[VerboseTranscription]:
+        """A translation as `verbose_json`."""
+        return self._fetch_json(translation_call(file, options, "verbose_json"), VerboseTranscription)
+
     def models(self) -> Exchange[tuple[Model, ...]]:
         """`GET /v1/models`."""
         return self._fetch(Call(MODELS_PATH), decode_models)

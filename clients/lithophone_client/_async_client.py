@@ -169,6 +169,12 @@ class AsyncLithophone:
         """What is said in `file`, in English or in the language `to_language` names."""
         return await self._ask(self._api.translate(file, options))
 
+    async def translate_verbose(
+        self, file: AudioFile, **options: Unpack[TranslationOptions]
+    ) -> VerboseTranscription:
+        """As `translate`, with segments; their times are those of the speech, shared out by length."""
+        return await self._ask(self._api.translate_verbose(file, options))
+
     async def models(self) -> tuple[Model, ...]:
         """The models on offer."""
         return await self._ask(self._api.models())

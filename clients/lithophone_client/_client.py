@@ -158,6 +158,12 @@ class Lithophone:
         """What is said in `file`, in English or in the language `to_language` names."""
         return self._ask(self._api.translate(file, options))
 
+    def translate_verbose(
+        self, file: AudioFile, **options: Unpack[TranslationOptions]
+    ) -> VerboseTranscription:
+        """As `translate`, with segments; their times are those of the speech, shared out by length."""
+        return self._ask(self._api.translate_verbose(file, options))
+
     def models(self) -> tuple[Model, ...]:
         """The models on offer."""
         return self._ask(self._api.models())

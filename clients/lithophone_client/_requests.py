@@ -37,11 +37,13 @@ class RecordingOptions(TypedDict, total=False):
         model: an id from `models()`, or an alias; `whisper-1` unless told.
         prompt: names and terms likely to be said: a list, or a text they are taken from.
         temperature: 0 to 1; 0 is greedy.
+        audio_track: which of a file's audio tracks to hear, counted from 1. Lithophone alone knows it.
     """
 
     model: str
     prompt: str | None
     temperature: float | None
+    audio_track: int | None
 
 
 class TranslationOptions(RecordingOptions, total=False):
@@ -139,9 +141,11 @@ def transcription_call(
     )
 
 
-def translation_call(file: AudioFile, options: Mapping[str, object]) -> Call:
+def translation_call(
+    file: AudioFile, options: Mapping[str, object], response_format: ResponseFormat = "json"
+) -> Call:
     """A translation of `file`; raises as `transcription_call` does."""
-    return _audio_call(TRANSLATIONS_PATH, file, options, TranslationOptions, response_format="json")
+    return _audio_call(TRANSLATIONS_PATH, file, options, TranslationOptions, response_format=response_format)
 
 
 def model_call(model_id: str) -> Call:

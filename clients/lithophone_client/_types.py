@@ -60,8 +60,11 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[Language, ...] | None = None
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the transcript with its times and what the decoder thought of it."""
+class Segment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A stretch of the transcript with its times and what the decoder thought of it.
+
+    `retried`: a first try repeated itself and was replaced.
+    """
 
     id: int
     seek: int
@@ -73,14 +76,16 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    retried: bool = False
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
-    """One word and its times."""
+    """One word and its times; `probability` is how sure the model is of it, where the server tells."""
 
     word: str
     start: float
     end: float
+    probability: float | None = None
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +130,12 @@ class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.delta", tag_field="type"):
-    """A piece of text, to be appended to the ones before."""
+    """A piece of text, to be appended to the ones before; `words` are Lithophone's own, where they were asked for."""
 
     delta: str
     logprobs: tuple[TokenLogprob, ...] | None = None
     segment_id: str | None = None
+    words: tuple[Word, ...] | None = None
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.done", tag_field="type"):
@@ -144,6 +150,19 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.done"
 StreamEvent = TextDelta | SpeakerSegment | Done
 
 
+class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Lithophone server says of a model beyond OpenAI's fields.
+
+    `alias_of` is the id of the model that answers, where this one is another name; `revision` says which weights it has.
+    """
+
+    alias_of: str | None = None
+    state: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    revision: str | None = None
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model the server offers. `created` is a Unix time in seconds."""
 
@@ -151,6 +170,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     owned_by: str
     object: Literal["model"] = "model"
+    lithophone: ModelDetails | None = None
 
 
 class ServerVad(

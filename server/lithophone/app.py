@@ -12,8 +12,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -182,29 +184,49 @@ def serve(settings: Settings) -> int:
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
     models, admission = build_models(settings), Admission(settings.max_requests)
-    with _bound(settings) as listener:
-        done = asyncio.run(_serve(settings, models, admission, listener))
+    with _bound(settings.host, settings.port) as listener, _wyoming_listener(settings) as wyoming:
+        done = asyncio.run(_serve(settings, models, admission, listener, wyoming))
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
     return code
 
 
-def _bound(settings: Settings) -> socket.socket:
+@contextmanager
+def _wyoming_listener(settings: Settings) -> Generator[socket.socket | None]:
+    """The socket for Home Assistant, if it is asked for.
+
+    Raises:
+        ConfigurationError: the address is taken, or the protocol is not installed.
+    """
+    if not settings.wyoming_port:
+        yield None
+        return
+    if find_spec("wyoming") is None:
+        raise ConfigurationError("--wyoming-port needs the protocol: pip install 'lithophone[wyoming]'")
+    with _bound(settings.host, settings.wyoming_port) as listener:
+        yield listener
+
+
+def _bound(host: str, port: int) -> socket.socket:
     """The socket to listen on.
 
     Raises:
         ConfigurationError: the address is taken or is none.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
-        ) from None
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-async def _serve(settings: Settings, models: Models, admission: Admission, listener: socket.socket) -> bool:
+async def _serve(
+    settings: Settings,
+    models: Models,
+    admission: Admission,
+    listener: socket.socket,
+    wyoming: socket.socket | None,
+) -> bool:
     """Until the end; whether there was a model that answered."""
     models.start()
     try:
@@ -218,11 +240,46 @@ async def _serve(settings: Settings, models: Models, admission: Admission, liste
         )
         server = Server(config, admission, listener)
         announcing = asyncio.create_task(_announce(server, models.default))
-        await server.serve(sockets=[listener])
+        async with _wyoming_door(settings, models, admission, wyoming):
+            await server.serve(sockets=[listener])
         announcing.cancel()
     finally:
         await models.stop()
     return models.default.info is not None and server.started
+
+
+@asynccontextmanager
+async def _wyoming_door(
+    settings: Settings, models: Models, admission: Admission, listener: socket.socket | None
+) -> AsyncGenerator[None]:
+    """Home Assistant's way in, announced on the network where others can reach it."""
+    if listener is None:
+        yield
+        return
+    from lithophone.audio.stream import DecodeLimits  # noqa: PLC0415 - only where it is asked for
+    from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - as above
+    from lithophone.doors.discovery import announced, announced_addresses  # noqa: PLC0415 - as above
+    from lithophone.doors.wyoming import Hall, open_door  # noqa: PLC0415 - as above
+
+    limits = DecodeLimits(
+        max_audio_seconds=settings.max_audio_seconds, stall_seconds=settings.decode_stall_seconds
+    )
+    hall = Hall(
+        models=models,
+        admission=admission,
+        voice=await asyncio.to_thread(SileroDetector),
+        max_audio_bytes=settings.max_upload_bytes,
+        limits=limits,
+    )
+    if settings.api_keys:
+        log.warning("wyoming_knows_no_keys", port=settings.wyoming_port)
+    name = f"Lithophone on {socket.gethostname().split('.')[0]}"
+    async with open_door(listener, hall):
+        if addresses := announced_addresses(settings.host):
+            async with announced(addresses, settings.wyoming_port, name):
+                yield
+        else:
+            yield
 
 
 def _leave_busy_threads(code: int) -> None:

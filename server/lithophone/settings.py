@@ -83,6 +83,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "aligned"
     host: Annotated[str, _doc("address to listen on; 0.0.0.0 opens the server to the network")] = "127.0.0.1"
     port: Annotated[int, _doc("port to listen on; 0 takes a free one", ge=0, le=65_535)] = 8000
+    wyoming_port: Annotated[
+        int, _doc("port for Home Assistant (Wyoming protocol, without keys); 0 opens none", ge=0, le=65_535)
+    ] = 0
     api_keys: Annotated[tuple[str, ...], _doc("keys; with any set, /v1 asks for one as bearer token")] = ()
     strict: Annotated[
         bool,

@@ -58,7 +58,7 @@ VERBOSE = {
     "duration": 2.5,
     "text": "hello there",
     "segments": [SEGMENT],
-    "words": [{"word": "hello", "start": 0.1, "end": 0.4}],
+    "words": [{"word": "hello", "start": 0.1, "end": 0.4, "probability": 0.9}],
     "usage": {"type": "duration", "seconds": 3},
 }
 
@@ -90,7 +90,7 @@ def test_a_json_answer() -> None:
 def test_a_verbose_json_answer() -> None:
     answer = decode(VERBOSE, VerboseTranscription)
     assert json.loads(msgspec.json.encode(answer)) == VERBOSE
-    assert answer.words == (Word(word="hello", start=0.1, end=0.4),)
+    assert answer.words == (Word(word="hello", start=0.1, end=0.4, probability=0.9),)
     assert answer.usage == DurationUsage(seconds=3.0)
 
 

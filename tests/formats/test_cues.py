@@ -302,3 +302,12 @@ def test_words_are_in_verbose_json_only_when_asked_for(asked: bool) -> None:
         assert [word["word"] for word in document["words"]] == ["three", "small", "words"]
         assert document["words"][0]["start"] == 0.5
         assert document["words"][-1]["end"] == 2.0
+        assert document["words"][0]["probability"] == 0.0
+
+
+def test_a_word_the_model_timed_itself_has_no_probability() -> None:
+    word = Word(text="so", start_seconds=0, end_seconds=1)
+    transcript = msgspec.structs.replace(TRANSCRIPT, segments=(unbroken([word]),))
+    options = RenderOptions(response_format=ResponseFormat.VERBOSE_JSON, words=True)
+    document = msgspec.json.decode(render(transcript, options).body)
+    assert document["words"] == [{"word": "so", "start": 0.0, "end": 1.0}]

@@ -55,6 +55,18 @@ def test_a_hub_id_with_its_slash_is_an_alias() -> None:
     assert catalogue.model(spec.id).lithophone.note is None
 
 
+def test_a_model_says_what_it_can_do() -> None:
+    plus = FAMILY["granite-speech-4.1-2b-plus"]
+    able = catalogue_of(plus.id, plus).model(plus.id).lithophone
+    assert (able.speakers, able.keywords, able.translates_to) == (True, False, ())
+    translator = FAMILY["granite-speech-4.1-2b"]
+    able = catalogue_of(translator.id, translator).model(translator.id).lithophone
+    assert (able.speakers, able.keywords) == (False, True)
+    assert able.translates_to == translator.translation_targets
+    tiny = FAMILY[DEMONSTRATION_ID]
+    assert catalogue_of(tiny.id, tiny).model(tiny.id).lithophone.stands_for == "granite-speech-3.3-2b"
+
+
 def test_a_fine_tune_does_not_answer_to_its_parents_name() -> None:
     spec = FAMILY["granite-speech-3.3-2b"]
     catalogue = catalogue_of("my-own", spec)

@@ -65,10 +65,3 @@ def test_an_unloaded_model_loads_on_demand_so_the_server_is_ready() -> None:
         live.unload()
         assert live.client.get("/ready").json()["state"] == "cold"
         assert live.transcribe().status_code == 200
-
-
-def test_the_front_page_says_how_to_ask(server: Live) -> None:
-    page = server.client.get("/")
-    assert page.headers["content-type"].startswith("text/plain")
-    assert f"curl {server.url}/v1/audio/transcriptions -F file=@" in page.text
-    assert f"{server.url}/schema" in page.text

@@ -12,7 +12,7 @@ from lithophone.errors import InternalError, UndecodableAudioError
 from lithophone.http.errors import envelope
 from lithophone.http.event_stream import error_event
 from tests.golden import Golden
-from tests.http.conftest import THREE_WINDOWS, Live, serving, wav
+from tests.http.conftest import THREE_WINDOWS, Live, error_of, serving, wav
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
@@ -56,6 +56,22 @@ def test_logprobs_in_deltas_are_those_of_the_whole(server: Live) -> None:
     *deltas, done = events_of(server.transcribe(THREE_WINDOWS, stream="true", **fields).text)
     assert [entry for delta in deltas for entry in delta["logprobs"]] == done["logprobs"]
     assert done["logprobs"] == server.transcribe(THREE_WINDOWS, **fields).json()["logprobs"]
+
+
+def test_words_in_deltas_are_those_of_the_verbose_document(server: Live) -> None:
+    fields = {"timestamp_granularities[]": "word"}
+    *deltas, done = events_of(server.transcribe(THREE_WINDOWS, stream="true", **fields).text)
+    whole = server.transcribe(THREE_WINDOWS, response_format="verbose_json", **fields).json()
+    assert [word for delta in deltas for word in delta["words"]] == whole["words"]
+    assert "words" not in done
+
+
+def test_segments_ask_nothing_of_a_stream_and_words_beside_them_have_times(server: Live) -> None:
+    for asked, timed in ((["segment"], False), (["word", "segment"], True)):
+        response = server.transcribe(stream="true", **{"timestamp_granularities[]": asked})
+        delta, _ = events_of(response.text)
+        assert ("words" in delta) is timed
+        assert "x-lithophone-warning" not in response.headers
 
 
 def test_a_delta_is_sent_before_the_next_window_is_heard() -> None:

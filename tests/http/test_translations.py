@@ -11,6 +11,7 @@ import pytest
 from lithophone.backends.base import RecognitionRequest
 from lithophone.granite.family import FAMILY
 from tests.http.conftest import SHORT, Live, error_of, post_audio, serving
+from tests.http.test_stream import events_of
 
 PATH = "/v1/audio/translations"
 
@@ -65,6 +66,7 @@ def test_the_sdk_reads_both_documents(translator: Live) -> None:
     [
         ({"to_language": "xx"}, "to_language"),
         ({"response_format": "diarized_json"}, "response_format"),
+        ({"stream": "true", "response_format": "srt"}, "stream"),
         ({"temperature": "2"}, "temperature"),
     ],
 )
@@ -75,6 +77,14 @@ def test_a_value_without_meaning_is_refused(translator: Live, fields: dict[str, 
 def test_a_field_of_a_transcription_is_named(translator: Live) -> None:
     told = post_audio(translator, PATH, language="de").headers["x-lithophone-warning"]
     assert told == "language: unknown, not used."
+
+
+def test_a_translation_is_streamed_with_the_times_of_its_words(translator: Live) -> None:
+    fields = {"stream": "true", "timestamp_granularities[]": "word"}
+    delta, done = events_of(post_audio(translator, PATH, **fields).text)
+    assert delta["delta"] == done["text"] == "This is in en."
+    assert [word["word"] for word in delta["words"]] == ["This", "is", "in", "en."]
+    assert delta["words"][-1]["end"] == 1.0
 
 
 def test_a_model_that_cannot_translate_says_which_ones_can(server: Live) -> None:

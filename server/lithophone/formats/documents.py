@@ -71,7 +71,7 @@ def verbose_transcription(
         text=transcript.text,
         segments=_verbose_segments(transcript) if segments else UNSET,
         usage=DurationUsage(seconds=duration),
-        words=tuple(_verbose_word(word) for word in transcript.words) if words else UNSET,
+        words=timed_words(transcript.words) if words else UNSET,
     )
 
 
@@ -137,6 +137,11 @@ def token_logprobs(segments: Iterable[Segment]) -> tuple[Logprob, ...]:
     )
 
 
+def timed_words(words: Iterable[Word]) -> tuple[VerboseWord, ...]:
+    """The words with their times and how sure the model is of each."""
+    return tuple(_verbose_word(word) for word in words)
+
+
 def detected_languages(transcript: Transcript) -> tuple[Language, ...]:
     """The language as OpenAI lists it; none if nothing told."""
     return () if transcript.language is None else (Language(code=transcript.language),)
@@ -148,7 +153,10 @@ def _language_name(code: str | None) -> str:
 
 def _verbose_word(word: Word) -> VerboseWord:
     return VerboseWord(
-        word=word.text.strip(), start=wire_seconds(word.start_seconds), end=wire_seconds(word.end_seconds)
+        word=word.text.strip(),
+        start=wire_seconds(word.start_seconds),
+        end=wire_seconds(word.end_seconds),
+        probability=UNSET if word.probability is None else word.probability,
     )
 
 
@@ -158,10 +166,11 @@ def _verbose_segments(transcript: Transcript) -> tuple[VerboseSegment, ...]:
 
 
 def _verbose_segment(place: int, segment: Segment) -> VerboseSegment:
+    start = wire_seconds(segment.start_seconds)
     return VerboseSegment(
         id=place,
-        seek=round(segment.start_seconds * WHISPER_FRAMES_PER_SECOND),
-        start=wire_seconds(segment.start_seconds),
+        seek=round(start * WHISPER_FRAMES_PER_SECOND),
+        start=start,
         end=wire_seconds(segment.end_seconds),
         text=segment.text,
         tokens=tuple(token.id for token in segment.tokens),

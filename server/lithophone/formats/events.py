@@ -16,6 +16,7 @@ from lithophone.formats.documents import (
     detected_languages,
     diarized_segment,
     segment_id,
+    timed_words,
     token_logprobs,
     token_usage,
 )
@@ -27,12 +28,13 @@ DONE = b"data: [DONE]\n\n"
 _LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029")
 
 
-def delta_event(segment: Segment, *, logprobs: bool, named: bool = False) -> bytes:
-    """`transcript.text.delta`: what the segment adds; `named` with the segment's id."""
+def delta_event(segment: Segment, *, logprobs: bool, named: bool = False, words: bool = False) -> bytes:
+    """`transcript.text.delta`: what the segment adds; `named` with the segment's id, with its `words` and their times."""
     delta = TextDelta(
         delta=segment.delta,
         segment_id=segment_id(segment) if named else UNSET,
         logprobs=token_logprobs((segment,)) if logprobs else UNSET,
+        words=timed_words(segment.words) if words else UNSET,
     )
     return event(delta.type, delta)
 

@@ -78,11 +78,16 @@ class VerboseSegment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerboseWord(msgspec.Struct, frozen=True, kw_only=True):
-    """A word of `verbose_json`, in seconds from the start of the recording."""
+    """A word of `verbose_json`, in seconds from the start of the recording.
+
+    `probability` is ours: how sure the model's CTC head is of the word's letters, 0 to 1; left out where the model told
+    the times itself.
+    """
 
     word: str
     start: float
     end: float
+    probability: float | UnsetType = UNSET
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,12 +143,16 @@ class VerboseTranslation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """Event: more of the text. `segment_id` names the segment it belongs to, where speakers are told apart."""
+    """Event: more of the text. `segment_id` names the segment it belongs to, where speakers are told apart.
+
+    `words` are ours: those of the text, where word times were asked for.
+    """
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
     delta: str
     segment_id: str | UnsetType = UNSET
     logprobs: tuple[Logprob, ...] | UnsetType = UNSET
+    words: tuple[VerboseWord, ...] | UnsetType = UNSET
 
 
 class TextDone(msgspec.Struct, frozen=True, kw_only=True):

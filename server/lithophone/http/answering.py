@@ -137,6 +137,7 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
 
     logprobs: bool = False
     speakers: bool = False
+    words: bool = False
 
 
 class Answer:
@@ -197,7 +198,9 @@ class Answer:
             segment = first
             while segment is not None:
                 if segment.delta:
-                    yield delta_event(segment, logprobs=wanted.logprobs, named=wanted.speakers)
+                    yield delta_event(
+                        segment, logprobs=wanted.logprobs, named=wanted.speakers, words=wanted.words
+                    )
                 if segment.text and wanted.speakers:
                     yield segment_event(segment, labels)
                 segment = await _next(segments)

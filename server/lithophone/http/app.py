@@ -26,7 +26,8 @@ from lithophone.http.exchange import observed
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
-from lithophone.http.probes import health, ready, welcome
+from lithophone.http.page import front_door, page_asset
+from lithophone.http.probes import health, ready
 from lithophone.http.request_lines import answering_head, normalised
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
@@ -84,7 +85,7 @@ def create_app(
             await preparing
 
     app = Litestar(
-        [v1, health, ready, welcome],
+        [v1, health, ready, front_door, page_asset],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         exception_handlers={Exception: answer_failure},
         lifespan=[models_run],

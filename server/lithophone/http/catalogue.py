@@ -81,12 +81,16 @@ class Catalogue:
                 alias_of=None if name == host.model_id else host.model_id,
                 aliases=tuple(alias for alias, served in self._aliases.items() if served == host.model_id),
                 languages=host.spec.speech_languages,
+                translates_to=host.spec.translation_targets,
+                speakers=host.spec.speakers,
+                keywords=host.spec.keywords,
                 parameters=host.spec.parameters,
                 state=host.state.value,
                 memory_bytes=host.memory_bytes or None,
                 device=None if host.info is None else host.info.device,
                 dtype=None if host.info is None else host.info.dtype,
                 note=demonstration_note(host.spec),
+                stands_for=host.spec.stands_for,
             ),
         )
 

@@ -107,7 +107,10 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
     temperature: _Temperature = 0.0
     timestamp_granularities: Annotated[
         tuple[Granularity, ...],
-        _doc("With `verbose_json`; segments if not sent, without `segment` words alone"),
+        _doc(
+            "With `verbose_json`; segments if not sent, without `segment` words alone. `word` also in a stream, where each "
+            "delta then has its `words`"
+        ),
     ] = ()
     include: Annotated[tuple[Include, ...], _doc("`logprobs` with `json`, whole or streamed")] = ()
     stream: Annotated[bool, _doc("Server-sent events; with `json`, `text` or `diarized_json`")] = False
@@ -121,7 +124,10 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TranslationForm(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `POST /v1/audio/translations` knows, but for the file. `to_language` and `audio_track` are ours."""
+    """Everything `POST /v1/audio/translations` knows, but for the file.
+
+    `to_language`, `audio_track`, `stream` and `timestamp_granularities` are ours; OpenAI's answer is English, and whole.
+    """
 
     model: _Model
     prompt: _Prompt = ""
@@ -133,6 +139,13 @@ class TranslationForm(msgspec.Struct, frozen=True, kw_only=True):
         DEFAULT_TARGET
     )
     audio_track: _AudioTrack = None
+    stream: Annotated[
+        bool, _doc("Server-sent events, as of a transcription; with `json` or `text`; not in OpenAI's API")
+    ] = False
+    timestamp_granularities: Annotated[
+        tuple[Granularity, ...],
+        _doc("`word`, in a stream: each delta then has its `words`; not in OpenAI's API"),
+    ] = ()
 
 
 Form = TypeVar("Form", TranscriptionForm, TranslationForm)

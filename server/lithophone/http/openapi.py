@@ -131,7 +131,7 @@ class TranslationOperation(Operation):
     """`POST /v1/audio/translations`."""
 
     def __post_init__(self) -> None:
-        _describe(self, TranslationForm, _TEXT_FORMATS)
+        _describe(self, TranslationForm, {**_TEXT_FORMATS, **_STREAM_FORMATS})
 
 
 def _no_html_404(response: Response[Any]) -> Response[Any]:

@@ -35,6 +35,8 @@ from lithophone.http.quoting import QUOTED_CHARACTERS
 STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
 """The stream's events are the same for the first two."""
 
+_TRANSLATIONS_STREAMED = tuple(written for written in STREAMED if written in UNDIARIZED)
+
 TIMED = (ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
 """Formats that show when something was said."""
 
@@ -117,6 +119,7 @@ REFUSALS: tuple[Refusal[TranscriptionForm], ...] = (
     ),
 )
 
+
 TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
     Refusal(
         "model",
@@ -127,6 +130,11 @@ TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
         "response_format",
         lambda wish: wish.form.response_format not in UNDIARIZED,
         f"A translation has no speakers. Supported: {', '.join(UNDIARIZED)}.",
+    ),
+    Refusal(
+        "stream",
+        lambda wish: wish.form.stream and wish.form.response_format not in STREAMED,
+        f"This format is not streamed. Streamed are: {', '.join(_TRANSLATIONS_STREAMED)}.",
     ),
     Refusal(
         "to_language",
@@ -181,7 +189,19 @@ def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: 
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
         turns=_turns(form.chunking_strategy) if isinstance(form.chunking_strategy, ServerVad) else None,
         speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
-        native_times=native_word_times and spec.word_times and form.response_format in TIMED,
+        native_times=native_word_times and spec.word_times and _shows_times(form),
+    )
+
+
+def _streams_words(form: TranscriptionForm | TranslationForm) -> bool:
+    """Whether words come with the deltas of a stream."""
+    return form.stream and Granularity.WORD in form.timestamp_granularities
+
+
+def _shows_times(form: TranscriptionForm) -> bool:
+    """Whether the model's own word times are of use. It cannot tell speakers and times at once."""
+    return form.response_format in TIMED or (
+        _streams_words(form) and form.response_format is not ResponseFormat.DIARIZED_JSON
     )
 
 
@@ -209,9 +229,9 @@ def warnings_for(form: TranscriptionForm | TranslationForm, spec: ModelSpec) -> 
 
     Many clients always send a prompt, a language, or times.
     """
-    warnings = [_prompt_warning(form, spec)]
+    warnings = [_prompt_warning(form, spec), _times_warning(form)]
     if isinstance(form, TranscriptionForm):
-        warnings += [*_language_warnings(form, spec), _keywords_warning(form, spec), _times_warning(form)]
+        warnings += [*_language_warnings(form, spec), _keywords_warning(form, spec)]
     return tuple(warning for warning in warnings if warning)
 
 
@@ -260,13 +280,14 @@ def _keywords_warning(form: TranscriptionForm, spec: ModelSpec) -> str:
     return f"keywords: not used, {spec.id} takes none; these do: {_able(lambda spec: spec.keywords)}."
 
 
-def _times_warning(form: TranscriptionForm) -> str:
-    if (
-        Granularity.WORD not in form.timestamp_granularities
-        or form.response_format is ResponseFormat.VERBOSE_JSON
-    ):
+def _times_warning(form: TranscriptionForm | TranslationForm) -> str:
+    if Granularity.WORD not in form.timestamp_granularities or _streams_words(form):
         return ""
-    return "timestamp_granularities: words have times with response_format verbose_json; not used."
+    if isinstance(form, TranslationForm):
+        return "timestamp_granularities: the words of a translation have times in a stream; not used."
+    if form.response_format is ResponseFormat.VERBOSE_JSON:
+        return ""
+    return "timestamp_granularities: words have times with response_format verbose_json or in a stream; not used."
 
 
 def _heard(form: TranscriptionForm, spec: ModelSpec) -> tuple[str, ...]:

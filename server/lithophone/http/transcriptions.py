@@ -8,7 +8,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from lithophone.formats.names import ResponseFormat
+from lithophone.formats.names import Granularity, ResponseFormat
 from lithophone.http.answering import Answer, Events, Service, accepted
 from lithophone.http.exchange import exchange_of
 from lithophone.http.forms import Include, TranscriptionForm
@@ -36,9 +36,13 @@ async def create_transcription(
         job = service.job(asked.host, audio, wanted)
         answer = Answer(job, exchange_of(request.scope), asked.warnings(service.options), audio, spec)
         if form.stream:
-            events = Events(
-                logprobs=Include.LOGPROBS in form.include,
-                speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
-            )
-            return await answer.stream(request, asked.resources, events)
+            return await answer.stream(request, asked.resources, _events(form))
         return await answer.whole(request, render_options(form))
+
+
+def _events(form: TranscriptionForm) -> Events:
+    return Events(
+        logprobs=Include.LOGPROBS in form.include,
+        speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
+        words=Granularity.WORD in form.timestamp_granularities,
+    )

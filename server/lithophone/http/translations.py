@@ -8,8 +8,9 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from lithophone.formats.names import Granularity
 from lithophone.formats.rendering import RenderOptions
-from lithophone.http.answering import Answer, Service, accepted
+from lithophone.http.answering import Answer, Events, Service, accepted
 from lithophone.http.exchange import exchange_of
 from lithophone.http.forms import TranslationForm
 from lithophone.http.openapi import ERROR_RESPONSES, TRANSLATION_RESPONSES, TranslationOperation
@@ -34,6 +35,9 @@ async def create_translation(
         audio = service.audio(asked.recording, form.audio_track)
         job = service.job(asked.host, audio, translation_options(form, spec))
         answer = Answer(job, exchange_of(request.scope), asked.warnings(service.options), audio, spec)
+        if form.stream:
+            events = Events(words=Granularity.WORD in form.timestamp_granularities)
+            return await answer.stream(request, asked.resources, events)
         return await answer.whole(
             request, RenderOptions(response_format=form.response_format, translation=True)
         )

@@ -1,6 +1,6 @@
 """What goes over the wire beside transcripts, name for name as OpenAI's SDK types have it.
 
-Owns the structs of errors, models and probes; those of a transcript are `lithophone.formats.shapes`.
+Owns the structs of errors, models, probes and the front door; those of a transcript are `lithophone.formats.shapes`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What OpenAI's model object has no field for.
 
-    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it. `state` is
+    `alias_of` names the model that answers where the id is an alias; `note` is for the person who reads it, and
+    `stands_for` names the model that a demonstration is shaped like. `speakers`, `keywords` and `translates_to` are what
+    it can do beside writing down what is said. `state` is
     `cold` (loaded on demand), `loading`, `ready`, `restarting`, `failed` or `stopped`; `memory_bytes` is the most it was
     seen to take, null before it was first loaded.
     """
@@ -36,12 +38,16 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     alias_of: str | None
     aliases: tuple[str, ...]
     languages: tuple[str, ...]
+    translates_to: tuple[str, ...]
+    speakers: bool
+    keywords: bool
     parameters: int
     state: str
     memory_bytes: int | None
     device: str | None
     dtype: str | None
     note: str | None
+    stands_for: str | None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +65,23 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
     object: Literal["list"] = "list"
     data: tuple[Model, ...]
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What `/` says to a program that takes JSON: who answers here, and what a page or client has to know first.
+
+    `model` and `state` are those of the default model; `needs_key` says that `/v1` asks for an API key, `realtime` that
+    live sessions are held at `/v1/realtime`.
+    """
+
+    name: Literal["lithophone"] = "lithophone"
+    version: str
+    model: str
+    state: str
+    schema: str
+    max_upload_bytes: int
+    needs_key: bool
+    realtime: bool
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import LiveServer, start_server
 
-DEMO = Path(__file__).resolve().parent.parent / "examples" / "speech" / "demo.flac"
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "speech" / "demo.flac"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +36,7 @@ def test_help_and_version_answer() -> None:
         (("--port", "many"), "--port=many"),
         (("--model", "./no/such/folder"), "neither a folder"),
         (("--device", "rocm"), "ROCm"),
+        (("--yes",), "--install-service"),
         (("--device", "cuda"), "CUDA"),
         pytest.param(
             ("--model", "granite-speech-3.3-8b", "--dtype", "float32"),

@@ -1,0 +1,137 @@
+"""Where documents go: into a folder, whole or not at all, or to standard output in the order of the recordings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from lithophone.engine.transcript import Transcript
+from lithophone.transcribe.documents import Layout, OutputFormat, write_document
+from lithophone.transcribe.manifest import Entry, Manifest, Recipe
+from lithophone.transcribe.recordings import Recording, State, state_of
+
+
+class Shelf(Protocol):
+    """Takes transcripts; used by one thread at a time for one recording."""
+
+    def has(self, recording: Recording) -> bool:
+        """Whether there is nothing left to do for a recording."""
+        ...
+
+    def put(self, recording: Recording, state: State, transcript: Transcript) -> None:
+        """Write the documents of a recording that was in `state` when it was opened.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        ...
+
+    def pass_over(self, recording: Recording) -> None:
+        """There will be no documents of this recording."""
+        ...
+
+
+class FolderShelf:
+    """A folder with documents, and a manifest of them.
+
+    Args:
+        folder: Made if need be.
+        formats: The documents of each recording.
+        layout: How they are written.
+        recipe: What else they depend on.
+    """
+
+    def __init__(self, folder: Path, formats: Sequence[OutputFormat], layout: Layout, recipe: Recipe) -> None:
+        self._folder = folder
+        self._formats = tuple(formats)
+        self._layout = layout
+        self._recipe = recipe
+        self._manifest = Manifest(folder)
+
+    def has(self, recording: Recording) -> bool:
+        """Every document is there, made of this very recording by this very recipe."""
+        entry = self._manifest[recording.place]
+        return (
+            entry is not None
+            and entry.recipe == self._recipe
+            and entry.recording == recording.path.name
+            and entry.state == state_of(recording.path)
+            and set(self._formats) <= set(entry.formats)
+            and all(self._file(recording, written).is_file() for written in self._formats)
+        )
+
+    def put(self, recording: Recording, state: State, transcript: Transcript) -> None:
+        """See `Shelf`."""
+        for written in self._formats:
+            write_whole(self._file(recording, written), write_document(transcript, written, self._layout))
+        self._manifest.add(
+            Entry(
+                place=recording.place,
+                recording=recording.path.name,
+                state=state,
+                recipe=self._recipe,
+                formats=self._formats,
+            )
+        )
+
+    def pass_over(self, recording: Recording) -> None:
+        """Nothing to do."""
+
+    def _file(self, recording: Recording, written: OutputFormat) -> Path:
+        return self._folder / f"{recording.place}.{written}"
+
+
+class PipeShelf:
+    """A stream: one document for each recording, in their order, each as soon as those before it are out."""
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        recordings: Sequence[Recording],
+        output_format: OutputFormat,
+        layout: Layout,
+    ) -> None:
+        self._stream = stream
+        self._format = output_format
+        self._layout = layout
+        self._documents: dict[Path, bytes | None] = {recording.path: None for recording in recordings}
+
+    def has(self, recording: Recording) -> bool:
+        """Never."""
+        return recording.path not in self._documents
+
+    def put(self, recording: Recording, state: State, transcript: Transcript) -> None:  # noqa: ARG002 - nothing is kept
+        """See `Shelf`."""
+        self._let_out(recording, write_document(transcript, self._format, self._layout))
+
+    def pass_over(self, recording: Recording) -> None:
+        """Let those behind it out."""
+        self._let_out(recording, b"")
+
+    def _let_out(self, recording: Recording, document: bytes) -> None:
+        self._documents[recording.path] = document
+        while self._documents:
+            first = next(iter(self._documents))
+            ready = self._documents[first]
+            if ready is None:
+                return
+            self._stream.write(ready)
+            self._stream.flush()
+            del self._documents[first]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Let a file appear with all of its content, or leave what was there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,125 @@
+"""`lithophone transcribe` with the embedded model, in process and by a server: documents are the server's answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lithophone.cli import main
+from lithophone.transcribe.manifest import FILE_NAME
+from tests.conftest import LiveServer
+
+SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
+CLIPS = ("espeak-short-00.ogg", "flite-short-01.ogg", "festival-short-02.ogg")
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    folder = tmp_path / "talks"
+    (folder / "sub").mkdir(parents=True)
+    for name in CLIPS:
+        shutil.copy(SPEECH / name, folder / ("sub" if name is CLIPS[-1] else ".") / name)
+    (folder / "broken.mp3").write_bytes(b"ID3 and nothing more")
+    return folder
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "lithophone", "transcribe", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def answer(server: LiveServer, audio: Path, response_format: str) -> bytes:
+    with audio.open("rb") as file:
+        return httpx.post(
+            f"{server.url}/v1/audio/transcriptions",
+            files={"file": file},
+            data={
+                "model": "whisper-1",
+                "response_format": response_format,
+                **({"timestamp_granularities[]": "word"} if response_format == "verbose_json" else {}),
+            },
+            timeout=60,
+        ).content
+
+
+def without_noise(document: bytes) -> bytes:
+    """Probabilities have other last digits in another batch."""
+    return re.sub(rb'("avg_logprob":-?\d\.\d{3})\d*', rb"\1", document)
+
+
+def test_a_folder_in_process_and_by_a_server_alike(
+    live_server: LiveServer, talks: Path, tmp_path: Path
+) -> None:
+    common = [str(talks), "--recursive", "--output-format", "all", "--word-timestamps"]
+    here = run(*common, "--output-dir", str(tmp_path / "here"), "--cpu-threads", "1")
+    assert here.returncode == 1
+    assert b"broken.mp3: " in here.stderr
+    assert here.stderr.count(b"\n") == 1, here.stderr
+    assert (
+        main(["transcribe", *common, "--output-dir", str(tmp_path / "there"), "--server", live_server.url])
+        == 1
+    )
+    for audio in talks.rglob("*.ogg"):
+        place = audio.relative_to(talks).with_suffix("")
+        for suffix, response_format in (
+            ("txt", "text"),
+            ("srt", "srt"),
+            ("vtt", "vtt"),
+            ("json", "verbose_json"),
+        ):
+            wanted = answer(live_server, audio, response_format)
+            for folder in ("here", "there"):
+                document = (tmp_path / folder / f"{place}.{suffix}").read_bytes()
+                assert without_noise(document) == without_noise(wanted), (folder, suffix)
+        assert (tmp_path / "here" / f"{place}.tsv").read_text().startswith("start\tend\ttext\n")
+    line = json.loads((tmp_path / "here" / FILE_NAME).read_text().splitlines()[0])
+    assert (line["recipe"]["model"], len(line["recipe"]["revision"])) == ("granite-speech-tiny", 40)
+
+
+def test_standard_input_to_standard_output(
+    live_server: LiveServer, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    audio = SPEECH / "demo.flac"
+    assert main(["transcribe", str(audio), "--output-format", "srt", "--server", live_server.url]) == 0
+    assert capfdbinary.readouterr().out == answer(live_server, audio, "srt")
+    piped = run("-", "--server", live_server.url, stdin=audio.read_bytes())
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert piped.stdout.decode().strip() == audio.with_suffix(".txt").read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("nothing.mp3",), "nothing.mp3 does not exist"),
+        ((str(SPEECH), "--output-format", "srt"), "say --output-dir"),
+        ((str(SPEECH / "demo.flac"), "--output-format", "all"), "say --output-dir"),
+        ((str(SPEECH / "demo.flac"), "--language", "klingon"), "--language: "),
+        ((str(SPEECH / "demo.flac"), "--temperature", "7"), "--temperature: "),
+        ((str(SPEECH / "demo.flac"), "--keyword", "x"), "takes no keywords"),
+        ((str(SPEECH / "demo.flac"), "--task", "translate"), "does not translate"),
+        ((str(SPEECH / "demo.flac"), "--to-language", "de"), "--task translate"),
+        ((str(SPEECH / "demo.flac"), "--clip-timestamps", "2,1"), "start,end"),
+        ((str(SPEECH / "demo.flac"), "--watch", "--output-dir", "x"), "--watch takes folders"),
+        ((str(SPEECH / "demo.flac"), "--server", "http://127.0.0.1:9"), "cannot connect"),
+        ((str(SPEECH / "demo.flac"), "--model", "./no/such/folder"), "neither a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_what_to_type(
+    flags: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", *flags]) == 2
+    told = capsys.readouterr()
+    assert reason in told.err
+    assert told.out == ""

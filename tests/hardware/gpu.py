@@ -1,0 +1,382 @@
+"""What holds on this GPU, on one page: `make test-gpu`, or without an environment of its own
+
+    PYTHONPATH=server:clients python -m tests.hardware.gpu --clips FOLDER
+
+Needs torch that sees a GPU and what the server imports, no network and no ffmpeg. Texts are compared on clips: 16 kHz mono
+WAV files in FOLDER, or else the examples in this project, for which soundfile must be installed. Everything after that is on
+random weights of the published shapes. `--device cpu` tries the script itself, with the embedded model in place of those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.backends.base import Backend, Fault, RecognitionRequest, Samples
+from lithophone.backends.batches import recognise
+from lithophone.backends.decoding.loop import DecodingBatch
+from lithophone.backends.decoding.packed import transformers_attention
+from lithophone.backends.decoding.speculation import Source, Speculator
+from lithophone.backends.device.facts import TorchFacts, read_torch_facts
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
+from lithophone.backends.device.runtime import TorchRuntime, release_memory
+from lithophone.backends.gpu.passes import PagedLanguageModel
+from lithophone.backends.memory import estimate_memory
+from lithophone.backends.opening import load_backend
+from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
+from lithophone.backends.transformers_backend.speech_model import SpeechModel
+from lithophone.bench.drafts import SimulatedDraft, corrupted
+from lithophone.bench.weights import family_config, random_model, random_processor
+from lithophone.granite.family import FAMILY
+from tests.hardware.page import Page
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "speech"
+SHAPES = ("granite-speech-3.3-2b", "granite-speech-4.1-2b")
+BATCHES = (1, 8, 32, 64)
+WINDOW_SECONDS = 30.0
+TOKENS = 100
+STEPS = 20
+ACCURACY = 0.95
+CYCLES = 50
+MOST_SECONDS = 330.0
+
+
+def main() -> int:
+    """Print the page; the exit code says whether something failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=Path, help="a folder of 16 kHz mono WAV files")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "rocm", "cpu"])
+    parser.add_argument("--most-seconds", type=float, default=MOST_SECONDS)
+    options = parser.parse_args()
+    page = Page(options.most_seconds)
+    run = HardwareRun(page, options.device, clips_of(options.clips))
+    with TorchRuntime().thread():
+        run.everything()
+    return page.end()
+
+
+def clips_of(folder: Path | None) -> list[Samples]:
+    """The clips of a folder, or the examples."""
+    if folder is not None:
+        return [_read_wav(path) for path in sorted(folder.glob("*.wav"))]
+    import soundfile  # noqa: PLC0415 - a machine with a folder does without
+
+    paths = [path for path in sorted(EXAMPLES.iterdir()) if path.suffix in {".ogg", ".flac"}]
+    return [np.asarray(soundfile.read(path, dtype="float32")[0], np.float32) for path in paths]
+
+
+def _read_wav(path: Path) -> Samples:
+    with wave.open(str(path)) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return (pcm / 32768).astype(np.float32)
+
+
+class HardwareRun:
+    """The sections, and what they share."""
+
+    def __init__(self, page: Page, device: Any, clips: Sequence[Samples]) -> None:
+        self.page = page
+        self.device = device
+        self.on_gpu = device != "cpu"
+        self.clips = clips
+        self.facts: TorchFacts = read_torch_facts()
+        self.bandwidth_bytes = 0.0
+
+    def everything(self) -> None:
+        """All sections, the ones that matter most first."""
+        self.page.section("Machine", self.machine)
+        for model in ("granite-speech-tiny", "granite-speech-tiny-ctc"):
+            self.page.section(f"{model}: texts against float32 on the CPU", lambda m=model: self.texts(m))
+        for shape in SHAPES if self.on_gpu else ("granite-speech-tiny",):
+            self.page.section(f"{shape}: shape, random weights, bfloat16", lambda s=shape: self.shape(s))
+        self.page.section("Memory runs out, and comes back", self.out_of_memory)
+        self.page.section(f"{CYCLES} cycles of load and unload", self.cycles)
+
+    def plan(self, dtype: Any, device: Any = None, *, graphs: bool = True) -> DevicePlan:
+        wishes = DeviceWishes(device=device or self.device, dtype=dtype, graphs="auto" if graphs else "off")
+        return plan_device(self.facts, wishes)
+
+    def opened(self, model: str, plan: DevicePlan) -> Backend:
+        backend = load_backend(fetch(read_reference(model)), plan, self.facts)
+        backend.warm_up()
+        return backend
+
+    def machine(self) -> None:
+        """Names, versions, and the bandwidth that a copy within the device's memory reaches."""
+        say = self.page.say
+        say(f"torch {torch.__version__}, CUDA {torch.version.cuda}, HIP {torch.version.hip}, {sys.version}")
+        say(f"{len(self.clips)} clips, {sum(map(len, self.clips)) / SAMPLE_RATE:.0f} s")
+        if not self.on_gpu:
+            return
+        say(f"{torch.cuda.get_device_name(0)}, free and total bytes {torch.cuda.mem_get_info(0)}")
+        source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+        target = torch.empty_like(source)
+        seconds = timed(lambda: target.copy_(source), 20)
+        self.bandwidth_bytes = 2 * source.nbytes / seconds
+        say(f"copies {self.bandwidth_bytes / 1e9:.0f} GB/s, read and written")
+
+    def texts(self, model: str) -> None:
+        """How many clips are heard differently, alone and in company."""
+        expected = self.heard(model, self.plan("float32", "cpu"), 1)
+        rows: list[tuple[object, ...]] = []
+        for dtype in ("float32", "float16", "bfloat16"):
+            for batch in (1, 16):
+                began = time.perf_counter()
+                found = self.heard(model, self.plan(dtype), batch)
+                seconds = time.perf_counter() - began
+                differing = sum(one != other for one, other in zip(found, expected, strict=True))
+                rows.append((dtype, batch, f"{differing} of {len(expected)}", seconds))
+                if dtype == "float32" and differing:
+                    self.page.failed.append(f"{model} in float32 at batch {batch}")
+        self.page.table(("dtype", "batch", "texts that differ", "seconds, loading too"), rows)
+
+    def heard(self, model: str, plan: DevicePlan, batch: int) -> list[str]:
+        backend = self.opened(model, plan)
+        texts: list[str] = []
+        for start in range(0, len(self.clips), batch):
+            requests = [RecognitionRequest(samples=clip) for clip in self.clips[start : start + batch]]
+            texts += [recognition.text for recognition in recognise(backend, requests)]
+        backend.close()
+        return texts
+
+    def shape(self, name: str) -> None:
+        """Everything that costs something, on a model of full size."""
+        with self.full_size(name, graphs=True) as (model, processor, raw):
+            ShapeRun(self, name, model, raw).everything(processor)
+
+    @contextmanager
+    def full_size(self, name: str, *, graphs: bool) -> Iterator[tuple[SpeechModel, Any, Any]]:
+        spec = FAMILY[name]
+        plan = self.plan("bfloat16" if self.on_gpu else "float32", graphs=graphs)
+        began = time.perf_counter()
+        if self.on_gpu:
+            config: Any = family_config(spec)
+            raw: Any = random_model(spec, config, plan)
+            processor = random_processor(spec, config)
+            model = SpeechModel(spec, raw, processor, plan, windows=max(BATCHES), speculate=False)
+        else:
+            backend: Any = self.opened(name, plan)
+            model, raw, processor = backend._model, backend._model._model, None
+        self.page.say(f"made in {time.perf_counter() - began:.1f} s")
+        try:
+            yield model, processor, raw
+        finally:
+            del model, raw
+            release_memory()
+
+    def out_of_memory(self) -> None:
+        """A batch for which there is no room is judged as such, and the same model goes on afterwards."""
+        if not self.on_gpu:
+            self.page.say("not on a CPU")
+            return
+        backend = self.opened("granite-speech-tiny", self.plan("float32"))
+        requests = [RecognitionRequest(samples=clip) for clip in self.clips[:8]]
+        expected = [one.text for one in recognise(backend, requests)]
+        release_memory()
+        ballast: list[Any] = []
+        size = 1 << 30
+        while size >= 1 << 20:
+            try:
+                ballast.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+            except torch.OutOfMemoryError:
+                size //= 2
+        long = np.tile(np.concatenate(self.clips), 20)[: round(WINDOW_SECONDS * SAMPLE_RATE)]
+        judged = "fitted all the same"
+        try:
+            recognise(backend, [RecognitionRequest(samples=long)] * 16)
+        except RuntimeError as error:
+            judged = TorchRuntime().judge(error).value
+        self.page.say(f"with {sum(part.nbytes for part in ballast) / 1e9:.1f} GB taken: {judged}")
+        if judged not in {Fault.OUT_OF_MEMORY.value, "fitted all the same"}:
+            self.page.failed.append("out of memory is not judged as such")
+        del ballast
+        TorchRuntime().trim()
+        after = [one.text for one in recognise(backend, requests)]
+        self.page.say(f"the same texts afterwards: {after == expected}")
+        if after != expected:
+            self.page.failed.append("texts after out of memory")
+        backend.close()
+
+    def cycles(self) -> None:
+        """Memory that loading and unloading again and again leaves behind."""
+        held: list[int] = []
+        for _ in range(CYCLES):
+            backend = self.opened("granite-speech-tiny", self.plan("float32"))
+            recognise(backend, [RecognitionRequest(samples=self.clips[0])])
+            backend.close()
+            del backend
+            gc.collect()
+            held.append(torch.cuda.memory_allocated() if self.on_gpu else 0)
+        self.page.say(f"bytes held after the first, the tenth and the last: {held[0]}, {held[9]}, {held[-1]}")
+        if held[-1] > held[1]:
+            self.page.failed.append("memory grows with loads")
+
+
+class ShapeRun:
+    """What one model of full size costs."""
+
+    def __init__(self, run: HardwareRun, name: str, model: SpeechModel, raw: Any) -> None:
+        self.run, self.page, self.name = run, run.page, name
+        self.model, self.raw = model, raw
+        rng = np.random.default_rng(0)
+        noise = rng.normal(0.0, 0.05, round(WINDOW_SECONDS * SAMPLE_RATE))
+        self.request = RecognitionRequest(samples=noise.astype(np.float32))
+        self.language_model: Any = model._language_model
+        self.weights_bytes = sum(weight.nbytes for weight in raw.model.language_model.parameters())
+
+    def everything(self, processor: Any) -> None:
+        say = self.page.say
+        say(f"decoder: {type(self.language_model).__name__}, {self.weights_bytes / 1e9:.2f} GB of layers")
+        began = time.perf_counter()
+        self.model.prepare()
+        say(f"prepared in {time.perf_counter() - began:.1f} s (kernels compiled, graphs captured)")
+        self.acoustics()
+        self.steps()
+        self.kernels()
+        self.whole_windows()
+        if processor is not None:
+            self.generate()
+        if self.run.on_gpu:
+            self.memory()
+
+    def acoustics(self) -> None:
+        """Encoder and projector, from samples on the host to embeddings on the device."""
+        rows: list[tuple[object, ...]] = []
+        for windows in (1, 4, 16):
+            seconds = timed(lambda n=windows: self.model.hear([self.request] * n), 3)
+            rows.append((windows, seconds * 1e3, windows * WINDOW_SECONDS / seconds))
+        self.page.table(("windows heard", "ms", "times real time"), rows)
+
+    def steps(self) -> None:
+        """A step of decoding without drafts against the time that reading the weights takes."""
+        (window,) = self.model.hear([self.request])
+        floor = self.weights_bytes / self.run.bandwidth_bytes if self.run.bandwidth_bytes else 0.0
+        rows: list[tuple[object, ...]] = []
+        for batch in BATCHES if self.run.on_gpu else (1, 8):
+            batched = self.decoding(window, batch, STEPS + 2, self.model.start_decoding(settle_ties=False))
+            marks = [time.perf_counter()]
+            for _ in range(STEPS + 1):
+                batched.step()
+                marks.append(time.perf_counter())
+            times = [after - before for before, after in pairwise(marks)]
+            step = median(times[1:])
+            rows.append((batch, times[0] * 1e3, step * 1e3, step / floor if floor else 0.0))
+        self.page.table(("batch", "prefill ms", "step ms (median of 20)", "times bytes over bandwidth"), rows)
+
+    def decoding(self, window: Any, batch: int, tokens: int, into: DecodingBatch) -> DecodingBatch:
+        prompt = self.model.sequence(0, window, speculate=False)
+        into.admit(
+            [
+                msgspec.structs.replace(prompt, key=key, max_tokens=tokens, min_tokens=0, speculator=None)
+                for key in range(batch)
+            ]
+        )
+        return into
+
+    def kernels(self) -> None:
+        """Of an eager step, by the profiler: the pretended device in the tests counts nine a layer and some around."""
+        if not self.run.on_gpu or not isinstance(self.language_model, PagedLanguageModel):
+            return
+        (window,) = self.model.hear([self.request])
+        graphs, self.language_model.graphs = self.language_model.graphs, None
+        batched = self.decoding(window, 1, 8, self.model.start_decoding(settle_ties=False))
+        batched.step()
+        batched.step()
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+            batched.step()
+        self.language_model.graphs = graphs
+        found = [event for event in profiled.events() or [] if str(event.device_type).endswith("CUDA")]
+        copies = sum("memcpy" in event.name.lower() for event in found)
+        layers = self.language_model.decoder.depth
+        self.page.say(
+            f"a step is {len(found) - copies} kernels and {copies} copies; {layers} layers of 9 are {9 * layers}"
+        )
+
+    def whole_windows(self) -> None:
+        """From samples to tokens: plain, and with drafts of a stated accuracy."""
+        said = self.decoded([None])[0]
+        vocabulary = int(self.raw.config.text_config.vocab_size)
+        drafts = [corrupted(said, ACCURACY, vocabulary, seed) for seed in range(max(BATCHES))]
+        rows: list[tuple[object, ...]] = []
+        for batch in BATCHES if self.run.on_gpu else (1, 8):
+            for what, chosen in (("plain", [None] * batch), ("95 % drafts", drafts[:batch])):
+                self.decoded(chosen)
+                began = time.perf_counter()
+                self.decoded(chosen)
+                seconds = time.perf_counter() - began
+                rows.append((batch, what, seconds * 1e3, batch * WINDOW_SECONDS / seconds))
+        self.page.table(("windows", "decoding", f"ms to {TOKENS} tokens each", "times real time"), rows)
+
+    def decoded(self, drafts: Sequence[Sequence[int] | None]) -> list[list[int]]:
+        """Windows heard and decoded to `TOKENS` tokens each, in one batch."""
+        heard = self.model.hear([self.request] * len(drafts))
+        batch = self.model.start_decoding(settle_ties=False)
+        for key, (window, draft) in enumerate(zip(heard, drafts, strict=True)):
+            speculator = None if draft is None else Speculator([Source(SimulatedDraft(draft), ACCURACY)])
+            prompt = self.model.sequence(key, window, speculate=False)
+            batch.admit([msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)])
+        said: dict[int, list[int]] = {}
+        while len(batch):
+            said |= {one.key: list(one.tokens) for one in batch.step()}
+        return [said[key] for key in range(len(drafts))]
+
+    def generate(self) -> None:
+        """transformers' `generate` on the same weights, from embeddings that were heard: its language model alone."""
+        (window,) = self.model.hear([self.request])
+        embeddings: Any = self.model.sequence(0, window, speculate=False).embeddings
+        limits = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False}
+        with transformers_attention(self.raw):
+            self.raw.generate(inputs_embeds=embeddings.unsqueeze(0), max_new_tokens=2)
+            seconds = timed(lambda: self.raw.generate(inputs_embeds=embeddings.unsqueeze(0), **limits), 1)
+        ours = timed(lambda: self.alone(window), 1)
+        self.page.say(
+            f"batch 1, {TOKENS} tokens without drafts: transformers' generate {seconds:.3f} s, ours {ours:.3f} s, "
+            f"{seconds / ours:.1f} times as fast"
+        )
+
+    def alone(self, window: Any) -> None:
+        batch = self.decoding(window, 1, TOKENS, self.model.start_decoding(settle_ties=False))
+        while len(batch):
+            batch.step()
+
+    def memory(self) -> None:
+        """What torch holds against what was estimated for so many windows."""
+        estimate = estimate_memory(self.raw.config, batch=max(BATCHES))["bfloat16"]
+        held, peak = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+        pool = getattr(getattr(self.language_model, "decoder", None), "pool_bytes", 0)
+        self.page.say(
+            f"GB held {held / 1e9:.2f}, at most {peak / 1e9:.2f}, of which pages {pool / 1e9:.2f}; "
+            f"estimated for {max(BATCHES)} windows {estimate.required_bytes / 1e9:.2f}"
+        )
+        torch.cuda.reset_peak_memory_stats()
+
+
+def timed(act: Callable[[], object], times: int) -> float:
+    """Seconds of one call, the median of some after one that is not counted; the device has finished each."""
+    taken: list[float] = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
+        act()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    return median(taken[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
