@@ -12,7 +12,7 @@ from lithophone.errors import InternalError, UndecodableAudioError
 from lithophone.http.errors import envelope
 from lithophone.http.event_stream import error_event
 from tests.golden import Golden
-from tests.http.conftest import THREE_WINDOWS, Live, error_of, serving, wav
+from tests.http.conftest import THREE_WINDOWS, Live, serving, wav
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
