@@ -149,6 +149,10 @@ def build_app(models: Models, doors: Doors, settings: Settings) -> Litestar:
         aliases=_aliases(settings),
         live_idle_seconds=settings.live_idle_seconds,
         live_session_seconds=settings.live_session_seconds,
+        strict=settings.strict,
+        cors_origins=settings.cors_origins,
+        allowed_hosts=settings.allowed_hosts,
+        root_path=settings.root_path,
     )
     return create_app(models, doors.admission, places=doors.places, voice=SileroDetector(), options=options)
 

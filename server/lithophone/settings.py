@@ -93,6 +93,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _doc("port for Home Assistant (Wyoming protocol, without keys); 0 opens none", ge=0, le=65_535)
     ] = 0
     api_keys: Annotated[tuple[str, ...], _doc("keys; with any set, /v1 asks for one as bearer token")] = ()
+    strict: Annotated[
+        bool,
+        _doc("refuse requests that ask for something in vain, rather than name it in x-lithophone-warning"),
+    ] = False
+    cors_origins: Annotated[
+        tuple[str, ...],
+        _doc("web pages that may ask this server, as https://notes.example or app://obsidian.md; * is any"),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _doc("names under which a server without keys answers, beside localhost; * is any"),
+    ] = ()
+    root_path: Annotated[
+        str, _doc("path before every route, where a reverse proxy adds one (/speech); it may strip it or not")
+    ] = ""
     max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
     max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
     max_requests: Annotated[

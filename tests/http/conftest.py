@@ -39,7 +39,10 @@ from lithophone.http.realtime.transport import WEBSOCKETS
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000
-SPEC = msgspec.structs.replace(FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0)
+SPEC = msgspec.structs.replace(
+    FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0, stands_for=None, least_logprob=None
+)
+"""Serves without the warnings of a demonstration model; the fake's probabilities mean nothing."""
 WAIT_SECONDS = 20.0
 
 

@@ -80,10 +80,11 @@ class Job:
     async def transcript(self) -> Transcript:
         """Everything together, after the iteration has ended."""
         text = "".join(segment.delta for segment in self._segments)
-        known = self._options.translate_to or self._options.language
+        options, heard = self._options, self._recogniser.spec.speech_languages
+        known = options.translate_to or options.language
         return Transcript(
             text=text,
-            language=known or await tell_language(text, self._recogniser.spec.speech_languages),
+            language=known or await tell_language(text, heard, options.candidates),
             duration_seconds=self.duration_seconds,
             segments=tuple(self._segments),
             usage=sum((segment.usage for segment in self._segments), Usage()),

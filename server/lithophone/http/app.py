@@ -20,6 +20,7 @@ from lithophone.hosts.models import Models
 from lithophone.http.answering import AudioSource, Service
 from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
+from lithophone.http.doors import doors_of, guarded
 from lithophone.http.errors import answer_failure
 from lithophone.http.exchange import observed
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
@@ -30,6 +31,7 @@ from lithophone.http.probes import health, ready
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.realtime.routes import LiveService, create_client_secret, realtime
 from lithophone.http.realtime.secrets import ClientSecrets
+from lithophone.http.request_lines import answering_head, normalised
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
 
@@ -115,5 +117,6 @@ def create_app(
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,
     )
-    app.asgi_handler = observed(app.asgi_handler)
+    inside = guarded(answering_head(app.asgi_handler), doors_of(options))
+    app.asgi_handler = normalised(observed(inside), options.root_path)
     return app

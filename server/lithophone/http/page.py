@@ -23,6 +23,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, SkipValidation
 
 from lithophone import __version__
+from lithophone.granite.family import demonstration_note
 from lithophone.http.answering import Service
 from lithophone.http.wire import Welcome
 
@@ -107,6 +108,8 @@ def front_door(
             return Response(_welcome(request, service), headers={"Vary": "Accept"})
         case _:
             text = WELCOME.format(base_url=request.base_url, model=host.model_id, state=host.state.value)
+            if note := demonstration_note(host.spec):
+                text += f"{note}\n"
             return Response(text, media_type=MediaType.TEXT, headers={"Vary": "Accept"})
 
 
