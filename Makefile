@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+# cpu, cuda or rocm; left empty, the build of torch is chosen by what the machine has.
+TORCH ?=
 PAGE := server/page
 
 .PHONY: run install test test-client test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
@@ -11,7 +13,7 @@ PAGE := server/page
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-run: $(VENV)/.installed  ## set up and start the server; ARGS="--port 8123" passes options on
+run: $(VENV)/.installed  ## set up and start the server; ARGS="--port 8123" passes options on, TORCH=cpu|cuda|rocm chooses
 	$(BIN)/lithophone serve $(ARGS)
 
 install: $(VENV)/.installed  ## set up alone
@@ -66,7 +68,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt clients/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lithophone needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing torch and the rest (a few minutes, once) ..."
-	$(PIP) install --constraint constraints.txt torch
+	$(BIN)/python server/lithophone/torch_builds.py $(TORCH)
 	$(PIP) install --constraint constraints.txt --editable '.[wyoming]' --editable clients
 	@touch $@
 

@@ -24,6 +24,7 @@ import uvicorn
 
 from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
+from lithophone.downloads import show_downloads
 from lithophone.engine.admission import Admission
 from lithophone.errors import ConfigurationError, ServiceError
 from lithophone.granite.family import FAMILY, demonstration_note
@@ -33,6 +34,7 @@ from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
+from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
 
@@ -54,13 +56,29 @@ def build_models(settings: Settings) -> Models:
     Raises:
         StartupError: one is no model, two have one name, or none can do what is asked.
     """
-    references = [read_reference(name) for name in settings.model]
+    references = _references(settings)
     _refuse_two_of_one_name(references)
     _refuse_native_times(settings, references)
     measured = MeasuredMemory(measured_path(os.environ))
     hosts = [_host(reference, settings, measured) for reference in references]
     budget_bytes = round(settings.memory_budget_gb * 1e9) or None
     return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
+
+
+def _references(settings: Settings) -> list[ModelReference]:
+    """What the models' names mean.
+
+    Raises:
+        ConfigurationError: a revision is named that could be of several.
+        CheckpointError: one is no model.
+    """
+    references = [read_reference(name, settings.revision) for name in settings.model]
+    from_hub = [reference.model_id for reference in references if reference.path is None]
+    if settings.revision != DEFAULT_REVISION and len(from_hub) != 1:
+        raise ConfigurationError(
+            f"--revision {settings.revision} is of one model on the hub; here are {', '.join(from_hub) or 'none'}"
+        )
+    return references
 
 
 def _host(reference: ModelReference, settings: Settings, measured: MeasuredMemory) -> SupervisedHost:
@@ -80,10 +98,11 @@ def _launch(reference: ModelReference, settings: Settings) -> Launch:
         from lithophone.backends.device.runtime import TorchRuntime  # noqa: PLC0415 - else torch stays outside
         from lithophone.backends.opening import open_backend  # noqa: PLC0415 - as above
 
-        return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime())
+        return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime(), fetches=True)
     description = WorkerDescription(
         opener=OPENER,
         arguments=(reference, settings.wishes),
+        fetches=True,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
@@ -236,9 +255,11 @@ async def _serve(
         )
         server = Server(config, admission, listener)
         announcing = asyncio.create_task(_announce(server, models.default))
+        watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
         async with _wyoming_door(settings, models, admission, wyoming):
             await server.serve(sockets=[listener])
-        announcing.cancel()
+        for task in (announcing, *watching):
+            task.cancel()
     finally:
         await models.stop()
     return models.default.info is not None and server.started

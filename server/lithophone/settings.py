@@ -55,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "the others are loaded when they are asked for"
         ),
     ] = ("granite-speech-tiny",)
+    revision: Annotated[
+        str, _doc("branch, tag or commit of the model on the hub; a commit never changes")
+    ] = "main"
     alias: Annotated[
         tuple[str, ...], _doc("more names for models, as NAME=MODEL (whisper-small=granite-speech-3.3-2b)")
     ] = ()
@@ -77,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
+    max_batch: Annotated[
+        int, _doc("windows a model takes at a time; 0 takes as many as memory holds", ge=0)
+    ] = 0
     word_times: Annotated[
         Literal["aligned", "native"],
         _doc("where word times come from: alignment with the audio, or the model's own tags (4.1-2b-plus)"),
@@ -138,6 +144,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             quantization=self.quantization,
             graphs=self.graphs,
             cpu_threads=self.cpu_threads,
+            max_batch=self.max_batch,
         )
 
 

@@ -10,7 +10,8 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,10 +21,13 @@ import torch
 from lithophone.backends.base import Recognition, RecognitionRequest, Samples
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DevicePlan
-from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
+from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize
+from lithophone.backends.transformers_backend import speech_model
+from lithophone.backends.transformers_backend.checkpoint import Checkpoint, fetch, read_reference
 from lithophone.backends.transformers_backend.speech import SpeechBackend
 from lithophone.granite.family import DEMONSTRATION_ID
 from tests.backends.conftest import cpu_plan, transcribed
+from tests.backends.gpu.plain_kernels import PlainKernels
 from tests.backends.reference import Reference
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
@@ -31,11 +35,24 @@ RATE = 16_000
 LONGEST_SECONDS = 30
 LEAST = 500
 BATCH = 16
+
+
+class Way(NamedTuple):
+    """How utterances are run: so many at a time, with drafts or without, by the GPUs' decoder or by transformers' layers."""
+
+    batch: int
+    drafts: bool
+    paged: bool = False
+
+
 WAYS = {
-    "alone, drafts": (1, True),
-    "alone, plain": (1, False),
-    "batch, drafts": (BATCH, True),
-    "batch, plain": (BATCH, False),
+    "alone, drafts": Way(1, drafts=True),
+    "alone, plain": Way(1, drafts=False),
+    "batch, drafts": Way(BATCH, drafts=True),
+    "batch, plain": Way(BATCH, drafts=False),
+    "alone, drafts, pages": Way(1, drafts=True, paged=True),
+    "batch, drafts, pages": Way(BATCH, drafts=True, paged=True),
+    "batch, plain, pages": Way(BATCH, drafts=False, paged=True),
 }
 
 
@@ -125,11 +142,25 @@ def compare(utterances: Sequence[Utterance], plan: DevicePlan) -> dict[str, dict
     torch.set_num_threads(plan.cpu_threads)
     checkpoint = fetch(read_reference(DEMONSTRATION_ID))
     expected = expected_tokens(Reference(checkpoint.path, DEMONSTRATION_ID), utterances)
-    facts = read_torch_facts()
     return {
-        way: differing(SpeechBackend(checkpoint, plan, facts, speculate=drafts), utterances, expected, batch)
-        for way, (batch, drafts) in WAYS.items()
+        name: differing(opened(checkpoint, plan, way), utterances, expected, way.batch)
+        for name, way in WAYS.items()
     }
+
+
+def opened(checkpoint: Checkpoint, plan: DevicePlan, way: Way) -> SpeechBackend:
+    """The backend of a way; its pages are computed by plain operations where a GPU has kernels."""
+    facts = read_torch_facts()
+    if not way.paged:
+        return SpeechBackend(checkpoint, plan, facts, speculate=way.drafts)
+    with patch.object(speech_model, "paged_language_model", plain_pages):
+        return SpeechBackend(checkpoint, plan, facts, speculate=way.drafts)
+
+
+def plain_pages(model: Any, _: DevicePlan, windows: int) -> PagedLanguageModel:
+    """See `lithophone.backends.gpu.opening.paged_language_model`."""
+    size = PoolSize(slots=windows + 1, pages=1 + (windows + 1) * 16, slot_pages=16)
+    return PagedLanguageModel(model, PlainKernels(), size, graphs=False)
 
 
 @pytest.mark.slow

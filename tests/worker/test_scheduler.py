@@ -81,3 +81,23 @@ def test_a_long_file_is_not_starved_by_ever_new_short_ones() -> None:
         scheduler.add(Recognise(100 + number, 10 + number, REQUEST))
         order += next_jobs(scheduler)
     assert order.count(1) == 3
+
+
+@given(jobs, st.integers(1, 8), st.integers(0, 8), st.sets(st.integers(1, 5)))
+def test_the_last_places_are_for_jobs_that_have_none(
+    job_ids: list[int], places: int, reserved: int, present: set[int]
+) -> None:
+    batch = queued(job_ids).next_batch(places, reserved=reserved, present=present)
+    holders = set(present)
+    for taken, work in enumerate(batch):
+        assert taken < places - reserved or work.job_id not in holders
+        holders.add(work.job_id)
+    left = set(job_ids) - {work.job_id for work in batch}
+    assert len(batch) == places or left <= present, "a job without a place is left out of one that is free"
+
+
+def test_a_long_file_alone_leaves_the_reserved_places_free_and_a_newcomer_takes_one() -> None:
+    scheduler = queued([1] * 20 + [2])
+    assert [work.job_id for work in scheduler.next_batch(16, reserved=2)] == [1, 2, *[1] * 12]
+    alone = queued([1] * 20)
+    assert len(alone.next_batch(16, reserved=2)) == 14

@@ -118,7 +118,7 @@ class Fault(Enum):
 
 
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is loaded, for logs, `/ready` and `/v1/models`."""
+    """What is loaded, for logs, `/ready` and `/v1/models`. `revision` is the commit on the hub, where it is from there."""
 
     spec: ModelSpec
     model_id: str
@@ -126,6 +126,7 @@ class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     weight_bytes: int
     max_batch: int
+    revision: str | None = None
 
 
 class Batch(Protocol):

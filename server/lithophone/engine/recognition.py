@@ -34,6 +34,11 @@ class WindowRecogniser:
         self._conversation = Conversation() if options.speakers else None
         self._in_order = asyncio.Lock()
 
+    @property
+    def may_run_ahead(self) -> bool:
+        """Whether the model could take another window soon; one behind what was said of late has to wait for that."""
+        return self._conversation is None and self._recogniser.wants_more
+
     async def recognise(self, window: Window) -> Attempt:
         """What is said in the window, its times counted from the window's start.
 

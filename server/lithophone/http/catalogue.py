@@ -87,6 +87,8 @@ class Catalogue:
                 memory_bytes=host.memory_bytes or None,
                 device=None if host.info is None else host.info.device,
                 dtype=None if host.info is None else host.info.dtype,
+                revision=None if host.info is None else host.info.revision,
+                license=host.spec.license,
                 note=demonstration_note(host.spec),
                 stands_for=host.spec.stands_for,
             ),

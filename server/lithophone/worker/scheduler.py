@@ -7,6 +7,7 @@ windows keep their order.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 import msgspec
 
@@ -53,18 +54,36 @@ class Scheduler:
         self._queues.clear()
         return dropped
 
-    def next_batch(self, max_batch: int) -> list[Recognise]:
-        """Up to `max_batch` windows, one a job a round, in the order the jobs have waited."""
+    def next_batch(
+        self, max_batch: int, *, reserved: int = 0, present: Collection[int] = ()
+    ) -> list[Recognise]:
+        """Up to `max_batch` windows, one a job a round, in the order the jobs have waited.
+
+        Args:
+            max_batch: Places.
+            reserved: The last of them, for jobs that have none.
+            present: Jobs that have some already.
+        """
         batch: list[Recognise] = []
-        while self._queues and len(batch) < max_batch:
-            waiting = sorted(self._queues, key=lambda job_id: self._queues[job_id].place)
-            batch += [self._take(job_id) for job_id in waiting[: max_batch - len(batch)]]
+        holders = set(present)
+        while joining := self._next_round(max_batch - len(batch), reserved, holders):
+            batch += [self._take(job_id) for job_id in joining]
+            holders.update(joining)
         if batch:
             self._turn += 1
             self._served = {work.job_id for work in batch}
             for job_id in self._served & self._queues.keys():
                 self._queues[job_id].place = (self._turn, True)
         return batch
+
+    def _next_round(self, room: int, reserved: int, holders: Collection[int]) -> list[int]:
+        """The jobs that get a place each, in order."""
+        joining: list[int] = []
+        for job_id in sorted(self._queues, key=lambda job_id: self._queues[job_id].place):
+            places = room - len(joining)
+            if places > (reserved if job_id in holders else 0):
+                joining.append(job_id)
+        return joining
 
     def _take(self, job_id: int) -> Recognise:
         queue = self._queues[job_id]

@@ -22,6 +22,7 @@ from lithophone.backends.decoding.packed import PackedLanguageModel
 from lithophone.backends.decoding.passes import LanguageModel
 from lithophone.backends.decoding.speculation import Source, Speculator
 from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize
+from tests.backends.gpu.eager_graphs import EagerGraphs
 from tests.backends.gpu.plain_kernels import PlainKernels
 
 MOST = 24
@@ -65,15 +66,23 @@ def packed(shape: Callable[[str], Path]) -> PackedLanguageModel:
     return PackedLanguageModel(loaded(shape("granite-speech-4.1-2b")), torch.device("cpu"))
 
 
-@pytest.fixture(scope="module", params=["packed", "paged"])
+@pytest.fixture(scope="module", params=["packed", "paged", "graphs"])
 def model(
     request: pytest.FixtureRequest, packed: PackedLanguageModel, shape: Callable[[str], Path]
 ) -> LanguageModel:
     """The reference, and the way of GPUs with plain operations in place of its kernels."""
     if request.param == "packed":
         return packed
-    size = PoolSize(slots=16, pages=40, slot_pages=3)
-    return PagedLanguageModel(loaded(shape("granite-speech-4.1-2b")), PlainKernels(), size, graphs=False)
+    paged = PagedLanguageModel(
+        loaded(shape("granite-speech-4.1-2b")),
+        PlainKernels(),
+        PoolSize(slots=16, pages=40, slot_pages=3),
+        graphs=False,
+    )
+    if request.param == "graphs":
+        paged.graphs = EagerGraphs(paged)
+        paged.prepare()
+    return paged
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +331,11 @@ def test_passes_positions_and_padding_are_counted(model: LanguageModel, prompts:
     assert batch.positions == len(prompts[0]) + len(prompts[1]) + 5
     batch.step()
     assert (batch.passes, batch.sequence_passes) == (2, 4)
-    repeated = 5 if isinstance(model, PackedLanguageModel) else 0
-    assert (
-        batch.padded_positions == repeated
-    )  # the row without drafts repeats its query for each of the other's
+    padded = batch.padded_positions
+    match model:
+        case PackedLanguageModel():
+            assert padded == 5  # the row without drafts repeats its query for each of the other's
+        case PagedLanguageModel(graphs=None):
+            assert padded == 0
+        case _:
+            assert padded == 1  # seven tokens in the graph of eight

@@ -55,8 +55,9 @@ class StepGraphs:
         self._captured: dict[int, _Graph] = {}
         table = model.pages.table
         cells = table.size + 3 * SIZES[-1]
-        self._staged = torch.zeros(cells, dtype=torch.int32, pin_memory=True)
-        self._received = torch.zeros(cells, dtype=torch.int32, device=model.decoder.device)
+        device = model.decoder.device
+        self._staged = torch.zeros(cells, dtype=torch.int32, pin_memory=device.type == "cuda")
+        self._received = torch.zeros(cells, dtype=torch.int32, device=device)
         self._sent_changes = -1
 
     def hold(self, tokens: int) -> bool:
