@@ -4,14 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+# cpu, cuda or rocm; left empty, the build of torch is chosen by what the machine has.
+TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-mcp test-gpu test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-live-clients test-mcp test-gpu test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-run: $(VENV)/.installed  ## set up and start the server; ARGS="--port 8123" passes options on
+run: $(VENV)/.installed  ## set up and start the server; ARGS="--port 8123" passes options on, TORCH=cpu|cuda|rocm chooses
 	$(BIN)/lithophone serve $(ARGS)
 
 install: $(VENV)/.installed  ## set up alone
@@ -25,11 +27,17 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
+test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
+	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
+
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
 	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)
 
 test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
 	$(BIN)/python -m tests.hardware.gpu $(ARGS)
+
+test-live-clients: $(VENV)/.dev-installed  ## live captions by programs of others (openai-agents, LiveKit)
+	VENV=$(VENV) .ci/test-live-clients $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not page" --timeout 3600 $(ARGS)
@@ -65,14 +73,14 @@ train-tiny-smoke: $(VENV)/.dev-installed  ## two minutes of the recipe of the em
 	$(BIN)/python -m examples.train_tiny smoke
 
 clean:           ## remove the environment
-	rm -rf $(VENV)
+	rm -rf $(VENV) .clients
 
 # torch comes first and alone, so that its pinned build is there before anything else could ask for a newer one.
 $(VENV)/.installed: pyproject.toml constraints.txt clients/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lithophone needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing torch and the rest (a few minutes, once) ..."
-	$(PIP) install --constraint constraints.txt torch
+	$(BIN)/python server/lithophone/torch_builds.py $(TORCH)
 	$(PIP) install --constraint constraints.txt --editable '.[wyoming]' --editable clients
 	@touch $@
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from lithophone import doctor
+from lithophone import doctor, torch_builds
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DeviceRequest, DeviceWishes
 from lithophone.granite.family import FAMILY
@@ -74,6 +74,17 @@ def test_strix_halo_is_described_with_its_advice() -> None:
         "untested on hardware",
     ):
         assert said in page
+
+
+def test_a_torch_that_cannot_use_the_gpu_is_said_with_the_command() -> None:
+    amd = torch_builds.Choice(torch_builds.ROCM, "there is an AMD GPU")
+    report = replace(doctor.examine(CPU_BUILD, {}), torch_choice=amd)
+    page = io.StringIO()
+    Console(file=page, width=200).print(doctor.render(report))
+    assert (
+        "this machine takes rocm7.2 (there is an AMD GPU): make clean install TORCH=rocm" in page.getvalue()
+    )
+    assert "this machine takes" not in _page(CPU_BUILD)
 
 
 def test_a_device_that_cannot_be_served_is_said_first_and_fails() -> None:

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "server" / "lithophone"
 LAYERS = (
     "audio",
     "granite",
+    "hub",
     "backends",
     "worker",
     "hosts",
@@ -22,7 +23,10 @@ LAYERS = (
     "doors",
 )  # from the ground up
 ANYWHERE = {"errors"}
-BESIDE = {"bench": {"bench", "backends", "granite", "audio"}}  # commands of their own, with what they measure
+BESIDE = {
+    "bench": {"bench", "backends", "hub", "granite", "audio"},
+    "verify": {"verify", "downloads", "bench", "engine", "backends", "hub", "granite", "audio"},
+}  # commands of their own, with what they measure
 FORMATS_KNOW = {  # what a transcript is, and nothing of where it comes from or goes to
     "lithophone.formats",
     "lithophone.engine.transcript",
@@ -35,6 +39,7 @@ PURE_LIBRARY = {"__future__", "collections", "enum", "itertools", "types", "typi
 MUST_NOT_KNOW = {  # docs/architecture.md, right column, as far as imports can tell
     "audio": {"litestar", "torch"},
     "granite": {"asyncio", "litestar", "psutil"},
+    "hub": {"asyncio", "torch", "litestar", "lithophone.audio", "lithophone.granite"},
     "backends": {"asyncio", "queue", "litestar"},
     "worker": {"asyncio", "litestar", "torch", "subprocess", "socket"},
     "hosts": {"lithophone.audio", "torch", "litestar"},
@@ -44,7 +49,7 @@ MUST_NOT_KNOW = {  # docs/architecture.md, right column, as far as imports can t
     "doors": {"argparse", "torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process"},
     "transcribe": {"argparse", "torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process"},
 }
-TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "doctor.py")
+TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "granite/packing.py", "doctor.py")
 TORCH = {"torch", "transformers", "accelerate", "peft", "safetensors"}
 WIRE = {"litestar", "uvicorn", "multipart"}
 

@@ -1,6 +1,7 @@
 """The README's tables are what the code says; `--update-golden` renews them."""
 
 import contextlib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable
@@ -109,6 +110,21 @@ def test_every_dependency_has_its_reason_and_every_reason_its_dependency(folder:
     rows = README.read_text().split(f"{table}\n|---|---|\n")[1].split("\n\n")[0]
     told = [name for row in rows.splitlines() for name in row.split("|")[1].strip().split(", ")]
     assert sorted(told) == sorted(names(project(folder)["dependencies"]))
+
+
+def test_the_clients_that_work_are_those_that_are_pinned() -> None:
+    """`make test-clients` writes the table."""
+    folder = ROOT / "tests" / "clients"
+    pinned = dict(
+        line.split("==")
+        for line in (folder / "requirements.txt").read_text().split("\n\n", maxsplit=1)[0].splitlines()
+        if "==" in line
+    )
+    npm = json.loads((folder / "node" / "package.json").read_text())["dependencies"]
+    pinned |= {f"npm:{name}": version for name, version in npm.items() if name != "@ai-sdk/openai"}
+    table = README.read_text().split("<!-- clients -->\n")[1].split("<!-- /clients -->")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in table.splitlines()[2:]]
+    assert dict(rows) == pinned
 
 
 def test_every_dependency_is_pinned() -> None:

@@ -25,7 +25,6 @@ from lithophone_client._errors import (
     TransportError,
     UnavailableError,
     UnexpectedResponseError,
-    UnsupportedMediaError,
 )
 from lithophone_client._requests import (
     DiarizationOptions,
@@ -101,7 +100,6 @@ __all__ = [
     "TransportError",
     "UnavailableError",
     "UnexpectedResponseError",
-    "UnsupportedMediaError",
     "Usage",
     "VerboseOptions",
     "VerboseTranscription",

@@ -10,7 +10,6 @@ LithophoneError
     ├── AuthenticationError      401
     ├── NotFoundError            404, an unknown model among others
     ├── PayloadTooLargeError     413, too many bytes or too many seconds
-    ├── UnsupportedMediaError    415, not audio, or no audio stream
     ├── TooManyRequestsError     429, the queue is full; tried again
     ├── ServerError              5xx
     │   └── UnavailableError     503, loading or shutting down; tried again
@@ -105,10 +104,6 @@ class PayloadTooLargeError(APIError):
     """413: more bytes or more seconds than the server takes."""
 
 
-class UnsupportedMediaError(APIError):
-    """415: the bytes are not audio, or hold no audio stream."""
-
-
 class TooManyRequestsError(APIError):
     """429: the server's queue is full."""
 
@@ -131,7 +126,6 @@ ERRORS_BY_STATUS: Mapping[int, type[APIError]] = MappingProxyType(
         401: AuthenticationError,
         404: NotFoundError,
         413: PayloadTooLargeError,
-        415: UnsupportedMediaError,
         429: TooManyRequestsError,
         503: UnavailableError,
     }

@@ -20,7 +20,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import structlog
 import uvicorn
@@ -28,6 +28,7 @@ import uvicorn
 from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.audio.fence import DecoderMemory
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
+from lithophone.downloads import show_downloads
 from lithophone.engine.admission import Admission
 from lithophone.engine.descriptors import KEPT, allowed_by, open_descriptors, raise_limit
 from lithophone.errors import ConfigurationError, ServiceError
@@ -38,6 +39,8 @@ from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
+from lithophone.http.realtime.places import LivePlaces
+from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
 
@@ -62,13 +65,29 @@ def build_models(settings: Settings) -> Models:
     Raises:
         StartupError: one is no model, two have one name, or none can do what is asked.
     """
-    references = [read_reference(name) for name in settings.model]
+    references = _references(settings)
     _refuse_two_of_one_name(references)
     _refuse_native_times(settings, references)
     measured = MeasuredMemory(measured_path(os.environ))
     hosts = [_host(reference, settings, measured) for reference in references]
     budget_bytes = round(settings.memory_budget_gb * 1e9) or None
     return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
+
+
+def _references(settings: Settings) -> list[ModelReference]:
+    """What the models' names mean.
+
+    Raises:
+        ConfigurationError: a revision is named that could be of several.
+        CheckpointError: one is no model.
+    """
+    references = [read_reference(name, settings.revision) for name in settings.model]
+    from_hub = [reference.model_id for reference in references if reference.path is None]
+    if settings.revision != DEFAULT_REVISION and len(from_hub) != 1:
+        raise ConfigurationError(
+            f"--revision {settings.revision} is of one model on the hub; here are {', '.join(from_hub) or 'none'}"
+        )
+    return references
 
 
 def _host(reference: ModelReference, settings: Settings, measured: MeasuredMemory) -> SupervisedHost:
@@ -88,10 +107,11 @@ def _launch(reference: ModelReference, settings: Settings) -> Launch:
         from lithophone.backends.device.runtime import TorchRuntime  # noqa: PLC0415 - else torch stays outside
         from lithophone.backends.opening import open_backend  # noqa: PLC0415 - as above
 
-        return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime())
+        return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime(), fetches=True)
     description = WorkerDescription(
         opener=OPENER,
         arguments=(reference, settings.wishes),
+        fetches=True,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
@@ -114,7 +134,14 @@ def _refuse_native_times(settings: Settings, references: Sequence[ModelReference
         )
 
 
-def build_app(models: Models, admission: Admission, settings: Settings) -> Litestar:
+class Doors(NamedTuple):
+    """Who may come in: requests, and live sessions."""
+
+    admission: Admission
+    places: LivePlaces
+
+
+def build_app(models: Models, doors: Doors, settings: Settings) -> Litestar:
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
@@ -136,8 +163,14 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         decoder_memory=DecoderMemory(settings.max_decoder_memory_bytes),
         native_word_times=settings.word_times == "native",
         aliases=_aliases(settings),
+        live_idle_seconds=settings.live_idle_seconds,
+        live_session_seconds=settings.live_session_seconds,
+        strict=settings.strict,
+        cors_origins=settings.cors_origins,
+        allowed_hosts=settings.allowed_hosts,
+        root_path=settings.root_path,
     )
-    return create_app(models, admission, voice=SileroDetector(), options=options)
+    return create_app(models, doors.admission, places=doors.places, voice=SileroDetector(), options=options)
 
 
 def build_admission(settings: Settings, max_requests: int) -> Admission:
@@ -167,10 +200,10 @@ class Server(uvicorn.Server):
     """uvicorn, closing the door as soon as a signal comes."""
 
     def __init__(
-        self, config: uvicorn.Config, admission: Admission, listener: socket.socket, connections: Connections
+        self, config: uvicorn.Config, doors: Doors, listener: socket.socket, connections: Connections
     ) -> None:
         super().__init__(config)
-        self._admission = admission
+        self._doors = doors
         self._listener = listener
         self._connections = connections
         self._listening = asyncio.Event()
@@ -197,10 +230,14 @@ class Server(uvicorn.Server):
         self._listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Running requests may finish; those that have not by the end of the grace are told so."""
+        """Running requests may finish, or are told at the end of the grace; live sessions say what they have heard.
+
+        uvicorn itself would cut both.
+        """
         grace = self.config.timeout_graceful_shutdown or 0
         self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
-        ending = asyncio.get_running_loop().call_later(grace, self._admission.deadlines.end)
+        ending = asyncio.get_running_loop().call_later(grace, self._doors.admission.deadlines.end)
+        await self._doors.places.drain(grace, lambda: self.force_exit)
         await super().shutdown(sockets)
         ending.cancel()
 
@@ -229,7 +266,7 @@ class Server(uvicorn.Server):
         uvicorn's own handler would raise the signal again after an orderly end, and the exit code would tell of a crash.
         """
         log.info("draining", signal=signal.Signals(sig).name)
-        self._admission.drain()
+        self._doors.admission.drain()
         if sig == signal.SIGINT:
             if self.should_exit:
                 self._end_now()
@@ -240,8 +277,8 @@ class Server(uvicorn.Server):
     def _end_now(self) -> None:
         """Tell running requests, and do not wait for more than that; the next time not even so long."""
         loop = asyncio.get_running_loop()
-        self.force_exit = self._admission.deadlines.over
-        loop.call_soon_threadsafe(self._admission.deadlines.end)
+        self.force_exit = self._doors.admission.deadlines.over
+        loop.call_soon_threadsafe(self._doors.admission.deadlines.end)
         loop.call_later(LAST_WORDS_SECONDS, self._stop_waiting)
 
     def _stop_waiting(self) -> None:
@@ -263,11 +300,11 @@ def serve(settings: Settings) -> int:
         max_requests=settings.max_requests,
         max_connections=settings.max_connections,
     )
-    admission = build_admission(settings, allowed.requests)
+    doors = Doors(build_admission(settings, allowed.requests), LivePlaces(settings.max_live_sessions))
     _watch_children_by_descriptor()
     with _bound(settings.host, settings.port) as listener, _wyoming_listener(settings) as wyoming:
         done = asyncio.run(
-            _serve(settings, models, admission, listener, wyoming, max_connections=allowed.connections)
+            _serve(settings, models, doors, listener, wyoming, max_connections=allowed.connections)
         )
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
@@ -345,7 +382,7 @@ def _bound(host: str, port: int) -> socket.socket:
 async def _serve(
     settings: Settings,
     models: Models,
-    admission: Admission,
+    doors: Doors,
     listener: socket.socket,
     wyoming: socket.socket | None,
     *,
@@ -355,7 +392,9 @@ async def _serve(
     asyncio.get_running_loop().set_default_executor(started_threads())
     models.start()
     try:
-        app = await asyncio.to_thread(build_app, models, admission, settings)
+        from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
+
+        app = await asyncio.to_thread(build_app, models, doors, settings)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -364,15 +403,18 @@ async def _serve(
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
             ssl_certfile=settings.tls_certificate or None,
             ssl_keyfile=settings.tls_key or None,
+            **WEBSOCKETS,
         )
         from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
 
         connections = Connections(max_connections, settings.request_head_seconds)
-        server = Server(config, admission, listener, connections)
+        server = Server(config, doors, listener, connections)
         announcing = asyncio.create_task(_announce(server, models.default))
-        async with _wyoming_door(settings, models, admission, wyoming):
+        watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
+        async with _wyoming_door(settings, models, doors.admission, wyoming):
             await server.serve(sockets=[listener])
-        announcing.cancel()
+        for task in (announcing, *watching):
+            task.cancel()
     finally:
         await models.stop()
     return models.default.info is not None and server.started

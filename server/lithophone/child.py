@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import structlog
 
@@ -22,9 +22,10 @@ from lithophone.backends.base import Backend
 from lithophone.backends.heap import keep_freed_pages
 from lithophone.hosts.description import Ping, Pong, WorkerDescription, find
 from lithophone.hosts.frames import encode, read_frame
+from lithophone.hub.progress import Fetched
 from lithophone.logs import configure_logging
 from lithophone.worker.loop import Worker
-from lithophone.worker.messages import Cancel, Recognise, Stop
+from lithophone.worker.messages import Cancel, Fetching, Recognise, Stop
 
 log = structlog.get_logger(__name__)
 
@@ -84,17 +85,23 @@ def main() -> NoReturn:
     configure_logging(description.log_level, description.log_format)
     keep_freed_pages()
     runtime = find(description.runtime)()
-    worker = Worker(partial(_open, description), line.send, runtime)
+    worker = Worker(partial(_open, description, line), line.send, runtime)
     threading.Thread(target=_listen, args=(line, worker), daemon=True).start()
     threading.Thread(target=_watch, args=(worker,), daemon=True).start()
     worker.run()
     end(EXIT_DONE)
 
 
-def _open(description: WorkerDescription) -> Backend:
+def _open(description: WorkerDescription, line: Line) -> Backend:
     """Modules are imported here, in the thread that loads the model, while commands are heard already."""
-    limits = {} if description.room_bytes is None else {"room_bytes": description.room_bytes}
-    return find(description.opener)(*description.arguments, **limits)
+    named: dict[str, Any] = {} if description.room_bytes is None else {"room_bytes": description.room_bytes}
+    if description.fetches:
+        named["tell"] = partial(_tell, line)
+    return find(description.opener)(*description.arguments, **named)
+
+
+def _tell(line: Line, fetched: Fetched) -> None:
+    line.send(Fetching(fetched))
 
 
 def _listen(line: Line, worker: Worker) -> None:

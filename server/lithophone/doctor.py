@@ -28,6 +28,7 @@ from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_devic
 from lithophone.backends.memory import DtypeFit, FitRow, family_fit_table, format_gb
 from lithophone.errors import LithophoneError, StartupError
 from lithophone.measured import MeasuredMemory, Measurement, measured_path
+from lithophone.torch_builds import CPU, Choice, choose, read_machine
 
 EXIT_HEALTHY = 0
 EXIT_PROBLEM = 2  # as for every StartupError
@@ -46,7 +47,8 @@ class FfmpegFacts(msgspec.Struct, frozen=True, kw_only=True):
 class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `lithophone doctor` says.
 
-    `problem` is why the device or dtype asked for cannot be served; `plan` is then what "auto" would choose. `measured` is
+    `problem` is why the device or dtype asked for cannot be served; `plan` is then what "auto" would choose. `torch_choice` is
+    the build that this machine takes, whatever is installed. `measured` is
     what models were seen to take here.
     """
 
@@ -56,6 +58,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     torchaudio_installed: bool
     facts: TorchFacts
     plan: DevicePlan
+    torch_choice: Choice
     ffmpeg: FfmpegFacts | None
     fits: tuple[FitRow, ...]
     measured: tuple[Measurement, ...] = ()
@@ -96,6 +99,7 @@ def examine(
         torchaudio_installed=find_spec("torchaudio") is not None,
         facts=facts,
         plan=plan,
+        torch_choice=choose(read_machine()),
         ffmpeg=find_ffmpeg(),
         fits=family_fit_table(facts, wishes),
         measured=tuple(MeasuredMemory(measured_path(environ))),
@@ -145,6 +149,7 @@ def _facts_rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     facts, plan = report.facts, report.plan
     yield "Lithophone", f"{report.lithophone_version} on Python {report.python_version}"
     yield "torch", f"{facts.build}; transformers {report.transformers_version}"
+    yield from (("", line) for line in _another_torch(report.torch_choice, facts))
     yield "device", f"{plan.kind} in {plan.dtype}" + (" (what auto would choose)" if report.problem else "")
     yield from (("", reason) for reason in plan.reasons)
     yield from _gpu_rows(facts)
@@ -152,6 +157,15 @@ def _facts_rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     yield "memory", f"{format_gb(facts.cpu.available_bytes)} free of {format_gb(facts.cpu.total_bytes)}"
     yield "ffmpeg", _ffmpeg_line(report.ffmpeg)
     yield "torchaudio", _torchaudio_line(installed=report.torchaudio_installed)
+
+
+def _another_torch(choice: Choice, facts: TorchFacts) -> Iterator[str]:
+    """Where another build would serve this machine better."""
+    installed = facts.gpu_kind or CPU.kind
+    if choice.build is not None and choice.build.kind != installed:
+        yield (
+            f"this machine takes {choice.build.tag} ({choice.why}): make clean install TORCH={choice.build.kind}"
+        )
 
 
 def _gpu_rows(facts: TorchFacts) -> Iterator[tuple[str, str]]:

@@ -10,15 +10,21 @@ LithophoneError
     ├── InvalidRequestError          400
     │   ├── UnsupportedParameterError    400, a parameter this server or model does not honour
     │   ├── UndecodableAudioError        400, audio by its bytes, but broken
-    │   └── UploadStalledError           400, the body stopped coming
+    │   ├── UploadStalledError           400, the body stopped coming
+    │   ├── NothingToCommitError         400, a live session's buffer is empty
+    │   ├── SessionIdleError             400, a live session's client was silent for too long
+    │   ├── SessionExpiredError          400, a live session has lasted as long as one may
+    │   └── UnsupportedMediaError        400, not audio at all
+    │       └── NoAudioStreamError           400, a container without sound
     ├── AuthenticationError          401
+    ├── ForbiddenError               403
+    │   ├── ForeignOriginError           403, a web page from elsewhere
+    │   └── ForeignHostError             403, a name that is not this server's
     ├── NotFoundError                404
     │   └── ModelNotFoundError           404, code `model_not_found`
     ├── MethodNotAllowedError        405
     ├── PayloadTooLargeError         413
     │   └── AudioTooLongError            413
-    ├── UnsupportedMediaError        415, not audio at all
-    │   └── NoAudioStreamError           415, a container without sound
     ├── ModelInUseError              409, a model at work cannot be unloaded
     ├── OverloadedError              429, with Retry-After
     ├── RequestCancelledError        499, the client left; nobody reads the answer
@@ -115,6 +121,36 @@ class UploadStalledError(InvalidRequestError):
     code = "upload_stalled"
 
 
+class NothingToCommitError(InvalidRequestError):
+    """There is no audio in the buffer of a live session."""
+
+    code = "input_audio_buffer_commit_empty"
+
+
+class SessionIdleError(InvalidRequestError):
+    """The client of a live session sent nothing for too long; the session is over."""
+
+    code = "session_idle"
+
+
+class SessionExpiredError(InvalidRequestError):
+    """A live session has lasted as long as one may; the next one can begin."""
+
+    code = "session_expired"
+
+
+class UnsupportedMediaError(InvalidRequestError):
+    """The bytes are not audio or video."""
+
+    code = "unsupported_media"
+
+
+class NoAudioStreamError(UnsupportedMediaError):
+    """The container holds no audio stream."""
+
+    code = "no_audio_stream"
+
+
 class AuthenticationError(ServiceError):
     """No API key, or a wrong one."""
 
@@ -126,6 +162,26 @@ class AuthenticationError(ServiceError):
     def headers(self) -> dict[str, str]:
         """RFC 6750 asks for the scheme."""
         return {"WWW-Authenticate": "Bearer"}
+
+
+class ForbiddenError(ServiceError):
+    """The request may not be answered to whoever sends it."""
+
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+
+
+class ForeignOriginError(ForbiddenError):
+    """A web page from elsewhere asks a server without keys."""
+
+    code = "foreign_origin"
+
+
+class ForeignHostError(ForbiddenError):
+    """The `Host` is not a name of this server, which has no keys."""
+
+    code = "foreign_host"
 
 
 class NotFoundError(ServiceError):
@@ -171,20 +227,6 @@ class AudioTooLongError(PayloadTooLargeError):
     """The audio lasts longer than the server allows."""
 
     code = "audio_too_long"
-
-
-class UnsupportedMediaError(ServiceError):
-    """The bytes are not audio or video."""
-
-    status = 415
-    type = "invalid_request_error"
-    code = "unsupported_media"
-
-
-class NoAudioStreamError(UnsupportedMediaError):
-    """The container holds no audio stream."""
-
-    code = "no_audio_stream"
 
 
 class ModelInUseError(ServiceError):

@@ -69,5 +69,13 @@ def configure_logging(level: str, line_format: Literal["console", "json"]) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for quiet in ("transformers", "accelerate", "huggingface_hub", "httpx", "uvicorn.error", "asyncio"):
+    for quiet in (
+        "transformers",
+        "accelerate",
+        "huggingface_hub",
+        "httpx",
+        "httpx2",
+        "uvicorn.error",
+        "asyncio",
+    ):
         logging.getLogger(quiet).setLevel(logging.WARNING)

@@ -58,6 +58,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "the others are loaded when they are asked for"
         ),
     ] = ("granite-speech-tiny",)
+    revision: Annotated[
+        str, _doc("branch, tag or commit of the model on the hub; a commit never changes")
+    ] = "main"
     alias: Annotated[
         tuple[str, ...], _doc("more names for models, as NAME=MODEL (whisper-small=granite-speech-3.3-2b)")
     ] = ()
@@ -80,6 +83,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
+    max_batch: Annotated[
+        int, _doc("windows a model takes at a time; 0 takes as many as memory holds", ge=0)
+    ] = 0
     word_times: Annotated[
         Literal["aligned", "native"],
         _doc("where word times come from: alignment with the audio, or the model's own tags (4.1-2b-plus)"),
@@ -101,6 +107,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     tls_certificate: Annotated[str, _doc("file of the certificate chain (PEM), to serve HTTPS")] = ""
     tls_key: Annotated[str, _doc("file of its private key (PEM)")] = ""
+    strict: Annotated[
+        bool,
+        _doc("refuse requests that ask for something in vain, rather than name it in x-lithophone-warning"),
+    ] = False
+    cors_origins: Annotated[
+        tuple[str, ...],
+        _doc("web pages that may ask this server, as https://notes.example or app://obsidian.md; * is any"),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _doc("names under which a server without keys answers, beside localhost; * is any"),
+    ] = ()
+    root_path: Annotated[
+        str, _doc("path before every route, where a reverse proxy adds one (/speech); it may strip it or not")
+    ] = ""
     max_upload_bytes: Annotated[int, _doc("largest accepted upload", ge=1024)] = 512 * MIB
     max_audio_seconds: Annotated[float, _doc("longest accepted audio", gt=0)] = 4 * 3600.0
     max_requests: Annotated[
@@ -134,6 +155,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_decoder_memory_bytes: Annotated[
         int, _doc("memory of all decoders together; beyond it the largest one ends; 0: any amount", ge=0)
     ] = 2 * 1024 * MIB
+    max_live_sessions: Annotated[
+        int, _doc("live sessions (/v1/realtime) at once, beside those; more are answered 429", ge=1)
+    ] = 32
+    live_idle_seconds: Annotated[
+        float, _doc("how long the client of a live session may send nothing", gt=0)
+    ] = 900.0
+    live_session_seconds: Annotated[float, _doc("how long a live session may last", gt=0)] = 3600.0
     hosts: Annotated[
         Literal["process", "thread"],
         _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),
@@ -191,6 +219,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             quantization=self.quantization,
             graphs=self.graphs,
             cpu_threads=self.cpu_threads,
+            max_batch=self.max_batch,
         )
 
 

@@ -59,7 +59,7 @@ RENDERED = [
     (
         "granite-speech-3.3-2b",
         Task(translate_to="fr"),
-        SYSTEM_3_3 + control("user", "<|audio|>can you translate the speech into French?") + ASSISTANT,
+        SYSTEM_3_3 + control("user", "<|audio|>translate the speech to French") + ASSISTANT,
     ),
     (
         "granite-speech-4.1-2b",

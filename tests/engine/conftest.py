@@ -11,7 +11,7 @@ from lithophone.backends.base import Backend, VoiceDetector
 from lithophone.backends.fake import FakeBackend, PlainRuntime
 from lithophone.engine.job import Job
 from lithophone.engine.options import JobOptions
-from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY, ModelSpec
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 
@@ -33,11 +33,14 @@ class Jobs:
 
 @asynccontextmanager
 async def running(
-    backend: Callable[[], Backend] | FakeBackend, *, voice: VoiceDetector | None = None
+    backend: Callable[[], Backend] | FakeBackend,
+    *,
+    voice: VoiceDetector | None = None,
+    spec: ModelSpec = SPEC,
 ) -> AsyncGenerator[Jobs, None]:
     """A host that is loaded, and stopped afterwards."""
     opener = (lambda: backend) if isinstance(backend, FakeBackend) else backend
-    host = SupervisedHost(SPEC.id, SPEC, in_thread(opener, PlainRuntime()))
+    host = SupervisedHost(spec.id, spec, in_thread(opener, PlainRuntime()))
     await host.loaded()
     try:
         yield Jobs(host, voice)

@@ -10,6 +10,7 @@ from lithophone.engine.job import Job
 from lithophone.engine.options import JobOptions
 from lithophone.engine.transcript import Segment
 from lithophone.errors import InternalError, UndecodableAudioError
+from lithophone.granite.family import FAMILY
 from tests.engine.conftest import blocks, noise, running
 
 SILENCE = bytes(2 * 16_000 * 40)
@@ -147,6 +148,19 @@ def test_options_reach_the_model() -> None:
         assert (await job.transcript()).language == "en"
 
     asyncio.run(scenario())
+
+
+def test_the_language_is_told_among_the_candidates() -> None:
+    async def told(options: JobOptions) -> str | None:
+        spec = FAMILY["granite-speech-4.1-2b"]
+        async with running(FakeBackend(lambda _: "where is the next train", spec=spec), spec=spec) as jobs:
+            job = jobs.job(blocks(noise(1)), options)
+            async for _ in job:
+                pass
+            return (await job.transcript()).language
+
+    assert asyncio.run(told(JobOptions())) == "en"
+    assert asyncio.run(told(JobOptions(candidates=("ja", "de")))) in {"ja", "de"}
 
 
 def test_two_jobs_share_the_model_in_turns() -> None:

@@ -32,6 +32,13 @@ def test_nothing_is_told_from_nothing() -> None:
     assert detect_language("  ", SIX) is None
 
 
+def test_of_candidates_the_best_is_told_and_nothing_else() -> None:
+    assert detect_language(SAID["fr"], SIX, ("de", "fr")) == "fr"
+    assert detect_language(SAID["fr"], SIX, ("de", "ja")) in {"de", "ja"}
+    assert detect_language("", SIX, ("de", "ja")) is None
+    assert detect_language("", SIX, ("de",)) == "de"
+
+
 def test_once_prepared_nothing_is_loaded_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_detection(SIX)
     monkeypatch.setattr(language, "_Identifier", None)

@@ -18,11 +18,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import msgspec
 import psutil
+import torch
+from safetensors.torch import save_file
 
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes, plan_device
@@ -35,6 +37,8 @@ SIGNALS: Final = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "a killed 
 INTO_PHASE_SECONDS: Final = 1.5
 MOST_SECONDS: Final = 120.0
 WANTED_SECONDS: Final = 3.0
+ADAPTER_RANK: Final = 64
+ADAPTER_SCALE: Final = 1e-3
 
 
 class _LogLine(msgspec.Struct, frozen=True):
@@ -136,12 +140,38 @@ def ask(url: str) -> None:
 
 
 def write_model(folder: Path, model_id: str) -> None:
-    """A model of a published shape with random weights, as `save_pretrained` writes it."""
+    """A model of a published shape with random weights, laid out as it is published.
+
+    Shards of 2 GB with an index, and for the 3.3 models an adapter of rank 64 beside them, whose names carry no prefix.
+    """
     spec = FAMILY[model_id]
     config = family_config(spec)
     plan = plan_device(read_torch_facts(), DeviceWishes(device="cpu", dtype="bfloat16"))
-    random_model(spec, config, plan).save_pretrained(folder, max_shard_size="2GB")
+    model = random_model(spec, config, plan)
+    if spec.lora:
+        model.config.has_lora_adapter = True
+    model.save_pretrained(folder, max_shard_size="2GB")
     random_processor(spec, config).tokenizer.save_pretrained(folder)
+    if spec.lora:
+        write_adapter(folder, config.text_config)
+
+
+def write_adapter(folder: Path, text: Any) -> None:
+    """A LoRA on the queries and values of every layer, as small as one that was trained for long is not."""
+    generator = torch.Generator().manual_seed(1)
+    head = text.hidden_size // text.num_attention_heads
+    rows = {"q_proj": text.hidden_size, "v_proj": text.num_key_value_heads * head}
+    tensors: dict[str, torch.Tensor] = {}
+    for layer in range(text.num_hidden_layers):
+        for target, size in rows.items():
+            name = f"language_model.model.layers.{layer}.self_attn.{target}"
+            down = torch.randn(ADAPTER_RANK, text.hidden_size, generator=generator)
+            up = torch.randn(size, ADAPTER_RANK, generator=generator)
+            tensors[f"{name}.lora_A.weight"] = (ADAPTER_SCALE * down).to(torch.bfloat16)
+            tensors[f"{name}.lora_B.weight"] = (ADAPTER_SCALE * up).to(torch.bfloat16)
+    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+    adapter = {"peft_type": "LORA", "r": ADAPTER_RANK, "lora_alpha": 32, "target_modules": sorted(rows)}
+    (folder / "adapter_config.json").write_bytes(msgspec.json.encode(adapter))
 
 
 def main() -> int:

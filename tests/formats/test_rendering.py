@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.engine.transcript import Transcript, Usage
-from lithophone.formats.documents import SpeakerLabels, verbose_transcription
+from lithophone.formats.documents import SpeakerLabels, verbose_transcription, verbose_translation
 from lithophone.formats.events import DONE, delta_event, done_event
 from lithophone.formats.names import ResponseFormat
 from lithophone.formats.rendering import RenderOptions, render
@@ -92,7 +93,10 @@ def test_nothing_said_is_an_empty_file_of_its_kind() -> None:
 
 
 def test_verbose_segments_hold_what_the_engine_measured() -> None:
-    for segment_, written in zip(SEGMENTS, verbose_transcription(TRANSCRIPT).segments, strict=True):
+    segments = verbose_transcription(TRANSCRIPT).segments
+    assert isinstance(segments, tuple)
+    assert [written.id for written in segments] == list(range(len(segments)))
+    for segment_, written in zip(TRANSCRIPT.spoken_segments, segments, strict=True):
         assert written.avg_logprob == segment_.average_logprob
         assert written.compression_ratio == segment_.compression_ratio
         assert written.no_speech_prob == segment_.no_speech_probability
@@ -112,17 +116,34 @@ def test_a_language_nobody_can_tell_is_not_made_up() -> None:
     assert b'"languages":[]' in done_event(silence, logprobs=False)
 
 
+def data_of(event: bytes) -> Any:
+    """What an event holds, read."""
+    return json.loads(event.partition(b"data: ")[2])
+
+
+def test_silence_has_no_segment_and_words_alone_leave_segments_out() -> None:
+    silent = msgspec.structs.replace(
+        TRANSCRIPT, segments=(segment(0, 0, 5, ""), segment(1, 5, 6, "so", first=True))
+    )
+    segments = verbose_transcription(silent).segments
+    assert isinstance(segments, tuple)
+    assert [(written.id, written.text) for written in segments] == [(0, "so")]
+    assert len(verbose_translation(silent).segments) == 1
+    assert b"segments" not in msgspec.json.encode(verbose_transcription(silent, words=True, segments=False))
+
+
 @given(st.text())
-def test_an_event_is_one_line_of_json_to_any_client(text: str) -> None:
+def test_an_event_is_its_name_and_one_line_of_json_to_any_client(text: str) -> None:
     event = delta_event(segment(0, 0, 1, text, first=True), logprobs=True)
-    prefix, empty = event.decode().splitlines()[:1], event.decode().splitlines()[1:]
-    assert empty == [""]
-    assert json.loads(prefix[0].removeprefix("data: "))["delta"] == text
+    name, data, empty = event.decode().splitlines()
+    assert name == "event: transcript.text.delta"
+    assert empty == ""
+    assert json.loads(data.removeprefix("data: "))["delta"] == text
 
 
 def test_deltas_joined_are_the_text_and_logprobs_the_tokens() -> None:
-    deltas = [json.loads(delta_event(part, logprobs=True)[6:]) for part in SEGMENTS]
-    done = json.loads(done_event(TRANSCRIPT, logprobs=True)[6:])
+    deltas = [data_of(delta_event(part, logprobs=True)) for part in SEGMENTS]
+    done = data_of(done_event(TRANSCRIPT, logprobs=True))
     assert "".join(delta["delta"] for delta in deltas) == done["text"] == TRANSCRIPT.text
     assert [entry for delta in deltas for entry in delta["logprobs"]] == done["logprobs"]
     assert all(bytes(entry["bytes"]).decode() == entry["token"] for entry in done["logprobs"])

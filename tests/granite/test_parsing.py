@@ -39,6 +39,14 @@ def test_words_without_spaces_are_told_apart_by_their_tags() -> None:
     assert ends("if[T:62]you[T:70]") == [("if", 0.62), ("you", 0.7)]
 
 
+def test_tags_are_read_as_loosely_as_ibms_own_parser_reads_them() -> None:
+    assert ends("if [T: +62 ] you [T:70.0]") == [("if", 0.62), ("you", 0.7)]
+    assert parse_speakers("[Speaker  1] hello [speaker 2]: yes") == [
+        SpeakerTurn(speaker=1, text="hello"),
+        SpeakerTurn(speaker=2, text="yes"),
+    ]
+
+
 def test_a_wrap_is_followed_and_a_slip_is_not() -> None:
     assert ends("a [T:980] b [T:30] c [T:990] d [T:985] e [T:10]") == [
         ("a", 9.8),

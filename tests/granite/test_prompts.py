@@ -46,7 +46,13 @@ FULL_PROMPTS = [
         f"{ASKED['granite-4.0-1b-speech']} Keywords: a, b c",
     ),
     ("granite-speech-4.1-2b", Task(keywords=("a", "b")), "transcribe the speech to text. Keywords: a, b"),
-    ("granite-speech-3.3-2b", Task(translate_to="de"), "can you translate the speech into German?"),
+    ("granite-speech-3.3-2b", Task(translate_to="de"), "translate the speech to German"),
+    ("granite-speech-3.3-8b", Task(translate_to="zh"), "translate the speech to Mandarin"),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(language="de"),
+        "can you transcribe the German speech into a written format?",
+    ),
     ("granite-4.0-1b-speech", Task(translate_to="ja"), "translate the speech to Japanese."),
     (
         "granite-speech-4.1-2b",

@@ -21,9 +21,9 @@ import pytest
 import structlog
 import uvicorn
 
-from lithophone.app import Server
+from lithophone.app import Doors, Server
 from lithophone.audio.decode import DecodeLimits
-from lithophone.backends.base import Backend, RecognitionRequest
+from lithophone.backends.base import Backend, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
 from lithophone.engine.admission import Admission, Place
 from lithophone.engine.fairness import Client
@@ -37,10 +37,15 @@ from lithophone.http.answering import AudioSource
 from lithophone.http.app import create_app
 from lithophone.http.connections import Connections
 from lithophone.http.options import HttpOptions
+from lithophone.http.realtime.places import LivePlaces
+from lithophone.http.realtime.transport import WEBSOCKETS
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000
-SPEC = msgspec.structs.replace(FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0)
+SPEC = msgspec.structs.replace(
+    FAMILY[DEMONSTRATION_ID], max_window_seconds=30.0, stands_for=None, least_logprob=None
+)
+"""Serves without the warnings of a demonstration model; the fake's probabilities mean nothing."""
 WAIT_SECONDS = 20.0
 
 
@@ -192,6 +197,8 @@ def serving(
     ready: bool = True,
     load_wait_seconds: float = LOAD_WAIT_SECONDS,
     others: Sequence[SupervisedHost] = (),
+    voice: VoiceDetector | None = None,
+    places: LivePlaces | None = None,
 ) -> Iterator[Live]:
     """A server in a thread of its own; `ready=False` does not wait for its model, the first of several."""
     script = Script()
@@ -204,13 +211,17 @@ def serving(
     app = create_app(
         Models([host, *others], load_wait_seconds=load_wait_seconds),
         admission,
+        places=places,
+        voice=voice,
         options=options,
         audio_source=audio_source or script.pcm,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=grace_seconds),
-            admission,
+            uvicorn.Config(
+                app, log_config=None, access_log=False, timeout_graceful_shutdown=grace_seconds, **WEBSOCKETS
+            ),
+            Doors(admission, places or LivePlaces(1)),
             listener,
             Connections(1000, head_seconds=WAIT_SECONDS),
         )

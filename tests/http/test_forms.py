@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import msgspec
 import pytest
@@ -15,7 +16,9 @@ from lithophone.http.forms import (
     ResponseFormat,
     ServerVad,
     TranscriptionForm,
+    TranslationForm,
     parse_transcription_form,
+    unknown_fields,
 )
 
 LIST_FIELDS = (
@@ -52,10 +55,35 @@ def test_a_list_of_one_may_be_written_in_any_way(name: str) -> None:
     assert parse((name, "granite")).keywords == ("granite",)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "[]", "[7]"]), st.text(min_size=1)), max_size=6))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "[]", "[7]"]),
+            st.text(min_size=1).filter(lambda value: not value.startswith("[")),
+        ),
+        max_size=6,
+    )
+)
 def test_a_list_keeps_every_value_in_its_order(values: list[tuple[str, str]]) -> None:
     pairs = [(f"keywords{suffix}", value) for suffix, value in values]
     assert parse(*pairs).keywords == tuple(value for _, value in values)
+
+
+@given(st.lists(st.text()))
+def test_a_list_may_be_one_json_array(values: list[str]) -> None:
+    kept = tuple(value for value in values if value)
+    assert parse(("keywords", json.dumps(values))).keywords == kept
+    assert parse(("keywords[]", json.dumps(values)), ("keywords[]", "x")).keywords == (*kept, "x")
+
+
+@pytest.mark.parametrize("value", ["[", "[1]", "[x]", '["a"'])
+def test_what_is_no_array_of_texts_is_a_text(value: str) -> None:
+    assert parse(("keywords", value)).keywords == (value,)
+
+
+def test_granularities_in_one_array_are_understood() -> None:
+    form = parse(("timestamp_granularities", '["word","segment"]'))
+    assert form.timestamp_granularities == (Granularity.WORD, Granularity.SEGMENT)
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("1", True), ("TRUE", True)])
@@ -79,10 +107,14 @@ def test_an_empty_model_is_missing() -> None:
 @pytest.mark.parametrize(
     "name", ["vad_filter", "Model", "model[]", "temperature[0]", "language[x]", "", "a b", "[]"]
 )
-def test_an_unknown_field_is_named(name: str) -> None:
-    error = refusal((name, "x"))
-    assert error.param == name
-    assert "chunking_strategy" in error.message
+def test_an_unknown_field_is_passed_over_and_named(name: str) -> None:
+    pairs = [("model", "whisper-1"), (name, "x"), (name, "y"), ("language", "fr")]
+    assert parse_transcription_form(pairs) == TranscriptionForm(model="whisper-1", language="fr")
+    assert unknown_fields(TranscriptionForm, pairs) == (name,)
+
+
+def test_an_unknown_field_without_a_value_is_not_even_there() -> None:
+    assert unknown_fields(TranslationForm, [("hotwords", ""), ("language", "de")]) == ("language",)
 
 
 @pytest.mark.parametrize("name", ["language", "prompt", "response_format", "temperature", "stream"])

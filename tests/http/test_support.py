@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lithophone.audio.voice import TurnOptions
 from lithophone.engine.options import JobOptions
@@ -16,7 +18,9 @@ from lithophone.http.support import (
     render_options,
     require_supported,
     require_translatable,
+    require_used,
     translation_options,
+    unknown_warnings,
     warnings_for,
 )
 from tests.formats.samples import TRANSCRIPT
@@ -27,7 +31,6 @@ REFUSED = {
     ("response_format", "diarized_json"): "granite-speech-4.1-2b-plus",
     ("language", "xx"): "fr (French)",
     ("languages[]", "ja"): "fr (French)",
-    ("keywords[]", "granite"): "granite-4.0-1b-speech",
     ("known_speaker_names[]", "Ada"): "Leave the field out",
     ("known_speaker_references[]", "data:audio/wav;base64,"): "Leave the field out",
 }
@@ -61,8 +64,6 @@ def test_every_rule_of_the_list_can_apply() -> None:
     triggers = [
         *([pair] for pair in REFUSED),
         [("stream", "true"), ("response_format", "srt")],
-        [("languages", "fr"), ("languages", "de")],
-        [("timestamp_granularities", "segment")],
         [("include", "logprobs"), ("response_format", "text")],
     ]
     messages = {"A keyword is printable text without `<|`."}  # where a model takes any; see above
@@ -86,10 +87,25 @@ def test_every_supported_format_is_written(format_: str) -> None:
     assert render(TRANSCRIPT, render_options(form)).body
 
 
-def test_two_different_languages_cannot_be_hinted_at_once() -> None:
-    assert options_of(("language", "fr"), ("languages", "FR")).language == "fr"
-    with pytest.raises(UnsupportedParameterError):
-        options_of(("language", "fr"), ("languages", "de"))
+def test_several_languages_are_candidates() -> None:
+    one = options_of(("language", "fr"), ("languages", "FR-ca"))
+    assert (one.language, one.candidates) == ("fr", ())
+    several = options_of(("language", "fr"), ("languages", "de"), ("languages", "ru"))
+    assert (several.language, several.candidates) == (None, ("fr", "de"))
+    assert options_of(("languages", "ru"), ("languages", "de")).language == "de"
+    assert options_of(("language", "auto"), ("languages", "null")) == options_of()
+
+
+def test_words_alone_leave_the_segments_out() -> None:
+    for asked, words, segments in (
+        ((), False, True),
+        (("segment",), False, True),
+        (("word",), True, False),
+        (("word", "segment"), True, True),
+    ):
+        pairs = [("timestamp_granularities[]", value) for value in asked]
+        written = render_options(parse_transcription_form([("model", "whisper-1"), *pairs]))
+        assert (written.words, written.segments) == (words, segments)
 
 
 def test_what_is_honoured_reaches_the_engine() -> None:
@@ -138,6 +154,35 @@ def test_what_a_prompt_or_language_cannot_do_is_said() -> None:
     assert warned(("language", "en"), spec=FAMILY["granite-speech-tiny"]) == ""
 
 
+def test_hints_in_vain_are_said() -> None:
+    assert "takes none; these do: granite-4.0-1b-speech" in warned(("keywords", "gneiss"), spec=SPEC)
+    assert "does not understand ru" in warned(("languages", "ru"), ("languages", "de"), spec=V4_1)
+    assert "verbose_json" in warned(("timestamp_granularities", "word"), spec=SPEC)
+    assert warned(("timestamp_granularities", "segment"), spec=SPEC) == ""
+    timed = ("response_format", "verbose_json")
+    assert warned(("timestamp_granularities", "word"), timed, spec=SPEC) == ""
+
+
+@given(st.lists(st.text(), unique=True))
+def test_warnings_are_fit_for_a_header_however_many_fields_are_unknown(names: list[str]) -> None:
+    told = " ".join(unknown_warnings(names))
+    assert told.isascii()
+    assert told.isprintable()
+    assert len(told) < 4_000
+
+
+def test_every_unknown_field_is_named_up_to_a_limit() -> None:
+    assert unknown_warnings(["seed", "é"]) == ("seed: unknown, not used.", "\\xe9: unknown, not used.")
+    assert unknown_warnings([f"x{number}" for number in range(25)])[-1] == "form: 5 more fields are unknown."
+
+
+def test_a_strict_server_refuses_what_is_asked_in_vain() -> None:
+    require_used(())
+    with pytest.raises(UnsupportedParameterError) as caught:
+        require_used(unknown_warnings(["seed"]))
+    assert caught.value.param == "seed"
+
+
 def translated(*pairs: tuple[str, str], spec: ModelSpec) -> JobOptions:
     form = parse_form(TranslationForm, [("model", "whisper-1"), *pairs])
     require_translatable(form, spec)
@@ -147,6 +192,8 @@ def translated(*pairs: tuple[str, str], spec: ModelSpec) -> JobOptions:
 def test_a_translation_is_into_english_unless_told_otherwise() -> None:
     assert translated(spec=SPEC).task.translate_to == "en"
     assert translated(("to_language", "JA"), spec=SPEC).task.translate_to == "ja"
+    assert translated(("to_language", "German"), spec=SPEC).task.translate_to == "de"
+    assert translated(("to_language", "auto"), spec=SPEC).task.translate_to == "en"
     assert translated(("prompt", "Ada, Babbage"), spec=V4_1).task.keywords == ("Ada", "Babbage")
 
 

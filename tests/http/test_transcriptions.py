@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.errors import OverloadedError, UnsupportedMediaError
-from lithophone.granite.family import FAMILY
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.http.options import HttpOptions
 from tests.http.conftest import THREE_WINDOWS, Live, error_of, eventually, occupied, serving, wav
 
 
@@ -67,7 +69,7 @@ def test_silence_says_nothing(server: Live) -> None:
     silence = wav((3.0, 0.0))
     body = server.transcribe(silence, response_format="verbose_json").json()
     assert body["text"] == ""
-    assert [segment["no_speech_prob"] for segment in body["segments"]] == [1.0]
+    assert body["segments"] == []
     assert server.transcribe(silence, response_format="text").text == "\n"
 
 
@@ -85,7 +87,7 @@ def test_what_the_form_says_reaches_the_model() -> None:
 def test_real_files_are_decoded() -> None:
     with serving(audio_source=DecodedAudio) as live:
         assert live.transcribe().json()["text"] == "heard 1.00 seconds peak 0.50"
-        error = error_of(live.transcribe(b"#EXTM3U\n#EXTINF:1,\nsecret.wav\n"), 415)
+        error = error_of(live.transcribe(b"#EXTM3U\n#EXTINF:1,\nsecret.wav\n"), 400)
         assert error["param"] == "file"
 
 
@@ -120,12 +122,12 @@ def test_warnings_found_while_decoding_reach_a_whole_answer() -> None:
 @pytest.mark.parametrize("stream", ["true", "false"])
 def test_broken_audio_has_a_status_before_any_header(server: Live, stream: str) -> None:
     server.script.failure = UnsupportedMediaError("This is a recipe.", param="file")
-    assert error_of(server.transcribe(stream=stream), 415)["code"] == "unsupported_media"
+    assert error_of(server.transcribe(stream=stream), 400)["code"] == "unsupported_media"
 
 
 def test_the_order_is_model_then_support(server: Live) -> None:
-    assert error_of(server.transcribe(model="nope", keywords="x"), 404)["code"] == "model_not_found"
-    assert error_of(server.transcribe(keywords="x"), 400)["param"] == "keywords"
+    assert error_of(server.transcribe(model="nope", language="xx"), 404)["code"] == "model_not_found"
+    assert error_of(server.transcribe(language="xx"), 400)["param"] == "language"
 
 
 def test_who_finds_no_place_waits_and_is_then_told_when_to_come_back() -> None:
@@ -161,3 +163,43 @@ def test_a_model_that_fails_is_a_500_that_says_nothing_of_the_inside(server: Liv
         response = server.transcribe()
     assert error_of(response, 500)["type"] == "server_error"
     assert "deadbeef" not in response.text
+
+
+def test_unknown_fields_are_named_and_a_strict_server_refuses_them(server: Live) -> None:
+    fields = {"vad_filter": "true", "beam_size": "5", "language": "en-US"}
+    told = server.transcribe(**fields).headers["x-lithophone-warning"]
+    assert told == "vad_filter: unknown, not used. beam_size: unknown, not used."
+    with serving(options=HttpOptions(strict=True)) as live:
+        assert error_of(live.transcribe(**fields), 400)["param"] == "vad_filter"
+        assert error_of(live.transcribe(prompt="Ada"), 400)["param"] == "prompt"
+        assert live.transcribe(language="auto").status_code == 200
+
+
+def test_words_alone_come_without_segments(server: Live) -> None:
+    def keys(*granularities: str) -> set[str]:
+        asked = {"timestamp_granularities[]": list(granularities)} if granularities else {}
+        body = server.transcribe(response_format="verbose_json", **asked).json()
+        return {"words", "segments"} & set(body)
+
+    assert keys() == keys("segment") == {"segments"}
+    assert keys("word") == {"words"}
+    assert keys("word", "segment") == keys('["word","segment"]') == {"words", "segments"}
+
+
+def test_times_that_json_has_no_place_for_are_no_error(server: Live) -> None:
+    assert "x-lithophone-warning" not in server.transcribe(timestamp_granularities="segment").headers
+    told = server.transcribe(timestamp_granularities="word").headers["x-lithophone-warning"]
+    assert told.startswith("timestamp_granularities: words have times with response_format verbose_json")
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_a_demonstration_model_owns_up(stream: str) -> None:
+    spec = FAMILY[DEMONSTRATION_ID]
+    for least, guessed in ((-99.0, False), (0.0, True)):
+        with serving(spec=replace(spec, least_logprob=least)) as live, capture_logs() as logs:
+            answer = live.transcribe(stream=stream)
+            told = answer.headers["x-lithophone-warning"]
+            assert f"--model {spec.stands_for}" in told
+            assert ("did not understand" in told) is guessed
+            assert f"--model {spec.stands_for}" in live.client.get("/").text
+        assert [entry["event"] for entry in logs].count("not_understood") == guessed

@@ -66,17 +66,17 @@ def test_the_sdk_reads_both_documents(translator: Live) -> None:
     [
         ({"to_language": "xx"}, "to_language"),
         ({"response_format": "diarized_json"}, "response_format"),
-        ({"language": "de"}, "language"),
         ({"stream": "true", "response_format": "srt"}, "stream"),
-        ({"timestamp_granularities[]": "word"}, "timestamp_granularities"),
-        ({"timestamp_granularities[]": "segment", "stream": "true"}, "timestamp_granularities"),
         ({"temperature": "2"}, "temperature"),
     ],
 )
-def test_what_a_translation_does_not_know_is_refused(
-    translator: Live, fields: dict[str, str], param: str
-) -> None:
+def test_a_value_without_meaning_is_refused(translator: Live, fields: dict[str, str], param: str) -> None:
     assert error_of(post_audio(translator, PATH, **fields), 400)["param"] == param
+
+
+def test_a_field_of_a_transcription_is_named(translator: Live) -> None:
+    told = post_audio(translator, PATH, language="de").headers["x-lithophone-warning"]
+    assert told == "language: unknown, not used."
 
 
 def test_a_translation_is_streamed_with_the_times_of_its_words(translator: Live) -> None:

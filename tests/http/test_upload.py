@@ -190,3 +190,24 @@ def test_a_damaged_body_is_never_a_500(small: Live, cuts: list[int], flips: dict
     for cut in cuts:
         del body[cut : cut + 7]
     assert post(small, bytes(body)).status_code < 500
+
+
+@pytest.mark.parametrize(
+    ("disposition", "is_file"),
+    [
+        ("name=file; filename*=utf-8''a.wav", True),
+        ("name=\"file\"; FileName* = UTF-8''a.wav", True),
+        ('name="file"; filename="a.wav"; filename*=utf-8\'\'b.wav', True),
+        ('name="file"; filename=""', False),
+        ("name=file; filename*=", False),
+    ],
+)
+def test_a_file_is_known_by_either_of_its_names(server: Live, disposition: str, is_file: bool) -> None:
+    head = f"--stone\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+    body = (
+        head + SHORT + b'\r\n--stone\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1' + END
+    )
+    response = server.client.post(
+        "/v1/audio/transcriptions", content=body, headers={"content-type": MULTIPART}
+    )
+    assert (response.status_code == 200) is is_file, response.text

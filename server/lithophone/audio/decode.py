@@ -56,8 +56,8 @@ async def decode_audio(
         ffmpeg_path: another ffmpeg binary than the bundled one; it then decodes everything.
 
     Raises:
-        UnsupportedMediaError: on entry; not audio or video (415).
-        NoAudioStreamError: on entry; a container without sound (415).
+        UnsupportedMediaError: on entry; not audio or video (400).
+        NoAudioStreamError: on entry; a container without sound (400).
         InvalidRequestError: on entry; no such track (400).
         UndecodableAudioError: on entry if no sample can be decoded, later if ffmpeg dies or stalls (400). A file that is
             merely cut off or damaged further on ends early instead, and `warnings` says so.

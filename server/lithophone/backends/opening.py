@@ -22,16 +22,22 @@ from lithophone.backends.transformers_backend.checkpoint import (
     fetch_config,
 )
 from lithophone.granite.family import Architecture
+from lithophone.hub.progress import OnFetched, ignore
 
 log = structlog.get_logger(__name__)
 
 
 def open_backend(
-    reference: ModelReference, wishes: DeviceWishes, *, room_bytes: int | None = None
+    reference: ModelReference,
+    wishes: DeviceWishes,
+    *,
+    room_bytes: int | None = None,
+    tell: OnFetched = ignore,
 ) -> Backend:
     """Load a model that may take `room_bytes` at most. The thread that calls this is the one that will run it.
 
-    What is free is asked anew each time: it changes between an unload and the next load.
+    What is free is asked anew each time: it changes between an unload and the next load. `tell` hears how far the download
+    of a model is that has to be fetched first.
 
     Raises:
         CheckpointError: the checkpoint cannot be had or used.
@@ -45,7 +51,10 @@ def open_backend(
     plan = plan_for(reference.model_id, estimates, facts, wishes, os.environ)
     for line in (*plan.reasons, *plan.notes):
         log.info("device", model=reference.model_id, kind=plan.kind, dtype=plan.dtype, note=line)
-    return load_backend(fetch(reference), plan, facts)
+    checkpoint = fetch(reference, tell)
+    if checkpoint.revision is not None:
+        log.info("revision", model=reference.model_id, hub_id=reference.hub_id, commit=checkpoint.revision)
+    return load_backend(checkpoint, plan, facts)
 
 
 def load_backend(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> Backend:

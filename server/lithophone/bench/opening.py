@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
 from lithophone.backends.memory import Estimates, check_fits, estimate_memory, load_config, size_of
 from lithophone.backends.transformers_backend.checkpoint import (
-    DOWNLOADED_FILES,
     Checkpoint,
     ModelReference,
     read_reference,
@@ -26,6 +23,7 @@ from lithophone.backends.transformers_backend.checkpoint import (
 from lithophone.backends.transformers_backend.loading import load_checkpoint
 from lithophone.bench.weights import family_config, random_model, random_processor
 from lithophone.granite.family import Architecture, ModelSpec
+from lithophone.hub.cache import DEFAULT_REVISION, find_snapshot, lacks
 
 
 class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -51,7 +49,13 @@ class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def open_model(
-    name: str, wishes: DeviceWishes, facts: TorchFacts, *, random_weights: bool, batch: int
+    name: str,
+    wishes: DeviceWishes,
+    facts: TorchFacts,
+    *,
+    random_weights: bool,
+    batch: int,
+    revision: str = DEFAULT_REVISION,
 ) -> OpenedModel:
     """Load or make the model for batches of up to `batch` windows.
 
@@ -60,7 +64,7 @@ def open_model(
         ConfigurationError: random weights are asked for and the shape is not known.
         DoesNotFitError: it is larger than the memory that is free.
     """
-    reference = read_reference(name)
+    reference = read_reference(name, revision)
     folder = reference.path or _cached(reference)
     if random_weights or folder is None:
         return _opened_at_random(reference, folder, wishes, facts, batch=batch, asked=random_weights)
@@ -87,13 +91,9 @@ def _one_device(model_id: str, estimates: Estimates, facts: TorchFacts, wishes: 
 
 
 def _cached(reference: ModelReference) -> Path | None:
-    """The folder of a hub id whose weights have been fetched before; None without them."""
-    hub_id = reference.hub_id or reference.model_id
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=list(DOWNLOADED_FILES), local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    return folder if any(folder.glob("*.safetensors")) else None
+    """The folder of a hub id that has been fetched before; None without all of it."""
+    cached = find_snapshot(reference.repository)
+    return cached.path if cached is not None and lacks(cached) is None else None
 
 
 def _opened_at_random(
@@ -111,9 +111,7 @@ def _opened_at_random(
     apply_plan(plan)
     note = "RANDOM WEIGHTS of the model's shape: what it costs is measured, what it says means nothing."
     if not asked:
-        note += (
-            f" Its own weights are not on this machine; `lithophone serve --model {spec.id}` fetches them."
-        )
+        note += f" Its own weights are not on this machine; `lithophone pull {spec.id}` fetches them."
     return OpenedModel(
         spec=spec,
         model_id=reference.model_id,

@@ -11,12 +11,12 @@ from lithophone.settings import Settings, add_flags
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, ("model", "device", "dtype", "quantization", "cpu_threads"))
+    add_flags(parser, ("model", "revision", "device", "dtype", "quantization", "cpu_threads"))
     add_bench_flags(parser)
 
 
 def _run(settings: Settings, flags: argparse.Namespace) -> int:
-    options = read_bench_flags(flags, settings.only_model, settings.wishes)
+    options = read_bench_flags(flags, settings.only_model, settings.wishes, settings.revision)
     from lithophone.preflight import refuse_what_cannot_fit  # noqa: PLC0415 - torch takes seconds to import
 
     refuse_what_cannot_fit(settings.only_model, settings.wishes)

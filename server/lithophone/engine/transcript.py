@@ -65,6 +65,11 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
 
     @property
+    def spoken_segments(self) -> tuple[Segment, ...]:
+        """The segments in which something is said."""
+        return tuple(segment for segment in self.segments if segment.text)
+
+    @property
     def words(self) -> tuple[Word, ...]:
         """All words, in order, with their times in the recording."""
         return tuple(word for segment in self.segments for word in segment.words)

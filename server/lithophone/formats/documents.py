@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from lithophone.engine.transcript import Segment, Transcript, Usage
+from lithophone.engine.transcript import Segment, Token, Transcript, Usage
 from lithophone.formats.shapes import (
     DiarizedSegment,
     DiarizedTranscription,
@@ -60,14 +60,16 @@ def transcription(transcript: Transcript, *, logprobs: bool) -> Transcription:
     )
 
 
-def verbose_transcription(transcript: Transcript, *, words: bool = False) -> VerboseTranscription:
-    """The `verbose_json` document. Silent segments stay in it: their `no_speech_prob` says so."""
+def verbose_transcription(
+    transcript: Transcript, *, words: bool = False, segments: bool = True
+) -> VerboseTranscription:
+    """The `verbose_json` document."""
     duration = wire_seconds(transcript.duration_seconds)
     return VerboseTranscription(
         language=_language_name(transcript.language),
         duration=duration,
         text=transcript.text,
-        segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
+        segments=_verbose_segments(transcript) if segments else UNSET,
         usage=DurationUsage(seconds=duration),
         words=timed_words(transcript.words) if words else UNSET,
     )
@@ -79,7 +81,7 @@ def diarized_transcription(transcript: Transcript) -> DiarizedTranscription:
     return DiarizedTranscription(
         duration=wire_seconds(transcript.duration_seconds),
         text=transcript.text,
-        segments=tuple(diarized_segment(segment, labels) for segment in transcript.segments if segment.text),
+        segments=tuple(diarized_segment(segment, labels) for segment in transcript.spoken_segments),
         usage=token_usage(transcript.usage),
     )
 
@@ -111,7 +113,7 @@ def verbose_translation(transcript: Transcript) -> VerboseTranslation:
         language=_language_name(transcript.language),
         duration=wire_seconds(transcript.duration_seconds),
         text=transcript.text,
-        segments=tuple(_verbose_segment(segment) for segment in transcript.segments),
+        segments=_verbose_segments(transcript),
     )
 
 
@@ -128,10 +130,13 @@ def token_usage(usage: Usage) -> TokenUsage:
 
 def token_logprobs(segments: Iterable[Segment]) -> tuple[Logprob, ...]:
     """Every token of the segments, in order, with its probability."""
+    return logprobs_of(token for segment in segments for token in segment.tokens)
+
+
+def logprobs_of(tokens: Iterable[Token]) -> tuple[Logprob, ...]:
+    """Tokens with their probabilities."""
     return tuple(
-        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob)
-        for segment in segments
-        for token in segment.tokens
+        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob) for token in tokens
     )
 
 
@@ -158,10 +163,15 @@ def _verbose_word(word: Word) -> VerboseWord:
     )
 
 
-def _verbose_segment(segment: Segment) -> VerboseSegment:
+def _verbose_segments(transcript: Transcript) -> tuple[VerboseSegment, ...]:
+    """Numbered from 0. Silence has no segment: subtitle editors would make an empty cue of it."""
+    return tuple(_verbose_segment(place, segment) for place, segment in enumerate(transcript.spoken_segments))
+
+
+def _verbose_segment(place: int, segment: Segment) -> VerboseSegment:
     start = wire_seconds(segment.start_seconds)
     return VerboseSegment(
-        id=segment.id,
+        id=place,
         seek=round(start * WHISPER_FRAMES_PER_SECOND),
         start=start,
         end=wire_seconds(segment.end_seconds),

@@ -1,6 +1,6 @@
 """A transcription as server-sent events.
 
-Owns the events of a transcript and how any event is written: one line of JSON, and `[DONE]` behind the last if all went
+Owns the events of a transcript and how any event is written: its name, one line of JSON, and `[DONE]` behind the last if all went
 well.
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
@@ -36,12 +36,13 @@ def delta_event(segment: Segment, *, logprobs: bool, named: bool = False, words:
         logprobs=token_logprobs((segment,)) if logprobs else UNSET,
         words=timed_words(segment.words) if words else UNSET,
     )
-    return event(delta)
+    return event(delta.type, delta)
 
 
 def segment_event(segment: Segment, labels: SpeakerLabels) -> bytes:
     """`transcript.text.segment`: who said it, and when."""
-    return event(diarized_segment(segment, labels))
+    told = diarized_segment(segment, labels)
+    return event(told.type, told)
 
 
 def done_event(transcript: Transcript, *, logprobs: bool) -> bytes:
@@ -52,12 +53,15 @@ def done_event(transcript: Transcript, *, logprobs: bool) -> bytes:
         languages=detected_languages(transcript),
         logprobs=token_logprobs(transcript.segments) if logprobs else UNSET,
     )
-    return event(done)
+    return event(done.type, done)
 
 
-def event(data: msgspec.Struct) -> bytes:
-    """An event: the struct in one line of JSON, whatever a client takes for the end of a line."""
+def event(name: str, data: msgspec.Struct) -> bytes:
+    """An event: its name, then the struct in one line of JSON, whatever a client takes for the end of a line.
+
+    OpenAI's SDKs read the type in the data; others drop an event without a name.
+    """
     line = msgspec.json.encode(data)
     for end, escape in _LINE_ENDS:
         line = line.replace(end, escape)
-    return b"data: " + line + b"\n\n"
+    return f"event: {name}\n".encode() + b"data: " + line + b"\n\n"

@@ -28,11 +28,12 @@ JSON = "application/json"
 class RenderOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to write a transcript.
 
-    `words` are listed in `verbose_json`, `logprobs` in `json`; a `translation` is written as OpenAI writes one.
+    `words` and `segments` are listed in `verbose_json`, `logprobs` in `json`; a `translation` is written as OpenAI writes one.
     """
 
     response_format: ResponseFormat = ResponseFormat.JSON
     words: bool = False
+    segments: bool = True
     logprobs: bool = False
     translation: bool = False
 
@@ -59,7 +60,7 @@ def _json(transcript: Transcript, options: RenderOptions) -> Rendered:
 
 
 def _verbose_json(transcript: Transcript, options: RenderOptions) -> Rendered:
-    return _document(verbose_transcription(transcript, words=options.words))
+    return _document(verbose_transcription(transcript, words=options.words, segments=options.segments))
 
 
 def _diarized_json(transcript: Transcript, _: RenderOptions) -> Rendered:

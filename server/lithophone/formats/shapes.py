@@ -91,13 +91,16 @@ class VerboseWord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
-    """`response_format=verbose_json`. `language` is the English name in lower case, as OpenAI writes it."""
+    """`response_format=verbose_json`. `language` is the English name in lower case, as OpenAI writes it.
+
+    `segments` are left out where words alone were asked for.
+    """
 
     task: Literal["transcribe"] = "transcribe"
     language: str
     duration: float
     text: str
-    segments: tuple[VerboseSegment, ...]
+    segments: tuple[VerboseSegment, ...] | UnsetType = UNSET
     usage: DurationUsage
     words: tuple[VerboseWord, ...] | UnsetType = UNSET
 

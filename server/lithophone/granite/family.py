@@ -54,8 +54,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     once; a window ends in a pause within the last `pause_search_share` of that, so that a model used to single sentences hears
     them one by one. `ctc_bias_seconds` is how late the CTC head fires behind the start of a word: measured on the demonstration
     models; for the others what a trial on another small model of the family saw. `translations` are pairs of
-    ISO-639-1 codes (source, target). `embedded` is the folder of a demonstration model inside the package, and
-    `stands_for` the published model it is shaped like.
+    ISO-639-1 codes (source, target). `license` is an SPDX identifier. `embedded` is the folder of a demonstration model inside
+    the package, and `stands_for` the published model it is shaped like; `least_logprob` is the mean natural-log probability of
+    the tokens below which it did not understand a recording (`python -m tests.figures.understanding`).
     """
 
     id: str
@@ -69,6 +70,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     ctc_bias_seconds: float = 0.05
     created: int = 0
     owned_by: str = "ibm-granite"
+    license: str = "Apache-2.0"
     lora: bool = False
     punctuates: bool = False
     keywords: bool = False
@@ -77,6 +79,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     translations: frozenset[tuple[str, str]] = frozenset()
     embedded: str | None = None
     stands_for: str | None = None
+    least_logprob: float | None = None
 
     @property
     def demonstration(self) -> bool:
@@ -171,6 +174,16 @@ _SPECS = (
         created=1_790_000_000,
     ),
     ModelSpec(
+        id="granite-speech-5.0-470m-turboctc-nc",
+        hub_id="ibm-granite/granite-speech-5.0-470m-turboctc-nc",
+        architecture=Architecture.CTC,
+        prompt_style=PromptStyle.NONE,
+        parameters=473_000_000,  # as its sibling: nobody has published a count
+        speech_languages=("en",),
+        created=1_790_000_000,
+        license="CC-BY-NC-SA-4.0",
+    ),
+    ModelSpec(
         id=DEMONSTRATION_ID,
         hub_id=None,
         architecture=Architecture.SPEECH,
@@ -181,6 +194,7 @@ _SPECS = (
         owned_by="lithophone",
         embedded="tiny",
         stands_for="granite-speech-3.3-2b",
+        least_logprob=-0.33,
         ctc_bias_seconds=0.03,
         max_window_seconds=8.0,
         pause_search_share=0.9,
@@ -196,6 +210,7 @@ _SPECS = (
         owned_by="lithophone",
         embedded="tiny-ctc",
         stands_for="granite-speech-5.0-470m-turboctc",
+        least_logprob=-0.45,
         ctc_bias_seconds=0.055,
         max_window_seconds=8.0,
         pause_search_share=0.9,

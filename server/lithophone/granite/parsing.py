@@ -19,8 +19,8 @@ WRAP_CENTISECONDS: Final = 1000
 LEAST_JUMP_CENTISECONDS: Final = 100  # a smaller step back is a slip, not a new round
 SILENCE: Final = "_"
 
-_TIME = re.compile(r"\[T:(\d+)\]")
-_SPEAKER = re.compile(r"\[Speaker (\d+)\]:", re.IGNORECASE)
+_TIME = re.compile(r"\[T:\s*[+-]?(\d+)(?:\.\d+)?\s*\]")  # as tolerant as IBM's own parser
+_SPEAKER = re.compile(r"\[Speaker\s+(\d+)\]\s*:?", re.IGNORECASE)
 
 
 class TaggedWord(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,9 @@
 """What is said to a Granite Speech model beside the audio.
 
 Owns the instructions of every prompt style and the chat messages around them. The chat template itself comes from the
-checkpoint's tokenizer; nothing here renders control tokens. Source: the models' cards.
+checkpoint's tokenizer; nothing here renders control tokens. Sources: the models' cards; for 4.1 and plus IBM's library
+(github.com/ibm-granite/granite-speech); for translation by 3.3, of which its card says nothing, unitxt, with which IBM's
+evaluation scripts run.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from lithophone.granite.family import LANGUAGE_NAMES, ModelSpec, PromptStyle
 
 AUDIO_TOKEN = "<|audio|>"  # noqa: S105 - a placeholder in the prompt, no secret
 
-_PLAIN = "can you transcribe the speech into a written format?"
+_PLAIN = "can you transcribe the {language}speech into a written format?"
 _PUNCTUATED = "transcribe the {language}speech with proper punctuation and capitalization."
+_SPOKEN = {**LANGUAGE_NAMES, "zh": "Mandarin"}  # what IBM's library and cards call it
+
 _TO_TEXT = "transcribe the speech to text."
 _SPEAKERS = (
     "Speaker attribution: Transcribe and denote who is speaking by adding [Speaker 1]: and [Speaker 2]: tags before "
@@ -42,7 +46,7 @@ class Tags(Enum):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What the model shall do with the audio.
 
-    `language` is the ISO-639-1 code of the speech, if known: 4.1's punctuated transcription alone has a place for it.
+    `language` is the ISO-639-1 code of the speech, if known: plain transcription by 4.1 and plus has a place for it.
     `translate_to` is the code of the language to write instead. `keywords` are words likely to be said. `prefix_text` is
     what was said at the beginning of the audio, tags included: the plus model then writes what follows it.
     """
@@ -63,7 +67,8 @@ class Message(msgspec.Struct, frozen=True):
 
 def hears_language_hint(spec: ModelSpec, task: Task) -> bool:
     """Whether the prompt of the task has a place for the language of the speech."""
-    return spec.punctuates and task.tags is None and task.translate_to is None and not task.keywords
+    able = spec.punctuates or spec.prompt_style is PromptStyle.PLUS
+    return able and task.tags is None and task.translate_to is None and not task.keywords
 
 
 def instruction(spec: ModelSpec, task: Task) -> str:
@@ -81,12 +86,11 @@ def instruction(spec: ModelSpec, task: Task) -> str:
     if task.translate_to is not None:
         return _translation(spec, task, task.translate_to)
     if task.keywords:
-        words = _TO_TEXT if spec.prompt_style is PromptStyle.V4_1 else _PLAIN
+        words = _TO_TEXT if spec.prompt_style is PromptStyle.V4_1 else _PLAIN.format(language="")
         return words + _keywords(task)
-    if hears_language_hint(spec, task):
-        hint = f"{LANGUAGE_NAMES[task.language]} " if task.language else ""
-        return _PUNCTUATED.format(language=hint)
-    return _PLAIN
+    hinted = hears_language_hint(spec, task) and task.language is not None
+    hint = f"{_SPOKEN[task.language]} " if hinted and task.language else ""
+    return (_PUNCTUATED if spec.punctuates else _PLAIN).format(language=hint)
 
 
 def _tagged(spec: ModelSpec, tags: Tags) -> str:
@@ -100,9 +104,9 @@ def _translation(spec: ModelSpec, task: Task, target: str) -> str:
     if target not in spec.translation_targets:
         able = ", ".join(spec.translation_targets) or "nothing"
         raise UnsupportedParameterError(f"{spec.id} does not translate into {target!r}. It can: {able}.")
-    language = LANGUAGE_NAMES[target]
+    language = _SPOKEN[target]
     if spec.prompt_style is PromptStyle.V3_3:
-        return f"can you translate the speech into {language}?"
+        return f"translate the speech to {language}"
     if task.keywords:
         return f"translate the speech to {language}." + _keywords(task)
     style = " with proper punctuation and capitalization" if spec.punctuates else ""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
 from lithophone.granite.family import ModelSpec
+from lithophone.hub.progress import Fetched
 from lithophone.worker.messages import Command, Event
 
 
@@ -36,6 +37,11 @@ class Recogniser(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """What the model is."""
+        ...
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether so few windows are under way, of all jobs, that more of them would keep the model's batch full."""
         ...
 
     async def recognise(self, request: RecognitionRequest) -> Recognition:
@@ -77,6 +83,11 @@ class ModelHost(Protocol):
     @property
     def info(self) -> BackendInfo | None:
         """What was loaded last; None before the first time."""
+        ...
+
+    @property
+    def fetched(self) -> Fetched | None:
+        """How far the download of the model is, in `LOADING`; None where nothing has to be downloaded."""
         ...
 
     @property

@@ -18,6 +18,7 @@ class WorkerDescription(msgspec.Struct, frozen=True, kw_only=True):
         opener: `module:function` that loads the backend.
         arguments: What it is called with.
         room_bytes: The memory it may take, given to the opener by name; None for whatever is free, and not given.
+        fetches: Whether the opener may have to download a model, and takes `tell` by name to say how far that is.
         runtime: `module:class` of the backend's `Runtime`.
         log_level: As the server's.
         log_format: As the server's.
@@ -26,6 +27,7 @@ class WorkerDescription(msgspec.Struct, frozen=True, kw_only=True):
     opener: str
     arguments: tuple[Any, ...] = ()
     room_bytes: int | None = None
+    fetches: bool = False
     runtime: str = "lithophone.backends.device.runtime:TorchRuntime"
     log_level: str = "info"
     log_format: Literal["console", "json"] = "console"

@@ -128,9 +128,8 @@ class Models:
             async with asyncio.timeout(self._load_wait_seconds):
                 await asyncio.shield(load)
         except TimeoutError:
-            raise LoadingError(
-                f"{host.model_id} is not loaded yet ({host.state.value}); try again."
-            ) from None
+            state = _doing(host) if host.fetched is not None else host.state.value
+            raise LoadingError(f"{host.model_id} is not loaded yet ({state}); try again.") from None
         except asyncio.CancelledError:
             if load.cancelled():
                 raise UnavailableError("The server is stopping.") from None
@@ -217,6 +216,11 @@ def _refuse_for_ever_too_large(
         raise ModelFailedError(f"{failure.message} Beside it: {held}.")
 
 
+def _doing(host: ModelHost) -> str:
+    """What is done with a model that is on its way into memory."""
+    return "loaded" if host.fetched is None else f"downloaded: {host.fetched}"
+
+
 def require_ready(host: ModelHost) -> None:
     """Check that a request would be answered soon; a model that is not in memory is loaded on demand.
 
@@ -229,7 +233,7 @@ def require_ready(host: ModelHost) -> None:
         case HostState.READY | HostState.COLD:
             return
         case HostState.LOADING:
-            raise LoadingError(f"{host.model_id} is still being loaded.")
+            raise LoadingError(f"{host.model_id} is still being {_doing(host)}.")
         case HostState.RESTARTING:
             raise UnavailableError(f"{host.model_id} is being started again: {host.failure}")
         case HostState.FAILED:

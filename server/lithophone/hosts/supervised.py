@@ -30,11 +30,13 @@ from lithophone.errors import (
 )
 from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import Carrier, HostState, Launch, Recogniser
+from lithophone.hub.progress import Fetched
 from lithophone.worker.messages import (
     Cancel,
     Cause,
     Event,
     Failed,
+    Fetching,
     Grown,
     Loaded,
     LoadFailed,
@@ -49,6 +51,7 @@ log = structlog.get_logger(__name__)
 RESTART_DELAYS_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Before the next worker, by how many have ended since a window was last recognised."""
 
+BATCHES_UNDERWAY: Final = 2  # one in the model, and one that waits in case the first is done all at once
 MOST_DEATHS: Final = 2  # workers that may die of one window
 
 
@@ -94,6 +97,7 @@ class SupervisedHost:
         self.state = HostState.COLD
         self.failure: str | None = None
         self.info: BackendInfo | None = None
+        self.fetched: Fetched | None = None
         self.memory_bytes = memory_bytes
         self.lacking_bytes = 0
         self.last_used = 0.0
@@ -149,6 +153,11 @@ class SupervisedHost:
     def is_idle(self) -> bool:
         """See `ModelHost`."""
         return not self._users and not self._works
+
+    @property
+    def wants_more(self) -> bool:
+        """See `Recogniser`."""
+        return self.info is not None and len(self._works) < BATCHES_UNDERWAY * self.info.max_batch
 
     def open_recogniser(self) -> Recogniser:
         """See `ModelHost`."""
@@ -256,8 +265,10 @@ class SupervisedHost:
             case _:
                 self._on_news_of_model(event)
 
-    def _on_news_of_model(self, event: Loaded | Grown | LoadFailed | Lost) -> None:
+    def _on_news_of_model(self, event: Fetching | Loaded | Grown | LoadFailed | Lost) -> None:
         match event:
+            case Fetching(fetched):
+                self.fetched = fetched if fetched.done_bytes < fetched.total_bytes else None
             case Loaded():
                 self._on_loaded(event)
             case Grown(memory_bytes):
@@ -272,6 +283,7 @@ class SupervisedHost:
     def _on_loaded(self, event: Loaded) -> None:
         self.info = event.info
         self.failure = None
+        self.fetched = None
         self.lacking_bytes = 0
         self._measured(event.memory_bytes)
         self._enter(HostState.READY)
@@ -284,6 +296,7 @@ class SupervisedHost:
             load_seconds=round(event.load_seconds, 2),
             warm_up_seconds=round(event.warm_up_seconds, 2),
             memory_bytes=event.memory_bytes,
+            revision=event.info.revision,
         )
         self._arm_idle_timer()
 
@@ -297,6 +310,7 @@ class SupervisedHost:
         """A model that has answered before may do so again; one that never did needs somebody's help."""
         log.error("model_failed", model=self.model_id, reason=message)
         self.failure = message
+        self.fetched = None
         if self.state is HostState.LOADING:
             self._enter(HostState.FAILED)
             self._let_go()
@@ -381,6 +395,11 @@ class _JobRecogniser:
     def spec(self) -> ModelSpec:
         """See `Recogniser`."""
         return self._host.spec
+
+    @property
+    def wants_more(self) -> bool:
+        """See `Recogniser`."""
+        return self._host.wants_more
 
     async def recognise(self, request: RecognitionRequest) -> Recognition:
         """See `Recogniser`."""

@@ -11,8 +11,9 @@ from typing import Final
 
 from lithophone.backends.base import Backend, Runtime
 from lithophone.hosts.base import Launch
+from lithophone.hub.progress import Fetched
 from lithophone.worker.loop import Worker
-from lithophone.worker.messages import Command, Event, Stop
+from lithophone.worker.messages import Command, Event, Fetching, Stop
 
 STOP_WAIT_SECONDS: Final = 2.0  # a thread in the middle of a long computation cannot be ended
 
@@ -27,9 +28,13 @@ class ThreadCarrier:
         on_event: Callable[[Event], None],
         on_end: Callable[[str], None],
         room_bytes: int | None = None,
+        *,
+        fetches: bool = False,
     ) -> None:
         if room_bytes is not None:
             open_backend = partial(open_backend, room_bytes=room_bytes)
+        if fetches:
+            open_backend = partial(open_backend, tell=self._tell_fetched)
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._on_end = on_end
@@ -61,6 +66,9 @@ class ThreadCarrier:
         self._ended.set()
         self._on_end(reason)
 
+    def _tell_fetched(self, fetched: Fetched) -> None:
+        self._emit(Fetching(fetched))
+
     def _emit(self, event: Event) -> None:
         self._tell(self._on_event, event)
 
@@ -69,6 +77,9 @@ class ThreadCarrier:
             self._loop.call_soon_threadsafe(listener, what)
 
 
-def in_thread(open_backend: Callable[..., Backend], runtime: Runtime) -> Launch:
-    """Workers in threads. `open_backend` takes the room there is as `room_bytes`, if it is limited at all."""
-    return partial(ThreadCarrier, open_backend, runtime)
+def in_thread(open_backend: Callable[..., Backend], runtime: Runtime, *, fetches: bool = False) -> Launch:
+    """Workers in threads. `open_backend` takes the room there is as `room_bytes`, if it is limited at all.
+
+    With `fetches` it takes `tell` too, and says by it how far a download is.
+    """
+    return partial(ThreadCarrier, open_backend, runtime, fetches=fetches)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 import msgspec
+import structlog
 from litestar import Request, Response
 
 from lithophone.audio.length import guess_seconds
@@ -24,10 +25,12 @@ from lithophone.engine.job import Job
 from lithophone.engine.options import JobOptions
 from lithophone.engine.shortages import Shortages
 from lithophone.engine.transcript import Segment, Transcript
+from lithophone.engine.understanding import demonstration_warnings, understood
 from lithophone.errors import InternalError, InvalidRequestError, ShortageError
 from lithophone.formats.documents import SpeakerLabels
 from lithophone.formats.events import DONE, delta_event, done_event, segment_event
 from lithophone.formats.rendering import Rendered, RenderOptions, render
+from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.catalogue import Catalogue
@@ -36,10 +39,13 @@ from lithophone.http.disconnect import unless_disconnected
 from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import EventStream, error_event
 from lithophone.http.exchange import Exchange
-from lithophone.http.forms import Form, parse_form
+from lithophone.http.forms import Form, parse_form, unknown_fields
 from lithophone.http.options import HttpOptions
 from lithophone.http.storage import Uploads
+from lithophone.http.support import require_used, unknown_warnings, warnings_for
 from lithophone.http.upload import read_form, refuse_oversized
+
+log = structlog.get_logger(__name__)
 
 WARNING_HEADER = "x-lithophone-warning"
 """Names what was asked for and could not be used, where refusing would break clients that always send it."""
@@ -89,13 +95,28 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AcceptedRequest(msgspec.Struct, Generic[Form], frozen=True):
-    """A form, the model it asks for, the recording beside it, its place, and what is to be closed after the answer."""
+    """A form and the model it asks for, the recording beside it, its place, and what is to be closed after the answer.
+
+    `unknown` are the fields that came with it and that no form has.
+    """
 
     form: Form
+    unknown: tuple[str, ...]
     host: ModelHost
     recording: BinaryIO
     place: Place
     resources: AsyncExitStack
+
+    def warnings(self, options: HttpOptions) -> tuple[str, ...]:
+        """What is asked for in vain.
+
+        Raises:
+            UnsupportedParameterError: something is, and the server is strict.
+        """
+        warnings = (*unknown_warnings(self.unknown), *warnings_for(self.form, self.host.spec))
+        if options.strict:
+            require_used(warnings)
+        return warnings
 
 
 @asynccontextmanager
@@ -124,7 +145,7 @@ async def accepted(
         if not place.is_inside:
             await unless_disconnected(request.receive, place.admitted())
         host = await resources.enter_async_context(service.models.use(model_id))
-        yield AcceptedRequest(form, host, upload.file, place, resources)
+        yield AcceptedRequest(form, unknown_fields(kind, body.fields), host, upload.file, place, resources)
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,23 +159,31 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
 class Answer:
     """A running job on its way to the client, whole or as a stream.
 
-    `warnings` go ahead of it in a header, and those of `audio` as far as they are known when the header is sent: all of
-    them for a whole answer, for a stream those of the audio before its first segment.
+    `warnings` go ahead of it in a header, and those of `audio` and of the model `spec` as far as they are known when the
+    header is sent: all of them for a whole answer, for a stream those of its first segment and the audio before it.
     """
 
     def __init__(
-        self, job: Job, place: Place, exchange: Exchange, warnings: Sequence[str], audio: PcmSource
+        self,
+        job: Job,
+        place: Place,
+        exchange: Exchange,
+        warnings: Sequence[str],
+        audio: PcmSource,
+        *,
+        spec: ModelSpec,
     ) -> None:
         self._job = job
         self._place = place
+        self._spec = spec
         self._exchange = exchange
         self._warnings = warnings
         self._audio = audio
 
     async def whole(self, request: Request[Any, Any, Any], options: RenderOptions) -> Response[bytes]:
         """Wait for the end; stop if the client leaves."""
-        rendered = await unless_disconnected(request.receive, self._rendered(options))
-        return Response(rendered.body, media_type=rendered.media_type, headers=self._headers())
+        rendered, headers = await unless_disconnected(request.receive, self._rendered(options))
+        return Response(rendered.body, media_type=rendered.media_type, headers=headers)
 
     async def stream(
         self, request: Request[Any, Any, Any], resources: AsyncExitStack, wanted: Events
@@ -162,21 +191,27 @@ class Answer:
         """Wait for the first segment, so that what is wrong with the audio still has a status."""
         segments = await resources.enter_async_context(aclosing(aiter(self._job)))
         first = await unless_disconnected(request.receive, _next(segments))
-        return EventStream(self._events(first, segments, wanted), resources.pop_all(), self._headers())
+        headers = self._headers(() if first is None else (first,))
+        return EventStream(self._events(first, segments, wanted), resources.pop_all(), headers)
 
-    def _headers(self) -> dict[str, str]:
-        warnings = (*self._warnings, *self._audio.warnings)
+    def _headers(self, heard: Sequence[Segment]) -> dict[str, str]:
+        warnings = (*self._warnings, *self._audio.warnings, *demonstration_warnings(self._spec, heard))
         return {WARNING_HEADER: " ".join(warnings)} if warnings else {}
 
-    async def _rendered(self, options: RenderOptions) -> Rendered:
+    async def _rendered(self, options: RenderOptions) -> tuple[Rendered, dict[str, str]]:
         async with aclosing(aiter(self._job)) as segments:
             async for segment in segments:
                 self._place.answered(segment.end_seconds)
-        return await _written(await self._transcript(), partial(render, options=options))
+        transcript = await self._transcript()
+        return await _written(transcript, partial(render, options=options)), self._headers(
+            transcript.segments
+        )
 
     async def _transcript(self) -> Transcript:
         transcript = await self._job.transcript()
         self._exchange.audio_seconds = transcript.duration_seconds
+        if not understood(self._spec, transcript.segments):
+            log.warning("not_understood", model=self._spec.id)
         return transcript
 
     async def _events(

@@ -21,24 +21,31 @@ from lithophone.hosts.models import Models
 from lithophone.http.answering import AudioSource, Service
 from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
+from lithophone.http.doors import doors_of, guarded
 from lithophone.http.errors import answer_failure
 from lithophone.http.exchange import observed
-from lithophone.http.keys import Keys
 from lithophone.http.limits import limited
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
 from lithophone.http.page import front_door, page_asset
 from lithophone.http.probes import health, ready
+from lithophone.http.realtime.places import LivePlaces
+from lithophone.http.realtime.routes import LiveService, create_client_secret, realtime
+from lithophone.http.realtime.secrets import ClientSecrets
+from lithophone.http.request_lines import answering_head, normalised
 from lithophone.http.storage import Uploads
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
+
+DEFAULT_LIVE_SESSIONS = 32
 
 
 def create_app(
     models: Models,
     admission: Admission,
     *,
+    places: LivePlaces | None = None,
     voice: VoiceDetector | None = None,
     options: HttpOptions | None = None,
     audio_source: AudioSource = DecodedAudio,
@@ -48,17 +55,19 @@ def create_app(
     Args:
         models: Not yet started.
         admission: Who may come in.
-        voice: Tells voice from silence; without it recordings are cut by energy alone.
+        places: Of live sessions.
+        voice: Tells voice from silence; without it recordings are cut by energy alone, and there are no live sessions.
         options: Limits and keys.
         audio_source: Turns an uploaded file into PCM.
     """
     options = options or HttpOptions()
+    catalogue = Catalogue(models, options.aliases)
     service = Service(
         models=models,
         admission=admission,
         uploads=Uploads(options.max_uploads, options.max_stored_bytes),
-        catalogue=Catalogue(models, options.aliases),
         shortages=Shortages(),
+        catalogue=catalogue,
         options=options,
         audio_source=audio_source,
         voice=voice,
@@ -72,10 +81,26 @@ def create_app(
             retrieve_model,
             load_or_unload_model,
         ],
-        guards=[api_key_guard(Keys(options.api_keys, options.keys_file))],
+        guards=[api_key_guard(options.keys)],
         security=[{BEARER: []}],
         tags=["OpenAI"],
     )
+    routes = [v1, health, ready, front_door, page_asset]
+    dependencies = {"service": Provide(lambda: service, sync_to_thread=False)}
+    if voice is not None:
+        live = LiveService(
+            models=models,
+            catalogue=catalogue,
+            options=options,
+            voice=voice,
+            places=places or LivePlaces(DEFAULT_LIVE_SESSIONS),
+            secrets=ClientSecrets(),
+        )
+        v1.register(create_client_secret)
+        routes.append(
+            Router("/v1", route_handlers=[realtime])
+        )  # asks for the key itself: it refuses a handshake
+        dependencies["live"] = Provide(lambda: live, sync_to_thread=False)
 
     @asynccontextmanager
     async def models_run(_: Litestar) -> AsyncGenerator[None, None]:
@@ -89,13 +114,14 @@ def create_app(
             await preparing
 
     app = Litestar(
-        [v1, health, ready, front_door, page_asset],
-        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
+        routes,
+        dependencies=dependencies,
         exception_handlers={Exception: answer_failure},
         lifespan=[models_run],
         logging_config=None,
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,
     )
-    app.asgi_handler = observed(limited(app.asgi_handler, admission.deadlines), service.shortages)
+    inside = guarded(answering_head(limited(app.asgi_handler, admission.deadlines)), doors_of(options))
+    app.asgi_handler = normalised(observed(inside, service.shortages), options.root_path)
     return app

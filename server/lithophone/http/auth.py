@@ -1,14 +1,16 @@
 """Who may use the API.
 
-Owns the check of the bearer token. It runs before the body is read; keys are neither logged nor echoed.
+Owns the one question that routes and sockets ask: may this connection come in? It is asked before a body is read or a socket
+accepted; keys are neither logged nor echoed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.handlers.base import BaseRouteHandler
 
 from lithophone.errors import AuthenticationError
@@ -18,19 +20,29 @@ from lithophone.http.keys import Keys
 Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
+KEY_PROTOCOL: Final = "openai-insecure-api-key."
+"""Before a key that comes as the name of a WebSocket subprotocol: a browser can send no header with a socket."""
 
-def require_entry(connection: Connection, keys: Keys) -> None:
+
+def require_entry(connection: Connection, keys: Keys, *, also: Callable[[str], bool] | None = None) -> None:
     """Check that a connection may come in: it shows one of `keys`, or there are none. Its owner is remembered.
+
+    Args:
+        connection: A request, or a socket that was not accepted yet.
+        keys: What opens the door; without any it is open.
+        also: Tells other tokens that open it.
 
     Raises:
         AuthenticationError: it may not.
     """
     if not keys.are_asked_for:
         return
-    owner = keys.owner_of(bearer_token(connection.headers.get("authorization")))
-    if owner is None:
+    token = shown_token(connection)
+    owner = keys.owner_of(token)
+    if owner is not None:
+        remember_client(connection, owner)
+    elif not (also and also(token)):
         raise AuthenticationError("Incorrect API key.")
-    remember_client(connection, owner)
 
 
 def api_key_guard(keys: Keys) -> Guard:
@@ -40,6 +52,24 @@ def api_key_guard(keys: Keys) -> Guard:
         require_entry(connection, keys)
 
     return guard
+
+
+def shown_token(connection: Connection) -> str:
+    """The key or token a connection shows, in its `Authorization` header or as a subprotocol.
+
+    Raises:
+        AuthenticationError: it shows none.
+    """
+    for name in subprotocols(connection):
+        if name.startswith(KEY_PROTOCOL):
+            return name.removeprefix(KEY_PROTOCOL)
+    return bearer_token(connection.headers.get("authorization"))
+
+
+def subprotocols(connection: Connection) -> Sequence[str]:
+    """What a client offers to speak over a socket; none for a request."""
+    scope = connection.scope
+    return scope["subprotocols"] if scope["type"] == ScopeType.WEBSOCKET else ()
 
 
 def bearer_token(authorization: str | None) -> str:

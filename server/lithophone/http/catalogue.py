@@ -22,6 +22,8 @@ OPENAI_ALIASES = (
     "gpt-4o-mini-transcribe",
     "gpt-4o-mini-transcribe-2025-12-15",
     "gpt-4o-transcribe-diarize",
+    "gpt-live-transcribe",
+    "gpt-realtime-whisper",
 )
 
 
@@ -87,6 +89,8 @@ class Catalogue:
                 memory_bytes=host.memory_bytes or None,
                 device=None if host.info is None else host.info.device,
                 dtype=None if host.info is None else host.info.dtype,
+                revision=None if host.info is None else host.info.revision,
+                license=host.spec.license,
                 note=demonstration_note(host.spec),
                 stands_for=host.spec.stands_for,
             ),

@@ -9,9 +9,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Request, Response
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
+from litestar.types import Scope, Send
 
 from lithophone.errors import (
     AuthenticationError,
@@ -71,6 +74,23 @@ def answer_failure(request: Request[Any, Any, Any], failure: Exception) -> Respo
     )
 
 
+async def send_error(scope: Scope, send: Send, error: ServiceError) -> None:
+    """The answer to a request, or to the handshake of a socket, that never reaches the routes; its body is not read."""
+    start, body = (
+        ("http.response.start", "http.response.body")
+        if scope["type"] == ScopeType.HTTP
+        else ("websocket.http.response.start", "websocket.http.response.body")
+    )
+    headers = {"content-type": "application/json", "connection": "close"} | error.headers
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    messages: list[Any] = [
+        {"type": start, "status": error.status, "headers": encoded},
+        {"type": body, "body": msgspec.json.encode(envelope(error)), "more_body": False},
+    ]
+    for message in messages:
+        await send(message)
+
+
 def log_internal(failure: Exception) -> None:
     """What broke, for the operator; the request id is bound by the exchange."""
     log.error("request_failed", exc_info=failure)
@@ -82,6 +102,7 @@ def _framework_error(failure: HTTPException, asked: str) -> ServiceError:
             return NotFoundError(f"There is no {asked}. The routes are listed under /schema.")
         case HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = (failure.headers or {}).get("allow", "")
+            allowed = allowed.replace("GET", "GET, HEAD")  # see `request_lines`
             return MethodNotAllowedError(
                 f"{asked} is not possible here; the methods are {allowed}.", allowed=allowed
             )

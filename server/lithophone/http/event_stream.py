@@ -19,7 +19,7 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 def error_event(error: ErrorEnvelope) -> bytes:
     """`error`: the stream ends after it, without `[DONE]`. OpenAI's SDKs raise when they read its data."""
-    return b"event: error\n" + event(error)
+    return event("error", error)
 
 
 class EventStream(Response[bytes]):

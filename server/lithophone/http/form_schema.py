@@ -25,7 +25,7 @@ _SAY_NOTHING = (None, "", ())  # defaults that are as good as an absent field
 
 
 def form_schema(kind: type[msgspec.Struct]) -> JsonSchema:
-    """The schema of the multipart body that makes a form of this kind, the file included."""
+    """The schema of the multipart body that makes a form of this kind, the file included. Other fields are passed over."""
     _, components = msgspec.json.schema_components((kind,), ref_template="{name}")
     form = _inlined({"$ref": kind.__name__}, components)
     fields = {
@@ -36,7 +36,7 @@ def form_schema(kind: type[msgspec.Struct]) -> JsonSchema:
         "type": "object",
         "properties": {"file": FILE} | fields,
         "required": ["file", *form["required"]],
-        "additionalProperties": form["additionalProperties"],
+        "additionalProperties": True,
     }
 
 

@@ -3,14 +3,16 @@
 Owns names, types, ranges and descriptions: what the API knows, whether or not this server honours it (`support` says
 that). `/schema` describes the forms from these structs, so a field is written down here and nowhere else. Pure.
 
-A list arrives as `name[]`, `name[0]` or plain `name`, once or often; an object as JSON or as `name[key]`. An empty
-value is an absent one. A name that is not in the struct is an error.
+A list arrives as `name[]`, `name[0]` or plain `name`, once or often, or as one JSON array; an object as JSON or as
+`name[key]`. An empty value is an absent one. A name that is not in the struct is passed over, as OpenAI does, and can be
+asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import EnumMeta, StrEnum
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
@@ -28,6 +30,9 @@ LONGEST_PADDING_MS = 30_000
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_PREFIX_PADDING_MS = 300
 DEFAULT_SILENCE_DURATION_MS = 200
+DEFAULT_TARGET = "en"
+
+FILE_FIELD = "file"
 
 _NAME = re.compile(r"(\w+)(?:\[(\w*)\])?")
 
@@ -84,12 +89,16 @@ _AudioTrack = Annotated[
 ]
 
 
-class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `POST /v1/audio/transcriptions` knows, but for the file. `audio_track` is ours."""
 
     model: _Model
-    language: Annotated[str, _doc("ISO-639-1 code of what is spoken")] = ""
-    languages: Annotated[tuple[str, ...], _doc("As `language`; one at most")] = ()
+    language: Annotated[
+        str, _doc("What is spoken: a code, a tag such as `en-US`, or a name; `auto` for any")
+    ] = ""
+    languages: Annotated[
+        tuple[str, ...], _doc("As `language`; of several the one that the text is in is told")
+    ] = ()
     prompt: _Prompt = ""
     keywords: Annotated[tuple[str, ...], _doc("Words likely to be said, for a model that takes them")] = ()
     response_format: Annotated[
@@ -98,7 +107,10 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     temperature: _Temperature = 0.0
     timestamp_granularities: Annotated[
         tuple[Granularity, ...],
-        _doc("With `verbose_json`; `word` also in a stream, where each delta then has its `words`"),
+        _doc(
+            "With `verbose_json`; segments if not sent, without `segment` words alone. `word` also in a stream, where each "
+            "delta then has its `words`"
+        ),
     ] = ()
     include: Annotated[tuple[Include, ...], _doc("`logprobs` with `json`, whole or streamed")] = ()
     stream: Annotated[bool, _doc("Server-sent events; with `json`, `text` or `diarized_json`")] = False
@@ -111,7 +123,7 @@ class TranscriptionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     audio_track: _AudioTrack = None
 
 
-class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TranslationForm(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `POST /v1/audio/translations` knows, but for the file.
 
     `to_language`, `audio_track`, `stream` and `timestamp_granularities` are ours; OpenAI's answer is English, and whole.
@@ -123,7 +135,9 @@ class TranslationForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ResponseFormat, _doc("A translation has no speakers", extra_json_schema={"enum": list(UNDIARIZED)})
     ] = ResponseFormat.JSON
     temperature: _Temperature = 0.0
-    to_language: Annotated[str, _doc("ISO-639-1 code of the language to write; not in OpenAI's API")] = "en"
+    to_language: Annotated[str, _doc("Code or name of the language to write; not in OpenAI's API")] = (
+        DEFAULT_TARGET
+    )
     audio_track: _AudioTrack = None
     stream: Annotated[
         bool, _doc("Server-sent events, as of a transcription; with `json` or `text`; not in OpenAI's API")
@@ -151,17 +165,23 @@ def parse_transcription_form(pairs: Iterable[tuple[str, str]]) -> TranscriptionF
 
 
 def parse_form(kind: type[Form], pairs: Iterable[tuple[str, str]]) -> Form:
-    """The form that `pairs` of part name and text make.
+    """The form that `pairs` of part name and text make; those that `unknown_fields` tells are passed over.
 
     Raises:
-        InvalidRequestError: a name is unknown, a single value came twice, a value is missing or has no meaning;
-            `param` is the name.
+        InvalidRequestError: a single value came twice, a value is missing or has no meaning; `param` is the name.
     """
     fields = fields_of(kind)
     raw = _gather(((name, value) for name, value in pairs if value), fields)
     if "model" not in raw:
         raise InvalidRequestError("The model is missing.", param="model")
     return kind(**{name: _convert(name, value, fields[name].type) for name, value in raw.items()})
+
+
+def unknown_fields(kind: type[Form], pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The names in `pairs` that a form of this kind does not know, as they were sent, each once."""
+    fields = fields_of(kind)
+    sent = dict.fromkeys(name for name, value in pairs if value)
+    return tuple(name for name in sent if _known(name, fields) is None)
 
 
 @cache
@@ -189,9 +209,13 @@ def _gather(pairs: Iterable[tuple[str, str]], fields: Mapping[str, FormField]) -
     """Lists and objects put together; a single value stays a string."""
     raw: dict[str, Any] = {}
     for sent_name, value in pairs:
-        name, key = _split(sent_name, fields)
+        _refuse_file(sent_name)
+        known = _known(sent_name, fields)
+        if known is None:
+            continue
+        name, key = known
         if fields[name].is_list:
-            raw.setdefault(name, []).append(value)
+            raw.setdefault(name, []).extend(_values(value))
         elif key is not None:
             _add_member(raw.setdefault(name, {}), key, value, sent_name)
         elif name in raw:
@@ -201,20 +225,27 @@ def _gather(pairs: Iterable[tuple[str, str]], fields: Mapping[str, FormField]) -
     return raw
 
 
-def _split(sent_name: str, fields: Mapping[str, FormField]) -> tuple[str, str | None]:
-    """`name` and the key in its brackets, where the field is an object; `None` where there is none."""
+def _refuse_file(sent_name: str) -> None:
+    if sent_name == FILE_FIELD:
+        raise InvalidRequestError(
+            "`file` came as text. Send it with a file name (curl: -F file=@recording.wav).", param=FILE_FIELD
+        )
+
+
+def _known(sent_name: str, fields: Mapping[str, FormField]) -> tuple[str, str | None] | None:
+    """The field's name, and the key in its brackets where it is an object; `None` for a field that is not known."""
     match = _NAME.fullmatch(sent_name)
     name, key = match.groups() if match else (sent_name, None)
-    if name == "file":
-        raise InvalidRequestError(
-            "`file` came as text. Send it with a file name (curl: -F file=@recording.wav).", param="file"
-        )
     field = fields.get(name)
-    if field is None or not _takes(field, key):
-        raise InvalidRequestError(
-            f"Unknown field {quote(sent_name)}. Known are: file, {', '.join(fields)}.", param=sent_name
-        )
-    return name, key
+    return None if field is None or not _takes(field, key) else (name, key)
+
+
+def _values(value: str) -> Sequence[str]:
+    """What a field of a list holds: one value, or several as a JSON array, as JavaScript sends them."""
+    if value.startswith("["):
+        with suppress(msgspec.DecodeError):
+            return [item for item in msgspec.json.decode(value, type=list[str]) if item]
+    return [value]
 
 
 def _takes(field: FormField, key: str | None) -> bool:

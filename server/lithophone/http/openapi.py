@@ -51,11 +51,13 @@ UNAVAILABLE_RESPONSES = {
 }
 
 ERROR_RESPONSES = {
-    400: _error("The request cannot be understood or honoured; `param` names the field"),
+    400: _error(
+        "The request cannot be understood or honoured, or the file is not audio; `param` names the field"
+    ),
     401: _error("No API key, or a wrong one"),
+    403: _error("Without keys: a web page from elsewhere, or a host that is not this server's"),
     404: _error("No such model"),
     413: _error("The upload is too large or too long"),
-    415: _error("The file is not audio, or has none in it"),
     429: _error("The queue is full; see Retry-After"),
     **UNAVAILABLE_RESPONSES,
 }
@@ -87,7 +89,7 @@ _TEXT_FORMATS = {
 _STREAM_FORMATS = {
     "text/event-stream": (
         "`stream=true`: events `transcript.text.delta`, with `diarized_json` `transcript.text.segment`, and "
-        "`transcript.text.done`, each one line of JSON, then `[DONE]`; after a failure, an `error` event with the error object instead"
+        "`transcript.text.done`, each with its name and one line of JSON, then `[DONE]`; after a failure, an `error` event with the error object instead"
     ),
 }
 

@@ -11,7 +11,7 @@ import msgspec
 
 from lithophone.audio.fence import DecoderMemory
 from lithophone.audio.stream import DecodeLimits
-from lithophone.http.keys import KeysFile
+from lithophone.http.keys import Keys, KeysFile
 
 FORM_OVERHEAD_BYTES = 1 << 20
 """Room beside the audio for text fields and part headers."""
@@ -34,6 +34,12 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         decoder_memory: What decoders may have in memory together.
         native_word_times: Whether the times of words come from a model's own tags, where it has them.
         aliases: Served model by other name.
+        live_idle_seconds: How long the client of a live session may send nothing.
+        live_session_seconds: How long a live session may last.
+        cors_origins: Web pages from elsewhere that may ask, by their origin; `*` stands for all.
+        allowed_hosts: Names under which a server without keys answers, beside those of the loopback; `*` stands for all.
+        root_path: Path that a reverse proxy puts before every route.
+        strict: Whether what a request asks for in vain is refused, not named in a header.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -49,6 +55,17 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     decoder_memory: DecoderMemory = msgspec.field(default_factory=lambda: DecoderMemory(2 << 30))
     native_word_times: bool = False
     aliases: Mapping[str, str] = {}
+    live_idle_seconds: float = 900.0
+    live_session_seconds: float = 3600.0
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    root_path: str = ""
+    strict: bool = False
+
+    @property
+    def keys(self) -> Keys:
+        """All keys there are."""
+        return Keys(self.api_keys, self.keys_file)
 
     @property
     def max_body_bytes(self) -> int:

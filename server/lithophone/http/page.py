@@ -23,6 +23,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, SkipValidation
 
 from lithophone import __version__
+from lithophone.granite.family import demonstration_note
 from lithophone.http.answering import Service
 from lithophone.http.wire import Welcome
 
@@ -107,6 +108,8 @@ def front_door(
             return Response(_welcome(request, service), headers={"Vary": "Accept"})
         case _:
             text = WELCOME.format(base_url=request.base_url, model=host.model_id, state=host.state.value)
+            if note := demonstration_note(host.spec):
+                text += f"{note}\n"
             return Response(text, media_type=MediaType.TEXT, headers={"Vary": "Accept"})
 
 
@@ -145,6 +148,6 @@ def _welcome(request: Request[Any, Any, Any], service: Service) -> Welcome:
         state=host.state.value,
         schema=f"{request.base_url}schema",
         max_upload_bytes=service.options.max_upload_bytes,
-        needs_key=bool(service.options.api_keys),
+        needs_key=service.options.keys.are_asked_for,
         realtime=any(route.path == "/v1/realtime" for route in request.app.routes),
     )

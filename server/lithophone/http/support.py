@@ -5,7 +5,7 @@ Owns the one list of what is refused and why. A feature that comes to be changes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,11 +16,13 @@ from lithophone.errors import InvalidRequestError, UnsupportedParameterError
 from lithophone.formats.names import UNDIARIZED, Granularity, ResponseFormat
 from lithophone.formats.rendering import RenderOptions
 from lithophone.granite.family import FAMILY, LANGUAGE_NAMES, ModelSpec
+from lithophone.granite.languages import language_code
 from lithophone.granite.prompts import hears_language_hint
 from lithophone.granite.vocabulary import terms_of
 from lithophone.http.forms import (
     DEFAULT_PREFIX_PADDING_MS,
     DEFAULT_SILENCE_DURATION_MS,
+    DEFAULT_TARGET,
     DEFAULT_THRESHOLD,
     AutoChunking,
     Include,
@@ -28,6 +30,7 @@ from lithophone.http.forms import (
     TranscriptionForm,
     TranslationForm,
 )
+from lithophone.http.quoting import QUOTED_CHARACTERS
 
 STREAMED = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
 """The stream's events are the same for the first two."""
@@ -36,6 +39,9 @@ _TRANSLATIONS_STREAMED = tuple(written for written in STREAMED if written in UND
 
 TIMED = (ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.VERBOSE_JSON)
 """Formats that show when something was said."""
+
+MOST_UNKNOWN_TOLD = 20
+"""Proxies take about 4 KB of headers."""
 
 AnyForm = TypeVar("AnyForm", TranscriptionForm, TranslationForm)
 
@@ -79,40 +85,18 @@ REFUSALS: tuple[Refusal[TranscriptionForm], ...] = (
     ),
     Refusal(
         "language",
-        lambda wish: not _codes(wish.form.language) <= set(wish.spec.speech_languages),
+        lambda wish: bool(_codes(wish.form.language)) and not _heard(wish.form, wish.spec),
         "{model} does not understand this language. Supported: {languages}.",
     ),
     Refusal(
         "languages",
-        lambda wish: not _codes(*wish.form.languages) <= set(wish.spec.speech_languages),
-        "{model} does not understand one of these languages. Supported: {languages}.",
-    ),
-    Refusal(
-        "languages",
-        lambda wish: len(_codes(wish.form.language, *wish.form.languages)) > 1,
-        "Only one language can be named. Without any, it is told from the words.",
-    ),
-    Refusal(
-        "keywords",
-        lambda wish: bool(wish.form.keywords) and not wish.spec.keywords,
-        "{model} takes no keywords; leave the field out. These do: "
-        + _able(lambda spec: spec.keywords)
-        + ".",
+        lambda wish: bool(_codes(*wish.form.languages)) and not _heard(wish.form, wish.spec),
+        "{model} does not understand any of these languages. Supported: {languages}.",
     ),
     Refusal(
         "keywords",
         lambda wish: not all(_is_plain(keyword) for keyword in wish.form.keywords),
         "A keyword is printable text without `<|`.",
-        InvalidRequestError,
-    ),
-    Refusal(
-        "timestamp_granularities",
-        lambda wish: (
-            bool(wish.form.timestamp_granularities)
-            and wish.form.response_format is not ResponseFormat.VERBOSE_JSON
-            and not _streams_words(wish.form)
-        ),
-        "timestamp_granularities needs response_format verbose_json, or, for words, stream.",
         InvalidRequestError,
     ),
     Refusal(
@@ -136,11 +120,6 @@ REFUSALS: tuple[Refusal[TranscriptionForm], ...] = (
 )
 
 
-def _streams_words(form: TranscriptionForm | TranslationForm) -> bool:
-    """Whether words come with the deltas of a stream, and nothing else is to be timed."""
-    return form.stream and set(form.timestamp_granularities) == {Granularity.WORD}
-
-
 TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
     Refusal(
         "model",
@@ -158,21 +137,15 @@ TRANSLATION_REFUSALS: tuple[Refusal[TranslationForm], ...] = (
         f"This format is not streamed. Streamed are: {', '.join(_TRANSLATIONS_STREAMED)}.",
     ),
     Refusal(
-        "timestamp_granularities",
-        lambda wish: bool(wish.form.timestamp_granularities) and not _streams_words(wish.form),
-        "timestamp_granularities needs stream, and is for words.",
-        InvalidRequestError,
-    ),
-    Refusal(
         "to_language",
-        lambda wish: not _codes(wish.form.to_language) <= set(wish.spec.translation_targets),
+        lambda wish: _target(wish.form) not in wish.spec.translation_targets,
         "{model} does not translate into this language. Supported: {targets}.",
     ),
 )
 
 
 def require_supported(form: TranscriptionForm, spec: ModelSpec) -> None:
-    """Nothing of the form will be ignored.
+    """The server and the model can do what the form asks for; `warnings_for` tells which hints they cannot use.
 
     Raises:
         UnsupportedParameterError: a field asks for what this server or model cannot do.
@@ -207,8 +180,10 @@ def _listed(codes: Iterable[str]) -> str:
 
 def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: bool = False) -> JobOptions:
     """What a supported form asks of the engine. Words are timed by the model itself only where times are shown."""
+    heard = _heard(form, spec)
     return JobOptions(
-        language=next(iter(_codes(form.language, *form.languages)), None),
+        language=heard[0] if len(heard) == 1 else None,
+        candidates=heard if len(heard) > 1 else (),
         keywords=_keywords(form, spec),
         temperature=form.temperature,
         normalise_loudness=isinstance(form.chunking_strategy, AutoChunking),
@@ -216,6 +191,11 @@ def job_options(form: TranscriptionForm, spec: ModelSpec, *, native_word_times: 
         speakers=form.response_format is ResponseFormat.DIARIZED_JSON,
         native_times=native_word_times and spec.word_times and _shows_times(form),
     )
+
+
+def _streams_words(form: TranscriptionForm | TranslationForm) -> bool:
+    """Whether words come with the deltas of a stream."""
+    return form.stream and Granularity.WORD in form.timestamp_granularities
 
 
 def _shows_times(form: TranscriptionForm) -> bool:
@@ -230,6 +210,7 @@ def render_options(form: TranscriptionForm) -> RenderOptions:
     return RenderOptions(
         response_format=form.response_format,
         words=Granularity.WORD in form.timestamp_granularities,
+        segments=set(form.timestamp_granularities) != {Granularity.WORD},
         logprobs=Include.LOGPROBS in form.include,
     )
 
@@ -237,28 +218,90 @@ def render_options(form: TranscriptionForm) -> RenderOptions:
 def translation_options(form: TranslationForm, spec: ModelSpec) -> JobOptions:
     """What a supported translation form asks of the engine."""
     return JobOptions(
-        translate_to=form.to_language.strip().lower(),
+        translate_to=_target(form),
         keywords=_prompt_terms(form, spec),
         temperature=form.temperature,
     )
 
 
 def warnings_for(form: TranscriptionForm | TranslationForm, spec: ModelSpec) -> tuple[str, ...]:
-    """What a supported form asks for in vain, in plain ASCII. Many clients always send a prompt or a language."""
-    warnings: list[str] = []
-    if form.prompt.strip() and not spec.keywords:
-        warnings.append(f"prompt: not used, {spec.id} takes no hints.")
-    elif form.prompt.strip() and not _prompt_terms(form, spec):
-        warnings.append("prompt: not used, it has no names or terms; those alone can be hinted at.")
-    if isinstance(form, TranscriptionForm) and (form.language.strip() or form.languages):
-        task = job_options(form, spec).task
-        if len(spec.speech_languages) > 1 and not hears_language_hint(spec, task):
-            warnings.append(f"language: {spec.id} hears it by itself; the hint only labels the answer.")
-    return tuple(warnings)
+    """What a supported form asks for in vain, in plain ASCII, the field's name first.
+
+    Many clients always send a prompt, a language, or times.
+    """
+    warnings = [_prompt_warning(form, spec), _times_warning(form)]
+    if isinstance(form, TranscriptionForm):
+        warnings += [*_language_warnings(form, spec), _keywords_warning(form, spec)]
+    return tuple(warning for warning in warnings if warning)
+
+
+def unknown_warnings(names: Iterable[str]) -> tuple[str, ...]:
+    """The fields that are passed over, in plain ASCII and as long as a header allows."""
+    told = [f"{ascii(name)[1:-1][:QUOTED_CHARACTERS]}: unknown, not used." for name in names]
+    more = len(told) - MOST_UNKNOWN_TOLD
+    return (*told[:MOST_UNKNOWN_TOLD], f"form: {more} more fields are unknown.") if more > 0 else tuple(told)
+
+
+def require_used(warnings: Iterable[str]) -> None:
+    """Nothing is asked for in vain.
+
+    Raises:
+        UnsupportedParameterError: something is; `param` is the first field that is.
+    """
+    for warning in warnings:
+        param, _, reason = warning.partition(": ")
+        raise UnsupportedParameterError(f"`{param}`: {reason} (This server is strict.)", param=param)
+
+
+def _prompt_warning(form: TranscriptionForm | TranslationForm, spec: ModelSpec) -> str:
+    if not form.prompt.strip() or _prompt_terms(form, spec):
+        return ""
+    reason = (
+        "it has no names or terms; those alone can be hinted at"
+        if spec.keywords
+        else f"{spec.id} takes no hints"
+    )
+    return f"prompt: not used, {reason}."
+
+
+def _language_warnings(form: TranscriptionForm, spec: ModelSpec) -> Iterator[str]:
+    heard, asked = _heard(form, spec), _codes(form.language, *form.languages)
+    unheard = ", ".join(ascii(code)[1:-1][:QUOTED_CHARACTERS] for code in asked if code not in heard)
+    if unheard:
+        yield f"languages: {spec.id} does not understand {unheard}; not used."
+    task = job_options(form, spec).task
+    if len(heard) == 1 and len(spec.speech_languages) > 1 and not hears_language_hint(spec, task):
+        yield f"language: {spec.id} hears it by itself; the hint only labels the answer."
+
+
+def _keywords_warning(form: TranscriptionForm, spec: ModelSpec) -> str:
+    if not form.keywords or spec.keywords:
+        return ""
+    return f"keywords: not used, {spec.id} takes none; these do: {_able(lambda spec: spec.keywords)}."
+
+
+def _times_warning(form: TranscriptionForm | TranslationForm) -> str:
+    if Granularity.WORD not in form.timestamp_granularities or _streams_words(form):
+        return ""
+    if isinstance(form, TranslationForm):
+        return "timestamp_granularities: the words of a translation have times in a stream; not used."
+    if form.response_format is ResponseFormat.VERBOSE_JSON:
+        return ""
+    return "timestamp_granularities: words have times with response_format verbose_json or in a stream; not used."
+
+
+def _heard(form: TranscriptionForm, spec: ModelSpec) -> tuple[str, ...]:
+    """The languages the form names that the model understands."""
+    return tuple(code for code in _codes(form.language, *form.languages) if code in spec.speech_languages)
+
+
+def _target(form: TranslationForm) -> str:
+    """The language to write."""
+    return language_code(form.to_language) or DEFAULT_TARGET
 
 
 def _keywords(form: TranscriptionForm, spec: ModelSpec) -> tuple[str, ...]:
-    asked = tuple(keyword.strip() for keyword in form.keywords)
+    asked = tuple(keyword.strip() for keyword in form.keywords) if spec.keywords else ()
     return tuple(dict.fromkeys((*asked, *_prompt_terms(form, spec))))
 
 
@@ -284,5 +327,6 @@ def _is_plain(keyword: str) -> bool:
     return keyword.strip() != "" and keyword.isprintable() and "<|" not in keyword
 
 
-def _codes(*hints: str) -> set[str]:
-    return {hint.strip().lower() for hint in hints if hint.strip()}
+def _codes(*hints: str) -> tuple[str, ...]:
+    """The languages that are named, each once, in their order."""
+    return tuple(dict.fromkeys(code for hint in hints if (code := language_code(hint))))

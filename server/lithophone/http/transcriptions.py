@@ -13,7 +13,7 @@ from lithophone.http.answering import Answer, Events, Service, accepted
 from lithophone.http.exchange import exchange_of
 from lithophone.http.forms import Include, TranscriptionForm
 from lithophone.http.openapi import ERROR_RESPONSES, TRANSCRIPTION_RESPONSES, TranscriptionOperation
-from lithophone.http.support import job_options, render_options, require_supported, warnings_for
+from lithophone.http.support import job_options, render_options, require_supported
 
 
 @post(
@@ -34,7 +34,9 @@ async def create_transcription(
         wanted = job_options(form, spec, native_word_times=service.options.native_word_times)
         audio = service.audio(asked.recording, form.audio_track)
         job = service.job(asked.host, audio, wanted)
-        answer = Answer(job, asked.place, exchange_of(request.scope), warnings_for(form, spec), audio)
+        answer = Answer(
+            job, asked.place, exchange_of(request.scope), asked.warnings(service.options), audio, spec=spec
+        )
         if form.stream:
             return await answer.stream(request, asked.resources, _events(form))
         return await answer.whole(request, render_options(form))

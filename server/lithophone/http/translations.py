@@ -14,7 +14,7 @@ from lithophone.http.answering import Answer, Events, Service, accepted
 from lithophone.http.exchange import exchange_of
 from lithophone.http.forms import TranslationForm
 from lithophone.http.openapi import ERROR_RESPONSES, TRANSLATION_RESPONSES, TranslationOperation
-from lithophone.http.support import require_translatable, translation_options, warnings_for
+from lithophone.http.support import require_translatable, translation_options
 
 
 @post(
@@ -34,7 +34,9 @@ async def create_translation(
         require_translatable(form, spec)
         audio = service.audio(asked.recording, form.audio_track)
         job = service.job(asked.host, audio, translation_options(form, spec))
-        answer = Answer(job, asked.place, exchange_of(request.scope), warnings_for(form, spec), audio)
+        answer = Answer(
+            job, asked.place, exchange_of(request.scope), asked.warnings(service.options), audio, spec=spec
+        )
         if form.stream:
             events = Events(words=Granularity.WORD in form.timestamp_granularities)
             return await answer.stream(request, asked.resources, events)

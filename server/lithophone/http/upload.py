@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -35,6 +36,8 @@ from lithophone.http.storage import StoredUpload
 FILE_FIELD = "file"
 MAX_PARTS = 200
 WRITE_BYTES = 1 << 20
+
+_EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*[^\s;]", re.IGNORECASE)
 
 
 class UploadedForm(NamedTuple):
@@ -96,6 +99,7 @@ class _PartReader:
         self._spool = spool
         self._options = options
         self._part: MultipartSegment | None = None
+        self._is_file = False
         self._text = bytearray()
         self._text_bytes = 0
         self._file_bytes = 0
@@ -107,7 +111,7 @@ class _PartReader:
             self._begin(event)
         elif event is None:
             self._end()
-        elif self._part is not None and self._part.filename:
+        elif self._is_file:
             self._add_to_file(event)
         else:
             self._add_to_text(event)
@@ -125,8 +129,9 @@ class _PartReader:
 
     def _begin(self, part: MultipartSegment) -> None:
         self._part = part
+        self._is_file = _has_file_name(part)
         self._text.clear()
-        if not part.filename:
+        if not self._is_file:
             return
         if part.name != FILE_FIELD:
             raise InvalidRequestError(
@@ -138,7 +143,7 @@ class _PartReader:
         self.has_file = True
 
     def _end(self) -> None:
-        if self._part is not None and not self._part.filename:
+        if self._part is not None and not self._is_file:
             self.fields.append((self._part.name or "", self._decoded(self._part)))
         self._part = None
 
@@ -166,6 +171,14 @@ class _PartReader:
             raise InvalidRequestError(
                 f"`{part.name}` is not UTF-8 text.{hint if part.name == FILE_FIELD else ''}", param=part.name
             ) from None
+
+
+def _has_file_name(part: MultipartSegment) -> bool:
+    """Whether a part is a file; the name may be written as RFC 5987 has it alone, `filename*=utf-8''a.wav`."""
+    if part.filename is not None:
+        return part.filename != ""
+    dispositions = (value for name, value in part.headerlist if name == "Content-Disposition")
+    return any(_EXTENDED_FILE_NAME.search(value) for value in dispositions)
 
 
 async def _chunks(request: Request[Any, Any, Any], options: HttpOptions) -> AsyncGenerator[bytes, None]:

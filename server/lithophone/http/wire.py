@@ -32,7 +32,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     `stands_for` names the model that a demonstration is shaped like. `speakers`, `keywords` and `translates_to` are what
     it can do beside writing down what is said. `state` is
     `cold` (loaded on demand), `loading`, `ready`, `restarting`, `failed` or `stopped`; `memory_bytes` is the most it was
-    seen to take, null before it was first loaded.
+    seen to take, null before it was first loaded. `revision` is the commit on the hub that was loaded last, null for a
+    folder; `license` is what the weights may be used under.
     """
 
     alias_of: str | None
@@ -46,6 +47,8 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None
     device: str | None
     dtype: str | None
+    revision: str | None
+    license: str
     note: str | None
     stands_for: str | None
 

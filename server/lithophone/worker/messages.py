@@ -10,6 +10,7 @@ from enum import Enum
 import msgspec
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
+from lithophone.hub.progress import Fetched
 
 
 class Recognise(msgspec.Struct, frozen=True):
@@ -32,6 +33,12 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 Command = Recognise | Cancel | Stop
+
+
+class Fetching(msgspec.Struct, frozen=True):
+    """The model's files are on their way to this machine, so far."""
+
+    fetched: Fetched
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -100,4 +107,4 @@ class Lost(msgspec.Struct, frozen=True):
     message: str
 
 
-Event = Loaded | Grown | LoadFailed | Started | Recognised | Failed | Lost
+Event = Fetching | Loaded | Grown | LoadFailed | Started | Recognised | Failed | Lost

@@ -14,13 +14,12 @@ from transformers import PreTrainedModel
 
 from lithophone.backends.transformers_backend.configuration import AdapterConfig, SpeechConfig
 from lithophone.backends.transformers_backend.finite import require_finite
-from lithophone.backends.transformers_backend.folder import ADAPTER_CONFIG, is_there
+from lithophone.backends.transformers_backend.folder import is_there
 from lithophone.backends.transformers_backend.refusals import refuse_unusable
 from lithophone.backends.transformers_backend.weights import LoadReport, open_weights, require_whole
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import ModelSpec
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+from lithophone.hub.layout import ADAPTER, ADAPTER_CONFIG
 
 
 def require_adapter(
@@ -34,12 +33,12 @@ def require_adapter(
     if adapter is None and config.has_lora_adapter:
         raise CheckpointError(
             f"{folder} says has_lora_adapter and holds no adapter: without it the model transcribes wrongly. "
-            f"Download {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} into it, from {spec.hub_id or 'where it is from'}"
+            f"Download {ADAPTER_CONFIG} and {ADAPTER} into it, from {spec.hub_id or 'where it is from'}"
         )
     if adapter is not None:
-        if not is_there(folder / ADAPTER_WEIGHTS):
-            raise CheckpointError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS}")
-        with open_weights(folder / ADAPTER_WEIGHTS):
+        if not is_there(folder / ADAPTER):
+            raise CheckpointError(f"{folder} has an {ADAPTER_CONFIG} but no {ADAPTER}")
+        with open_weights(folder / ADAPTER):
             pass
 
 
@@ -51,7 +50,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, adapter: AdapterConfig, d
     """
     from peft import LoraConfig  # noqa: PLC0415 - a second of import, for the 3.3 models alone
 
-    file = folder / ADAPTER_WEIGHTS
+    file = folder / ADAPTER
     peft_config: Any = LoraConfig(
         r=adapter.r,
         lora_alpha=adapter.lora_alpha,  # pyright: ignore[reportArgumentType] - a quotient with r, fractions do

@@ -94,16 +94,24 @@ def _parted(source: str, rendered: str) -> tuple[str, str]:
     return before, after
 
 
-@lru_cache(maxsize=8)
 def _rendered(source: str, template: str, variables: bytes) -> tuple[str, ...]:
+    try:
+        return _render(template, variables)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source} {error.message}") from error
+
+
+@lru_cache(maxsize=8)
+def _render(template: str, variables: bytes) -> tuple[str, ...]:
+    """Once for a template, wherever it stands. What is raised says what it does, and not whose it is."""
     job = msgspec.json.encode(_Job(template, tuple(msgspec.json.decode(variables))))
-    answer = msgspec.json.decode(_in_a_process(source, job), type=_Answer)
+    answer = msgspec.json.decode(_in_a_process(job), type=_Answer)
     if answer.error is not None:
-        raise CheckpointError(f"{source} cannot be rendered: {first_line(' '.join(answer.error.split()))}")
+        raise CheckpointError(f"cannot be rendered: {first_line(' '.join(answer.error.split()))}")
     return tuple(answer.rendered)
 
 
-def _in_a_process(source: str, job: bytes) -> bytes:
+def _in_a_process(job: bytes) -> bytes:
     """What `rendering` answers. A signal ends it where the template takes too much; all else is no fault of the template."""
     try:
         done = subprocess.run(
@@ -114,13 +122,11 @@ def _in_a_process(source: str, job: bytes) -> bytes:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CheckpointError(f"{source} did not end within {CLOCK_SECONDS:.0f} s") from None
+        raise CheckpointError(f"did not end within {CLOCK_SECONDS:.0f} s") from None
     except OSError as error:
         raise ConfigurationError(f"no process can be started to render chat templates: {error}") from error
     if done.returncode < 0:
-        raise CheckpointError(
-            f"{source} takes more than {rendering.CPU_SECONDS} s to render, or too much memory"
-        )
+        raise CheckpointError(f"takes more than {rendering.CPU_SECONDS} s to render, or too much memory")
     if done.returncode > 0:
         reason = first_line(done.stderr.decode(errors="replace").rstrip().rpartition("\n")[2])
         raise ConfigurationError(f"the process that renders chat templates failed: {reason}")

@@ -1,7 +1,6 @@
 """Where a model comes from: a folder, a member of the family, or a hub id.
 
-Owns finding (and, when asked for, downloading) the checkpoint's files and saying which member of the family it is.
-Only safetensors, configurations and tokenizers are ever fetched; code in a repository is never run.
+Owns saying where the checkpoint's files are and which member of the family it is; `lithophone.hub` fetches them.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import msgspec
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from lithophone.backends.transformers_backend.configuration import CtcConfig
-from lithophone.backends.transformers_backend.folder import ADAPTER_CONFIG, CONFIG, is_there, read_config
+from lithophone.backends.transformers_backend.folder import is_there, read_config
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import (
     DEMONSTRATION_ID,
@@ -24,26 +21,46 @@ from lithophone.granite.family import (
     find_spec,
     identify,
 )
-
-DOWNLOADED_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
-CONFIG_FILES = (CONFIG, ADAPTER_CONFIG)
+from lithophone.hub import fetching
+from lithophone.hub.cache import DEFAULT_REVISION, Repository
+from lithophone.hub.layout import ADAPTER_CONFIG
+from lithophone.hub.progress import OnFetched, ignore
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A checkpoint that can be loaded: its files and what it is. `model_id` is the name it is served under."""
+    """A checkpoint that can be loaded: its files and what it is. `model_id` is the name it is served under.
+
+    `revision` is the commit that the files are of, where they are from the hub.
+    """
 
     path: Path
     spec: ModelSpec
     model_id: str
+    revision: str | None = None
 
 
 class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user named. `path` is a folder on this machine; without one the files are fetched from `hub_id`."""
+    """What the user named. `path` is a folder on this machine; without one the files are fetched from `hub_id`.
+
+    `revision` is a branch, tag or commit there.
+    """
 
     model_id: str
     spec: ModelSpec
     path: Path | None = None
     hub_id: str | None = None
+    revision: str = DEFAULT_REVISION
+
+    @property
+    def repository(self) -> Repository:
+        """Where on the hub it is.
+
+        Raises:
+            CheckpointError: it is on this machine alone.
+        """
+        if self.path is not None:
+            raise CheckpointError(f"{self.path} is a folder on this machine, not a model on the hub")
+        return Repository(self.hub_id or self.model_id, self.revision)
 
 
 def embedded_checkpoint(spec: ModelSpec = FAMILY[DEMONSTRATION_ID]) -> Path:
@@ -57,10 +74,14 @@ def embedded_checkpoint(spec: ModelSpec = FAMILY[DEMONSTRATION_ID]) -> Path:
     return Path(str(files("lithophone"))) / "checkpoints" / spec.embedded
 
 
-def read_reference(name: str) -> ModelReference:
+def read_reference(name: str, revision: str = DEFAULT_REVISION) -> ModelReference:
     """Understand a model name: an embedded model, a folder, a family member, or any hub id.
 
-    Only the last needs the network, for its configuration.
+    Only the last needs the network, for its configuration, and that only once.
+
+    Args:
+        name: What the user wrote.
+        revision: Which state of a model on the hub.
 
     Raises:
         CheckpointError: it is none of these, or not a Granite Speech checkpoint.
@@ -74,10 +95,11 @@ def read_reference(name: str) -> ModelReference:
         return ModelReference(model_id=spec.id, spec=spec, path=folder)
     spec = find_spec(name)
     if spec is not None:
-        return ModelReference(model_id=spec.id, spec=spec, hub_id=spec.hub_id)
+        return ModelReference(model_id=spec.id, spec=spec, hub_id=spec.hub_id, revision=revision)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        spec = identify(name, read_traits(_download(name, CONFIG_FILES)))
-        return ModelReference(model_id=name.rsplit("/", 1)[-1], spec=spec, hub_id=name)
+        snapshot = fetching.fetch_config(Repository(name, revision))
+        spec = identify(name, read_traits(snapshot.path))
+        return ModelReference(model_id=name.rsplit("/", 1)[-1], spec=spec, hub_id=name, revision=revision)
     raise CheckpointError(
         f"{name!r} is neither a folder, nor a model of the Granite Speech family, nor a hub id"
     )
@@ -91,14 +113,17 @@ def _folder(name: str) -> Path | None:
         raise CheckpointError(f"{name} cannot be read: {error}") from error
 
 
-def fetch(reference: ModelReference) -> Checkpoint:
-    """The checkpoint's files on disk; downloads into the hub's cache what is not there yet.
+def fetch(reference: ModelReference, tell: OnFetched = ignore) -> Checkpoint:
+    """The checkpoint's files on disk; downloads into the hub's cache what is not there yet, and tells how far it is.
 
     Raises:
         CheckpointError: the files cannot be had.
     """
-    path = reference.path if reference.path is not None else _download(reference.hub_id or reference.model_id)
-    return Checkpoint(path=path, spec=reference.spec, model_id=reference.model_id)
+    spec, model_id = reference.spec, reference.model_id
+    if reference.path is not None:
+        return Checkpoint(path=reference.path, spec=spec, model_id=model_id)
+    snapshot = fetching.fetch_model(reference.repository, tell)
+    return Checkpoint(path=snapshot.path, spec=spec, model_id=model_id, revision=snapshot.commit)
 
 
 def fetch_config(reference: ModelReference) -> Path:
@@ -109,7 +134,7 @@ def fetch_config(reference: ModelReference) -> Path:
     """
     if reference.path is not None:
         return reference.path
-    return _download(reference.hub_id or reference.model_id, CONFIG_FILES)
+    return fetching.fetch_config(reference.repository).path
 
 
 def read_traits(folder: Path) -> CheckpointTraits:
@@ -127,11 +152,3 @@ def read_traits(folder: Path) -> CheckpointTraits:
         has_lora_adapter=is_there(folder / ADAPTER_CONFIG) if adapted is None else adapted,
         text_hidden_size=config.text_config.hidden_size,
     )
-
-
-def _download(hub_id: str, patterns: tuple[str, ...] = DOWNLOADED_FILES) -> Path:
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{hub_id} is not in the cache and cannot be downloaded: {reason}") from error

@@ -19,10 +19,9 @@ from lithophone.backends.transformers_backend.configuration import (
 )
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import Architecture
+from lithophone.hub.layout import ADAPTER_CONFIG, CONFIG
 
-CONFIG: Final = "config.json"
 GENERATION_CONFIG: Final = "generation_config.json"
-ADAPTER_CONFIG: Final = "adapter_config.json"
 
 CONFIG_BYTES: Final = 1 << 20
 """The largest configuration that is read; a published one has 6 kB."""

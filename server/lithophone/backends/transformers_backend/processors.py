@@ -23,16 +23,8 @@ from lithophone.backends.transformers_backend.refusals import refuse_unusable
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.prompts import AUDIO_TOKEN
+from lithophone.hub.layout import TOKENIZER_FILES
 
-TOKENIZER_FILES: Final = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-)
 TOKENIZER_BYTES: Final = 64 << 20  # a tokenizer of 100,000 tokens has 7 MB
 
 

@@ -12,7 +12,7 @@ from lithophone.backends.batches import run_to_end
 from lithophone.backends.transformers_backend.refusals import refuse_unusable
 from lithophone.errors import CheckpointError
 
-WARM_UP_SECONDS: Final = 2.0
+WARM_UP_SECONDS: Final = 1.0
 
 
 def try_out(batch: Batch, model_id: str) -> None:

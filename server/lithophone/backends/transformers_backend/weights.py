@@ -20,10 +20,8 @@ from torch import Tensor
 from lithophone.backends.transformers_backend.folder import is_there, read_json, require_file
 from lithophone.backends.transformers_backend.refusals import first_line, refuse_unusable
 from lithophone.errors import CheckpointError
+from lithophone.hub.layout import INDEX_BYTES, WEIGHTS, WEIGHTS_INDEX
 
-WEIGHTS = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
-INDEX_BYTES: Final = 16 << 20  # that of 4.1 has 84 kB for 954 tensors
 FILE_BYTES: Final = 1 << 40  # any size: what memory it takes is judged by the configuration
 
 COMPUTED = (".inv_freq", ".position_ids", ".attention_dists")

@@ -1,0 +1,1 @@
+"""`lithophone verify`: whether a model on this machine says what it should."""
