@@ -155,7 +155,7 @@ def test_every_lithophone_command_that_is_shown_can_be_typed() -> None:
 
 
 def test_every_block_says_what_it_is_and_json_is_json() -> None:
-    kinds = {"sh", "python", "json", "console"}
+    kinds = {"sh", "python", "json", "toml", "console"}
     pictures = [block for block in blocks() if block.language not in kinds]
     assert {block.page for block in pictures} <= {"docs/architecture.md"}, [name(block) for block in pictures]
     for block in of("json"):

@@ -27,7 +27,7 @@ from lithophone.http.options import HttpOptions
 from tests.http.conftest import SPEC, Live, serving
 
 OPEN = {"/", "/health", "/ready", "/schema"}
-"""What needs no key: a word of welcome, the probes, the description of the API."""
+"""What needs no key: the page and what it is made of, the probes, the description of the API."""
 
 
 def entry(name: str, key: str, *more: str) -> str:
@@ -146,7 +146,7 @@ def status_of(live: Live, method: str, target: str, headers: dict[str, str]) -> 
 
 @pytest.mark.parametrize(("method", "path"), routes())
 def test_every_route_is_behind_its_door_by_every_spelling(guarded: Live, method: str, path: str) -> None:
-    is_open = path in OPEN or path.startswith("/schema/")
+    is_open = path in OPEN or path.startswith(("/schema/", "/assets/"))
     for spelling in sorted(spellings(path)):
         for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": "the-key"}):
             status = status_of(guarded, method, spelling, headers)
