@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +32,9 @@ test-mcp:        ## the tool for agents, with the official SDK in an environment
 
 test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
 	$(BIN)/python -m tests.hardware.gpu $(ARGS)
+
+test-clients: $(VENV)/.dev-installed  ## programs of others (openai-agents, LiveKit) against a live server
+	VENV=$(VENV) .ci/test-clients $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not page" --timeout 3600 $(ARGS)

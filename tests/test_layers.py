@@ -49,7 +49,7 @@ MUST_NOT_KNOW = {  # docs/architecture.md, right column, as far as imports can t
     "doors": {"argparse", "torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process"},
     "transcribe": {"argparse", "torch", "litestar", "lithophone.hosts.thread", "lithophone.hosts.process"},
 }
-TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "doctor.py")
+TORCH_ROOMS = ("backends/", "bench/", "granite/features.py", "granite/packing.py", "doctor.py")
 TORCH = {"torch", "transformers", "accelerate", "peft", "safetensors"}
 WIRE = {"litestar", "uvicorn", "multipart"}
 

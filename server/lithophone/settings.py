@@ -80,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cpu_offload: Annotated[
         bool, _doc("let layers that do not fit on the GPU stay in system memory (slow)")
     ] = False
+    max_batch: Annotated[
+        int, _doc("windows a model takes at a time; 0 takes as many as memory holds", ge=0)
+    ] = 0
     word_times: Annotated[
         Literal["aligned", "native"],
         _doc("where word times come from: alignment with the audio, or the model's own tags (4.1-2b-plus)"),
@@ -99,6 +102,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _doc("a file that yields no audio for this long is given up", gt=0)
     ] = 30.0
     upload_idle_seconds: Annotated[float, _doc("an upload may stand still this long", gt=0)] = 30.0
+    max_live_sessions: Annotated[
+        int, _doc("live sessions (/v1/realtime) at once, beside those; more are answered 429", ge=1)
+    ] = 32
+    live_idle_seconds: Annotated[
+        float, _doc("how long the client of a live session may send nothing", gt=0)
+    ] = 900.0
+    live_session_seconds: Annotated[float, _doc("how long a live session may last", gt=0)] = 3600.0
     hosts: Annotated[
         Literal["process", "thread"],
         _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),
@@ -141,6 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             quantization=self.quantization,
             graphs=self.graphs,
             cpu_threads=self.cpu_threads,
+            max_batch=self.max_batch,
         )
 
 

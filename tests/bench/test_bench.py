@@ -58,7 +58,7 @@ def test_random_weights_of_a_shape(shape: Callable[[str], Path], name: str) -> N
     assert wrong.accepted == 0
     assert "RANDOM" in report.notes[0]
     assert any("SIMULATED" in note for note in report.notes)
-    assert "synthetic" in report.audio
+    assert "joined to 2 s" in report.audio
 
 
 def test_a_model_without_a_language_model_has_the_rows_that_make_sense(shape: Callable[[str], Path]) -> None:
@@ -67,6 +67,12 @@ def test_a_model_without_a_language_model_has_the_rows_that_make_sense(shape: Ca
     assert report.roofline is None
     assert any("no language model" in note for note in report.notes)
     assert json.loads(report_json(report))["rows"][0]["passes"] == 0
+
+
+def test_without_audio_it_hears_the_speech_of_the_package() -> None:
+    report = found(model=DEMONSTRATION_ID, batches=(1,), clips=2)
+    assert "comes with Lithophone" in report.audio
+    assert all(row.word_error_rate is not None and row.word_error_rate < 0.5 for row in report.rows)
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lithophone.bench.clips import read_clips, synthetic_clips
+from lithophone.bench.clips import demonstration_clips, joined_clips, read_clips
 from lithophone.errors import ConfigurationError
 from tests.recordings import speech_like, wav_bytes
 
@@ -51,8 +51,15 @@ def test_what_cannot_be_read_is_refused_by_name(folder: Path) -> None:
             read_clips([str(path)], 30)
 
 
-def test_synthetic_clips_differ_and_never_change() -> None:
-    first, second = synthetic_clips(2, 1.0)
+def test_the_speech_of_the_package_is_what_its_texts_say_it_is() -> None:
+    clips = demonstration_clips()
+    assert len(clips) >= 12
+    assert all(clip.text and 2 < clip.seconds < 8 for clip in clips)
+
+
+def test_joined_clips_differ_have_the_length_asked_for_and_never_change() -> None:
+    first, second = joined_clips(2, 90.0)
+    assert first.seconds == second.seconds == 90.0
     assert not np.array_equal(first.samples, second.samples)
-    assert np.array_equal(first.samples, synthetic_clips(1, 1.0)[0].samples)
-    assert 0.01 < float(np.abs(first.samples).mean()) < float(np.abs(first.samples).max()) < 1.0
+    assert np.array_equal(first.samples, joined_clips(1, 90.0)[0].samples)
+    assert float(np.abs(first.samples[-16_000:]).max()) > 0.01, "over again, not filled with silence"

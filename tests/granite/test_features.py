@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from transformers.audio_utils import mel_filter_bank
@@ -95,3 +95,31 @@ def test_a_batch_gives_each_clip_its_own_floor() -> None:
     both = features.log_mel_stacked(torch.from_numpy(np.stack([quiet, loud])))
     alone = features.log_mel_stacked(torch.from_numpy(quiet))
     torch.testing.assert_close(both[0], alone)
+
+
+CLIP_LENGTHS = st.lists(st.integers(features.MIN_SAMPLES_5, 20_000), min_size=1, max_size=5)
+
+
+def clips_of(lengths: list[int]) -> list[NDArray[np.float32]]:
+    """Of different loudness: the floor is each clip's own."""
+    return [speechlike(2)[:length] * 0.05**index for index, length in enumerate(lengths)]
+
+
+@given(lengths=CLIP_LENGTHS)
+@settings(max_examples=20)
+def test_in_company_a_clip_has_the_stacked_log_mels_it_has_alone(lengths: list[int]) -> None:
+    clips = clips_of(lengths)
+    together = features.stacked_log_mels(clips, "cpu")
+    for clip, ours in zip(clips, together.split(), strict=True):
+        torch.testing.assert_close(ours, features.log_mel_stacked(torch.from_numpy(clip)), atol=1e-4, rtol=0)
+
+
+@given(lengths=CLIP_LENGTHS)
+@settings(max_examples=20)
+def test_in_company_a_clip_has_the_deltas_it_has_alone(lengths: list[int]) -> None:
+    clips = clips_of(lengths)
+    together, is_real = features.padded_log_mels_with_deltas(clips, "cpu")
+    for clip, ours, real in zip(clips, together, is_real, strict=True):
+        alone = features.log_mel_with_deltas(torch.from_numpy(clip))
+        assert real.tolist() == [frame < len(alone) for frame in range(len(real))]
+        torch.testing.assert_close(ours[real], alone, atol=1e-4, rtol=0)

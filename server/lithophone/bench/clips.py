@@ -1,6 +1,7 @@
-"""What the models are given to hear: files of the user's, or a signal made here.
+"""What the models are given to hear: files of the user's, or the demonstration's.
 
-Owns reading folders with an optional `manifest.jsonl` (`file`, `text`), decoding, and the synthetic signal. No torch.
+Owns reading folders with an optional `manifest.jsonl` (`file`, `text`), decoding, and the speech that comes with the package.
+No torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 from lithophone.audio.decode import decode_audio
 from lithophone.audio.stream import DecodeLimits
 from lithophone.audio.waveform import (
-    SAMPLE_RATE,
     Waveform,
     samples_from_seconds,
     seconds_from_samples,
@@ -28,8 +28,8 @@ AUDIO_SUFFIXES = frozenset(
     {".aac", ".flac", ".m4a", ".mp3", ".mp4", ".mpga", ".oga", ".ogg", ".opus", ".wav", ".webm"}
 )
 LONGEST_FILE_SECONDS = 3600.0
-HARMONICS = 24
-SYLLABLE_HZ = 4.0
+DEMONSTRATION = Path(__file__).parent / "speech"
+PAUSE_SAMPLES = samples_from_seconds(0.3)
 
 
 class BenchClip(msgspec.Struct, frozen=True, eq=False):
@@ -116,18 +116,17 @@ async def _read(path: Path) -> bytes:
             return b"".join([block async for block in stream])
 
 
-def synthetic_clips(count: int, seconds: float) -> list[BenchClip]:
-    """So many different signals with the pitch, the spectrum and the rhythm of speech, and nothing said in them."""
-    return [BenchClip(f"synthetic {number}", _speech_like(seconds, number)) for number in range(count)]
+def demonstration_clips() -> list[BenchClip]:
+    """The synthesised utterances that come with the package, 2 to 8 s each, with what is said in them."""
+    return read_clips([str(DEMONSTRATION)], LONGEST_FILE_SECONDS)
 
 
-def _speech_like(seconds: float, seed: int) -> Waveform:
-    """Gliding harmonics that fall off with frequency, in syllables, over a little noise; float32 [samples]."""
-    rng = np.random.default_rng(seed)
-    times = np.arange(samples_from_seconds(seconds)) / SAMPLE_RATE
-    pitch_hz = 130 + 40 * np.sin(2 * np.pi * 0.4 * times + rng.uniform(0, 6))
-    phase = 2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE
-    numbers = np.arange(1, HARMONICS + 1)[:, None]
-    voice = (np.sin(numbers * phase + rng.uniform(0, 6, (HARMONICS, 1))) / numbers).sum(axis=0)
-    syllables = np.clip(np.sin(2 * np.pi * SYLLABLE_HZ * times + rng.uniform(0, 6)), 0, 1)
-    return (0.15 * voice * syllables + rng.normal(0, 0.002, len(times))).astype(np.float32)
+def joined_clips(count: int, seconds: float) -> list[BenchClip]:
+    """So many different clips of one length, of those utterances one behind the other and over again."""
+    parts = [np.pad(clip.samples, (0, PAUSE_SAMPLES)) for clip in demonstration_clips()]
+    most = samples_from_seconds(seconds)
+    return [
+        BenchClip(f"joined {number}", np.resize(np.concatenate([*parts[first:], *parts[:first]]), most))
+        for number in range(count)
+        for first in [number % len(parts)]
+    ]

@@ -22,10 +22,10 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
         model: As for the server.
         wishes: As for the server.
         revision: As for the server.
-        audio: Files and folders; without any a signal is made.
+        audio: Files and folders; without any, speech that comes with the package.
         clips: Take only so many of them.
-        batches: Batch sizes.
-        seconds: Length of the made signal, and the most that is taken of a file; None: what the model hears at once, up
+        batches: Batch sizes; none: those that memory allows.
+        seconds: Length that the package's speech is joined to, and the most that is taken of a file; None: what the model hears at once, up
             to 30 s.
         tokens: With random weights, tokens of each transcript; with a checkpoint, the most.
         repeats: How often everything is run.
@@ -40,7 +40,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
     revision: str = "main"
     audio: tuple[str, ...] = ()
     clips: int | None = None
-    batches: tuple[int, ...] = (1, 4, 16)
+    batches: tuple[int, ...] = ()
     seconds: float | None = None
     tokens: int | None = None
     repeats: int = 3
@@ -54,10 +54,10 @@ def add_bench_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that are the benchmark's own."""
     whole, length = _number(int, least=1), _number(float, least=0.1)
     add = parser.add_argument
-    add("--audio", nargs="+", default=[], metavar="PATH", help="audio files, or folders of them; a manifest.jsonl with file and text gives word error rates (default: a synthetic signal)")  # fmt: skip
+    add("--audio", nargs="+", default=[], metavar="PATH", help="audio files, or folders of them; a manifest.jsonl with file and text gives word error rates (default: speech that comes with Lithophone)")  # fmt: skip
     add("--clips", type=whole, metavar="N", help="take only N of the files, spread over all")
-    add("--batch", type=_list(whole), default=(1, 4, 16), metavar="N,N", help="batch sizes (default: 1,4,16)")
-    add("--seconds", type=length, metavar="S", help="length of the synthetic signal, and the most taken of a file (default: what the model hears at once, up to 30)")  # fmt: skip
+    add("--batch", type=_list(whole), default=(), metavar="N,N", help="batch sizes (default: of 1,4,16,64 those that memory allows; 64 on a GPU)")  # fmt: skip
+    add("--seconds", type=length, metavar="S", help="length that the speech is joined to, and the most taken of a file (default: what the model hears at once, up to 30)")  # fmt: skip
     add("--tokens", type=whole, metavar="N", help="with random weights the tokens of each transcript (default: 10 for 3 s), else the most")  # fmt: skip
     add("--repeats", type=whole, default=3, metavar="N", help="runs of everything, interleaved (default: 3)")
     add("--accuracy", type=_list(_number(float, least=0, most=100)), metavar="P,P", help="simulate drafts that are right in P %% of their tokens (default with random weights: 100,98,95,90,0)")  # fmt: skip

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lithophone.backends.capacity import windows_at_a_time
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.runtime import TorchRuntime
 from lithophone.backends.transformers_backend.ctc import CtcBackend
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
-from lithophone.bench.clips import BenchClip, read_clips, synthetic_clips
+from lithophone.bench.clips import BenchClip, demonstration_clips, joined_clips, read_clips
 from lithophone.bench.drafts import corrupted
 from lithophone.bench.machine import machine_facts, memory_facts, model_facts
 from lithophone.bench.opening import OpenedModel, open_model
@@ -37,10 +39,10 @@ from lithophone.bench.ways import (
     plain_prompt,
 )
 from lithophone.errors import ConfigurationError
-from lithophone.granite.family import ModelSpec
 
 EXIT_DONE = 0
-SYNTHETIC_SECONDS = 30.0
+JOINED_SECONDS = 30.0
+USUAL_BATCHES = (1, 4, 16, 64)
 TOKENS_PER_SECOND = 10 / 3  # of English read at an ordinary pace; what random weights are made to say
 WARM_UP_SECONDS = 2.0
 WARM_UP_TOKENS = 4
@@ -102,11 +104,15 @@ def _measure(options: BenchOptions, tell: Tell) -> BenchReport:
         options.wishes,
         facts,
         random_weights=options.random_weights,
-        batch=max(options.batches),
+        batch=max(options.batches, default=1),
         revision=options.revision,
     )
     plan = opened.plan
-    clips, audio = _clips(options, opened.spec)
+    if not options.batches:
+        fitting = windows_at_a_time(opened.model.config, plan, facts)
+        batches = tuple(batch for batch in USUAL_BATCHES if batch <= fitting)
+        options = msgspec.structs.replace(options, batches=batches)
+    clips, audio = _clips(options, opened)
     notes = [opened.note] if opened.note else []
     contest = CtcContest(opened) if opened.is_ctc else SpeechContest(opened, options, clips)
     notes += contest.notes
@@ -128,20 +134,23 @@ def _measure(options: BenchOptions, tell: Tell) -> BenchReport:
     )
 
 
-def _clips(options: BenchOptions, spec: ModelSpec) -> tuple[list[BenchClip], str]:
-    """What is heard, and how to call it."""
-    seconds = options.seconds or min(SYNTHETIC_SECONDS, spec.max_window_seconds)
+def _clips(options: BenchOptions, opened: OpenedModel) -> tuple[list[BenchClip], str]:
+    """What is heard, and how to call it: files; else the demonstration's speech, joined where a length is to be measured."""
+    spec = opened.spec
+    seconds = options.seconds or min(JOINED_SECONDS, spec.max_window_seconds)
     if seconds > spec.max_window_seconds:
         raise ConfigurationError(
             f"--seconds {seconds:g}: {spec.id} hears at most {spec.max_window_seconds:g} s at once"
         )
-    if not options.audio:
-        return synthetic_clips(max(options.batches), seconds), (
-            f"synthetic, {seconds:g} s a clip; nothing is said in it (--audio FILE or FOLDER takes speech)"
-        )
-    clips = read_clips(options.audio, seconds, options.clips)
+    if not options.audio and (opened.is_random or options.seconds):
+        said = f"speech that comes with Lithophone, joined to {seconds:g} s a clip (--audio takes other)"
+        return joined_clips(max(options.batches), seconds), said
+    if options.audio:
+        clips, named = read_clips(options.audio, seconds, options.clips), ", ".join(options.audio)
+    else:
+        clips, named = demonstration_clips()[: options.clips], "the speech that comes with Lithophone"
     total = sum(clip.seconds for clip in clips)
-    return clips, f"{len(clips)} clips of {', '.join(options.audio)}, {total:.0f} s, each up to {seconds:g} s"
+    return clips, f"{len(clips)} clips of {named}, {total:.0f} s, each up to {seconds:g} s"
 
 
 @dataclass(slots=True, eq=False)
@@ -217,7 +226,7 @@ class SpeechContest:
         return [
             entrant
             for batch in sorted(set(options.batches))
-            for entrant in self._at(batch, workload(clips, batch, synthetic=not options.audio))
+            for entrant in self._at(batch, workload(clips, batch))
         ]
 
     def _at(self, batch: int, clips: Sequence[BenchClip]) -> Iterator[Entrant]:
@@ -242,7 +251,7 @@ class SpeechContest:
 
     def warm_up(self) -> None:
         """What the server does when it starts, and the same for `generate`."""
-        clips = synthetic_clips(1, WARM_UP_SECONDS)
+        clips = joined_clips(1, WARM_UP_SECONDS)
         self._generate(TokenLimits(0, WARM_UP_TOKENS))(clips, 1)
         OurWay(self._model, TokenLimits(0, WARM_UP_TOKENS), settle_ties=False)(clips, 1)
         self._model.prepare()
@@ -281,9 +290,13 @@ class CtcContest:
         self._backend = CtcBackend(opened.spec, opened.model_id, opened.model, opened.processor, plan)
         self.notes = [CTC_NOTE.format(opened.spec.id)]
 
-    def entrants(self, clips: Sequence[BenchClip], options: BenchOptions) -> list[Entrant]:
+    def entrants(
+        self,
+        clips: Sequence[BenchClip],
+        options: BenchOptions,  # noqa: ARG002 - the signature of both contests
+    ) -> list[Entrant]:
         """Both, at batch 1."""
-        heard = workload(clips, 1, synthetic=not options.audio)
+        heard = workload(clips, 1)
         return [
             Entrant(1, Way.GENERATE, CtcGenerateWay(self._opened, self._plan.torch_device), heard),
             Entrant(1, Way.PLAIN, CtcOurWay(self._backend), heard),
@@ -298,12 +311,10 @@ class CtcContest:
         return
 
 
-def workload(clips: Sequence[BenchClip], batch: int, *, synthetic: bool) -> list[BenchClip]:
-    """What a batch size hears: of made signals one batch, of files all, repeated if they do not fill one."""
-    if synthetic:
-        return list(clips[:batch])
-    heard = list(clips)
-    for number in range(len(clips), batch):
+def workload(clips: Sequence[BenchClip], batch: int) -> list[BenchClip]:
+    """What a batch size hears: one batch of clips of one length, of others all; repeated if they do not fill one."""
+    heard = list(clips[:batch] if len({len(clip.samples) for clip in clips}) == 1 else clips)
+    for number in range(len(heard), batch):
         clip = clips[number % len(clips)]
         heard.append(BenchClip(f"{clip.name} #{number}", clip.samples, clip.text))
     return heard

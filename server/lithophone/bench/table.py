@@ -32,7 +32,7 @@ def render(report: BenchReport) -> RenderableType:
         "",
     ]
     if report.roofline is not None:
-        parts += [*_roofline(report.roofline), ""]
+        parts += [*_roofline(report.roofline, ", ".join(report.machine.gpus) or report.machine.cpu), ""]
     parts += [Padding(Text(f"- {note}"), (0, 0)) for note in report.notes]
     return Group(*parts)
 
@@ -114,10 +114,10 @@ def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _roofline(roofline: Roofline) -> Iterator[RenderableType]:
+def _roofline(roofline: Roofline, device: str) -> Iterator[RenderableType]:
     shape = "x".join(str(size) for size in roofline.gemm_shape)
     yield Text(
-        f"Roofline: matrix products reach {roofline.gemm_gflops:.0f} GFLOP/s ({shape}), "
+        f"Roofline of {device}: matrix products reach {roofline.gemm_gflops:.0f} GFLOP/s ({shape}), "
         f"memory {roofline.bandwidth_gb_per_second:.1f} GB/s."
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

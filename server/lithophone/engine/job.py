@@ -1,8 +1,9 @@
 """One transcription: a PCM stream in, segments out as they become final.
 
 Owns the stages of a single request and the queues between them: `_cut` decodes and cuts, each window is recognised in a
-task of its own, `_write` puts them in order, stitches and segments. Decoding runs ahead of the model by a bounded number
-of windows, so that memory stays flat for any length and the first segment does not wait for the last byte.
+task of its own, `_write` puts them in order, stitches and segments. Once the first words are out, decoding runs ahead by
+as many windows as fill the model's batch, so that memory stays flat for any length and a long file alone is done as fast as
+many short ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from lithophone.audio.waveform import samples_in_pcm16, seconds_from_samples
 from lithophone.audio.windows import Window
 from lithophone.backends.base import VoiceStream
+from lithophone.engine.ahead import Ahead
 from lithophone.engine.attempts import Attempt
 from lithophone.engine.language import tell_language
 from lithophone.engine.listening import open_listener
@@ -25,7 +27,6 @@ from lithophone.engine.stitching import RecognisedWindow, Stitcher
 from lithophone.engine.transcript import Segment, Transcript, Usage
 from lithophone.hosts.base import Recogniser
 
-WINDOWS_AHEAD = 2
 SEGMENTS_AHEAD = 1
 
 
@@ -41,7 +42,7 @@ class _Underway(NamedTuple):
         return outcome if isinstance(outcome, Exception) else RecognisedWindow(self.window, outcome)
 
 
-_Ahead = asyncio.Queue[_Underway | Exception | None]
+_Ahead = Ahead[_Underway | Exception | None]
 _Written = asyncio.Queue[Segment | None]
 
 
@@ -53,7 +54,6 @@ class Job:
         blocks: s16le mono 16 kHz.
         options: What was asked for.
         voice: Voice activity of the recording; without it windows are cut by energy alone.
-        windows_ahead: How many windows may be recognised or waiting while decoding goes on.
     """
 
     def __init__(
@@ -63,13 +63,11 @@ class Job:
         options: JobOptions,
         *,
         voice: VoiceStream | None = None,
-        windows_ahead: int = WINDOWS_AHEAD,
     ) -> None:
         self._recogniser = recogniser
         self._blocks = blocks
         self._options = options
         self._voice = voice
-        self._windows_ahead = windows_ahead
         self._windows = WindowRecogniser(recogniser, options)
         self._segments: list[Segment] = []
         self._samples = 0
@@ -111,7 +109,7 @@ class Job:
 
     async def _run_stages(self, written: _Written) -> None:
         """All stages to their end, or to the first failure."""
-        ahead: _Ahead = asyncio.Queue(self._windows_ahead)
+        ahead: _Ahead = Ahead(lambda: self._windows.may_run_ahead)
         failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as stages:
@@ -129,13 +127,14 @@ class Job:
             async with aclosing(self._blocks) as blocks:
                 spoken = False
                 async for window in self._cut_windows(blocks):
+                    await ahead.room()
                     underway = _Underway(window, stages.create_task(self._recognise(window)))
-                    await ahead.put(underway)
+                    ahead.put(underway, underway.task)
                     spoken = spoken or await _has_words(underway)
         except Exception as failure:  # noqa: BLE001 - handed on, and raised in its place
-            await ahead.put(failure)
+            ahead.put(failure)
         else:
-            await ahead.put(None)
+            ahead.put(None)
 
     async def _cut_windows(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[Window]:
         listener = open_listener(self._recogniser.spec, self._voice, self._options.turns)
@@ -160,7 +159,8 @@ class Job:
             if isinstance(outcome, Exception):
                 await self._write_segments(stitcher.finish(), written)
                 raise outcome
-            await self._write_segments(stitcher.push(outcome), written)
+            with ahead.held_up():
+                await self._write_segments(stitcher.push(outcome), written)
         await self._write_segments(stitcher.finish(), written)
 
     async def _write_segments(self, final: list[RecognisedWindow], written: _Written) -> None:

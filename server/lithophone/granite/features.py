@@ -1,6 +1,7 @@
 """Log-mel features of Granite Speech, computed with torch alone.
 
-Owns the two feature variants of the family. Knows nothing of models, prompts or files.
+Owns the two feature variants of the family, of one clip or of many at once: these stand in one row, so that one call of
+each operation serves them all and nothing waits. Knows nothing of models, prompts or files.
 
 Both start from one power spectrogram: `torch.stft` with a periodic Hann window of 400 samples, hop 160, 512 points,
 centred with reflection, and an HTK mel filterbank of 80 triangles over 0-8000 Hz. Sources:
@@ -11,13 +12,18 @@ centred with reflection, and an HTK mel filterbank of 80 triangles over 0-8000 H
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.granite.packing import Index, PackedRows, places_of, sent
 
 FFT_SIZE = 512
 WINDOW_SAMPLES = 400  # 25 ms
@@ -30,10 +36,25 @@ MIN_SAMPLES_5 = 1_279  # 5.0 halves its frames twice; 640 samples fail, 1279 wor
 PROJECTOR_WINDOW_FRAMES = 15
 PROJECTOR_QUERIES = 3
 
+Clip = NDArray[np.float32]
+"""Waveform, float32 [samples], 16 kHz mono in [-1, 1]."""
+
+
+class PaddedFeatures(NamedTuple):
+    """Features of several clips, float32 [clips, frames of the longest, 320], and which frames are real, bool."""
+
+    features: Tensor
+    is_real: Tensor
+
 
 def stacked_frames(samples: int) -> int:
     """Encoder frames (20 ms each) of a 3.x or 4.x model for a waveform of `samples`."""
     return (samples // HOP_SAMPLES + 1) // FRAMES_STACKED
+
+
+def delta_frames(samples: int) -> int:
+    """Frames (20 ms each) that go into a 5.0 model for a waveform of `samples`."""
+    return math.ceil(samples // HOP_SAMPLES / FRAMES_STACKED)
 
 
 def audio_token_count(
@@ -67,8 +88,7 @@ def log_mel_with_deltas(waveform: Tensor) -> Tensor:
         float32 [..., frames, 320]: log-mel and its delta, two frames of 10 ms stacked; the waveform is padded on the
         right so that the last pair is whole.
     """
-    mel_frames = waveform.shape[-1] // HOP_SAMPLES
-    frames = FRAMES_STACKED * math.ceil(mel_frames / FRAMES_STACKED)
+    frames = FRAMES_STACKED * delta_frames(waveform.shape[-1])
     missing = (frames - 1) * HOP_SAMPLES + 1 - waveform.shape[-1]
     padded = functional.pad(waveform, (0, max(missing, 0)))
     log_mel = _normalised_log_mel(_mel_spectrogram(padded)[..., :frames], LOG_MEL_RANGE)
@@ -76,24 +96,108 @@ def log_mel_with_deltas(waveform: Tensor) -> Tensor:
     return both.reshape(*both.shape[:-2], frames // FRAMES_STACKED, -1)
 
 
+def stacked_log_mels(clips: Sequence[Clip], device: torch.device | str) -> PackedRows:
+    """What `log_mel_stacked` gives of each of several clips, [frames, 160], computed on the device in one row.
+
+    Args:
+        clips: Each at least `MIN_SAMPLES` long.
+        device: Where to compute.
+    """
+    row = _HopRow([_reflected(clip) for clip in clips], [len(clip) // HOP_SAMPLES + 1 for clip in clips])
+    lengths = row.frames // FRAMES_STACKED
+    owners, kept = sent(device, row.owners, places_of(row.starts, lengths * FRAMES_STACKED))
+    log_mel = _log_mels_of(row, owners, device)
+    return PackedRows(log_mel[kept].view(-1, FRAMES_STACKED * MEL_BANDS), tuple(lengths.tolist()))
+
+
+def padded_log_mels_with_deltas(clips: Sequence[Clip], device: torch.device | str) -> PaddedFeatures:
+    """What `log_mel_with_deltas` gives of each of several clips, computed on the device in one row.
+
+    Args:
+        clips: Each at least `MIN_SAMPLES_5` long.
+        device: Where to compute.
+    """
+    frames = [FRAMES_STACKED * delta_frames(len(clip)) for clip in clips]
+    row = _HopRow(
+        [_reflected(_whole(clip, count)) for clip, count in zip(clips, frames, strict=True)], frames
+    )
+    time = np.arange(-1, int(row.frames.max()) + 1)  # one more on either side
+    places: Index = row.starts[:, None] + np.clip(time, 0, row.frames[:, None] - 1)
+    owners, kept, lengths = sent(device, row.owners, places, row.frames[:, None] // FRAMES_STACKED)
+    log_mel = _log_mels_of(row, owners, device)[kept]
+    deltas = (log_mel[:, 2:] - log_mel[:, :-2]) / 2
+    both = torch.cat((log_mel[:, 1:-1], deltas), dim=-1).view(len(clips), -1, 2 * FRAMES_STACKED * MEL_BANDS)
+    return PaddedFeatures(both, torch.arange(both.shape[1], device=both.device) < lengths)
+
+
+class _HopRow:
+    """Padded clips one behind the other, each from a multiple of the hop on, and where their frames are.
+
+    Args:
+        padded: Clips with the half windows that the transform needs beside them.
+        frames: Of 10 ms, that count of each; what lies between two clips belongs to no one.
+    """
+
+    def __init__(self, padded: Sequence[Clip], frames: Sequence[int]) -> None:
+        hops = np.array([-(-len(clip) // HOP_SAMPLES) for clip in padded])
+        self.frames: Index = np.array(frames)
+        self.starts: Index = np.cumsum(hops) - hops
+        self.samples = np.zeros(hops.sum() * HOP_SAMPLES, np.float32)
+        for clip, start in zip(padded, self.starts * HOP_SAMPLES, strict=True):
+            self.samples[start : start + len(clip)] = clip
+        self.owners: Index = np.full(1 + (len(self.samples) - FFT_SIZE) // HOP_SAMPLES, len(padded))
+        self.owners[places_of(self.starts, self.frames)] = np.repeat(np.arange(len(padded)), frames)
+
+
+def _reflected(clip: Clip) -> Clip:
+    """With the half windows that a centred transform adds, [samples + 512]."""
+    return np.pad(clip, FFT_SIZE // 2, mode="reflect")
+
+
+def _whole(clip: Clip, frames: int) -> Clip:
+    """With silence behind it up to the middle of its last frame."""
+    return np.pad(clip, (0, max(0, (frames - 1) * HOP_SAMPLES + 1 - len(clip))))
+
+
+def _log_mels_of(row: _HopRow, owners: Tensor, device: torch.device | str) -> Tensor:
+    """Normalised log-mels of all frames in the row, float32 [frames, 80]; each clip by its own loudest bin."""
+    mel = _mel_bands(torch.as_tensor(row.samples).to(device), center=False)
+    log_mel = mel.clamp(min=1e-10).log10()
+    loudest = log_mel.new_full((len(row.frames) + 1,), -math.inf)
+    loudest.scatter_reduce_(0, owners, log_mel.amax(dim=-1), "amax")
+    return torch.maximum(log_mel, loudest[owners].unsqueeze(-1) - LOG_MEL_RANGE) / 4 + 1
+
+
 def _mel_spectrogram(waveform: Tensor) -> Tensor:
     """Power mel spectrogram, float32 [..., 80, frames]."""
-    window = torch.hann_window(WINDOW_SAMPLES, device=waveform.device)
-    batch = waveform.reshape(-1, waveform.shape[-1]).float()
+    mel = _mel_bands(waveform.reshape(-1, waveform.shape[-1]).float(), center=True)
+    return mel.transpose(-1, -2).reshape(*waveform.shape[:-1], MEL_BANDS, -1)
+
+
+def _mel_bands(waveform: Tensor, *, center: bool) -> Tensor:
+    """Power mel spectrogram, float32 [..., frames, 80]; with `center` reflected at its ends."""
     spectrum = torch.stft(
-        batch,
+        waveform,
         n_fft=FFT_SIZE,
         hop_length=HOP_SAMPLES,
         win_length=WINDOW_SAMPLES,
-        window=window,
-        center=True,
+        window=_window_on(waveform.device),
+        center=center,
         pad_mode="reflect",
         onesided=True,
         return_complex=True,
     )
-    power = spectrum.abs().pow(2.0)
-    mel = torch.matmul(power.transpose(-1, -2), mel_filterbank().to(waveform.device)).transpose(-1, -2)
-    return mel.reshape(*waveform.shape[:-1], MEL_BANDS, -1)
+    return torch.matmul(spectrum.abs().pow(2.0).transpose(-1, -2), _filterbank_on(waveform.device))
+
+
+@lru_cache(maxsize=8)
+def _window_on(device: torch.device) -> Tensor:
+    return torch.hann_window(WINDOW_SAMPLES, device=device)
+
+
+@lru_cache(maxsize=8)
+def _filterbank_on(device: torch.device) -> Tensor:
+    return mel_filterbank().to(device)
 
 
 def _normalised_log_mel(mel: Tensor, decades: float) -> Tensor:

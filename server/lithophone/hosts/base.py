@@ -39,6 +39,11 @@ class Recogniser(Protocol):
         """What the model is."""
         ...
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether so few windows are under way, of all jobs, that more of them would keep the model's batch full."""
+        ...
+
     async def recognise(self, request: RecognitionRequest) -> Recognition:
         """One window through the model.
 

@@ -51,6 +51,7 @@ log = structlog.get_logger(__name__)
 RESTART_DELAYS_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Before the next worker, by how many have ended since a window was last recognised."""
 
+BATCHES_UNDERWAY: Final = 2  # one in the model, and one that waits in case the first is done all at once
 MOST_DEATHS: Final = 2  # workers that may die of one window
 
 
@@ -152,6 +153,11 @@ class SupervisedHost:
     def is_idle(self) -> bool:
         """See `ModelHost`."""
         return not self._users and not self._works
+
+    @property
+    def wants_more(self) -> bool:
+        """See `Recogniser`."""
+        return self.info is not None and len(self._works) < BATCHES_UNDERWAY * self.info.max_batch
 
     def open_recogniser(self) -> Recogniser:
         """See `ModelHost`."""
@@ -389,6 +395,11 @@ class _JobRecogniser:
     def spec(self) -> ModelSpec:
         """See `Recogniser`."""
         return self._host.spec
+
+    @property
+    def wants_more(self) -> bool:
+        """See `Recogniser`."""
+        return self._host.wants_more
 
     async def recognise(self, request: RecognitionRequest) -> Recognition:
         """See `Recogniser`."""

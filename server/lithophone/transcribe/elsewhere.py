@@ -172,7 +172,12 @@ class _Words:
             if start < 0 or text[place:start].strip():
                 return
             self._words.pop()
-            yield Word(text=text[place:start] + word.word, start_seconds=word.start, end_seconds=word.end)
+            yield Word(
+                text=text[place:start] + word.word,
+                start_seconds=word.start,
+                end_seconds=word.end,
+                probability=word.probability,
+            )
             place = start + len(word.word)
 
 

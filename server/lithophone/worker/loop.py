@@ -43,6 +43,7 @@ from lithophone.worker.watch import StepWatch
 log = structlog.get_logger(__name__)
 
 ANSWER_THREADS = 1
+RESERVED_OF = 8  # places of a batch one is kept for jobs that have none, so that a short file need not wait for a long one
 TOLD_GROWTH = 1.05  # of memory since it was told last
 OUT_OF_MEMORY_MESSAGE = "There is not enough memory for this window beside the model."
 
@@ -220,9 +221,11 @@ class Worker:
 
     def _joining(self, most: int) -> Sequence[Recognise]:
         """Windows that have been in a batch before come first; one that may break others has the model to itself."""
-        room = self._limit.of(most) - len(self._running)
+        places = self._limit.of(most)
+        room = places - len(self._running)
         if not self._first:
-            return self._scheduler.next_batch(room)
+            present = {running.work.job_id for running in self._running.values()}
+            return self._scheduler.next_batch(room, reserved=places // RESERVED_OF, present=present)
         if self._first[0].alone:
             return [] if self._running else [self._first.popleft()]
         joining: list[Recognise] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from transformers import (
 
 from lithophone.backends.cpu.widening import widened_layers
 from lithophone.backends.decoding.encoder import ClipwiseEncoder, PackedClips, PackedEncoder, project
+from lithophone.granite.packing import PackedRows
 
 HIDDEN = 48
 ENCODER = {
@@ -82,7 +84,11 @@ def clips(lengths: list[int], seed: int = 0) -> list[Tensor]:
     return [torch.randn(length, 160, generator=generator, dtype=torch.float64) for length in lengths]
 
 
-def furthest(ours: list[Tensor], theirs: list[Tensor]) -> float:
+def packed(features: list[Tensor]) -> PackedRows:
+    return PackedRows(torch.cat(features), tuple(map(len, features)))
+
+
+def furthest(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
     """The largest difference, relative to the largest activation."""
     assert [a.shape for a in ours] == [b.shape for b in theirs]
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
@@ -95,10 +101,10 @@ def test_in_company_a_clip_has_the_states_transformers_gives_it_alone(
 ) -> None:
     features = clips(lengths)
     theirs = [speech.encoder(clip.unsqueeze(0)).last_hidden_state[0] for clip in features]
-    together = PackedEncoder(speech.encoder).encode(features)
-    assert furthest(together, theirs) < TOLERANCE
+    together = PackedEncoder(speech.encoder).encode(packed(features))
+    assert furthest(together.split(), theirs) < TOLERANCE
     audio = [speech.projector(states.unsqueeze(0))[0] for states in theirs]
-    assert furthest(project(speech.projector, together), audio) < TOLERANCE
+    assert furthest(project(speech.projector, together).split(), audio) < TOLERANCE
 
 
 @pytest.mark.parametrize("exported", [[3], [0], [2], [0, 2, 3]])
@@ -107,7 +113,7 @@ def test_the_plus_model_exports_the_layers_transformers_exports(exported: list[i
     features = clips([7, 45, 20])
     theirs = [plus.encoder(clip.unsqueeze(0)).last_hidden_state[0] for clip in features]
     ours = PackedEncoder(plus.encoder)
-    assert furthest(ours.encode(features), theirs) < TOLERANCE
+    assert furthest(ours.encode(packed(features)).split(), theirs) < TOLERANCE
     expected = torch.log_softmax(plus.encoder.out(theirs[1][:, -HIDDEN:]), dim=-1).float()
     torch.testing.assert_close(ours.ctc_log_probs(theirs[1]), expected, atol=1e-4, rtol=0)
 
@@ -119,8 +125,8 @@ def test_a_widened_encoder_computes_in_float32_on_the_16_bit_weights(dtype: torc
     features = [clip.float() for clip in clips([7, 45, 20])]
     theirs = [whole.encoder(clip.unsqueeze(0)).last_hidden_state[0] for clip in features]
     ours = PackedEncoder(halved.encoder, widened_layers(halved.encoder))
-    assert furthest(ours.encode(features), theirs) < FLOAT32_TOLERANCE
-    assert furthest(ours.encode(features), theirs) < FLOAT32_TOLERANCE
+    assert furthest(ours.encode(packed(features)).split(), theirs) < FLOAT32_TOLERANCE
+    assert furthest(ours.encode(packed(features)).split(), theirs) < FLOAT32_TOLERANCE
     expected = torch.log_softmax(whole.encoder.out(theirs[1]), dim=-1)
     torch.testing.assert_close(ours.ctc_log_probs(theirs[1]), expected, atol=1e-4, rtol=0)
     assert halved.encoder.input_linear.weight.dtype is dtype
@@ -138,32 +144,33 @@ def test_a_neighbour_changes_transformers_own_states(speech: Any) -> None:
 def test_layers_that_are_offloaded_are_run_clip_by_clip() -> None:
     speech = built(GraniteSpeechConfig, GraniteSpeechModel)
     features = clips([33, 8])
-    expected = PackedEncoder(speech.encoder).encode(features)
-    labels = PackedEncoder(speech.encoder).ctc_log_probs(expected[0])
+    expected = PackedEncoder(speech.encoder).encode(packed(features))
+    labels = PackedEncoder(speech.encoder).ctc_log_probs(expected.rows)
     cpu_offload(speech, execution_device=torch.device("cpu"))
     assert speech.encoder.input_linear.weight.is_meta
     ours = ClipwiseEncoder(speech.encoder, torch.device("cpu"))
-    hidden = ours.encode(features)
-    assert furthest(hidden, expected) < TOLERANCE
-    torch.testing.assert_close(ours.ctc_log_probs(hidden[0]), labels, atol=1e-4, rtol=0)
-    assert furthest(project(speech.projector, hidden), project(speech.projector, expected)) < TOLERANCE
+    hidden = ours.encode(packed(features))
+    assert furthest(hidden.split(), expected.split()) < TOLERANCE
+    torch.testing.assert_close(ours.ctc_log_probs(hidden.rows), labels, atol=1e-4, rtol=0)
+    audio = project(speech.projector, expected)
+    assert furthest(project(speech.projector, hidden).split(), audio.split()) < TOLERANCE
 
 
 @given(lengths=LENGTHS, context=st.integers(1, 30))
 def test_blocks_hold_every_frame_once_and_in_order(lengths: list[int], context: int) -> None:
-    packed = PackedClips(lengths, context, gap=7, device=torch.device("cpu"))
+    places = PackedClips(lengths, context, gap=7, device=torch.device("cpu"))
     frames = torch.arange(sum(lengths)).unsqueeze(1)
-    blocks = packed.to_blocks(frames)
-    assert torch.equal(packed.from_blocks(blocks), frames)
+    blocks = places.to_blocks(frames)
+    assert torch.equal(places.from_blocks(blocks), frames)
     owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     assert all(len(owner[block.squeeze(1)].unique()) == 1 for block in blocks)
 
 
 @given(lengths=LENGTHS, gap=st.integers(0, 9))
 def test_the_convolution_sees_zeros_beside_every_clip(lengths: list[int], gap: int) -> None:
-    packed = PackedClips(lengths, 20, gap=gap, device=torch.device("cpu"))
-    places = packed.gapped_index.tolist()
+    row = PackedClips(lengths, 20, gap=gap, device=torch.device("cpu"))
+    places = row.gapped_index.tolist()
     ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
     assert places[0] == gap
-    assert places[-1] == packed.gapped_frames - gap - 1
+    assert places[-1] == row.gapped_frames - gap - 1
     assert all(places[end] - places[end - 1] == gap + 1 for end in ends[:-1])

@@ -11,14 +11,16 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lithophone.granite.packing import PackedRows, places_of, sent, starts_of
 
 
 class PackedClips:
@@ -28,39 +30,39 @@ class PackedClips:
         lengths: Frames of each clip.
         context: Frames of an attention block.
         gap: Zeros the convolution needs beside a clip.
-        device: Where the indexes are used.
+        device: Where the indexes are used; they get there in one copy.
     """
 
     def __init__(self, lengths: Sequence[int], context: int, gap: int, device: torch.device) -> None:
         self.lengths = tuple(lengths)
         self.frames = sum(lengths)
-        blocks = [min(context, length - at) for length in lengths for at in range(0, length, context)]
-        self.blocks = len(blocks)
-        self.block_frames = max(blocks)
-        sizes = torch.tensor(blocks).unsqueeze(1)
-        within = torch.arange(self.block_frames).unsqueeze(0)
-        self.block_index: Tensor | None = None
-        self.block_valid: Tensor | None = None
-        if min(blocks) < self.block_frames:
-            self.block_index = (sizes.cumsum(0) - sizes + torch.minimum(within, sizes - 1)).to(device)
-            self.block_valid = (within < sizes).to(device)
-        clip = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(self.lengths))
-        self.gapped_index = (torch.arange(self.frames) + gap * (clip + 1)).to(device)
+        sizes = np.array(
+            [min(context, length - at) for length in lengths for at in range(0, length, context)]
+        )
+        self.blocks, self.block_frames = len(sizes), int(sizes.max())
         self.gapped_frames = self.frames + gap * (len(lengths) + 1)
+        within = np.arange(self.block_frames)
+        block_index = starts_of(sizes)[:, None] + np.minimum(within, sizes[:, None] - 1)
+        unblocked = places_of(np.arange(self.blocks) * self.block_frames, sizes)
+        gapped = np.arange(self.frames) + gap * np.repeat(np.arange(1, len(lengths) + 1), lengths)
+        self._block_index, self._unblocked, block_sizes, self.gapped_index = sent(
+            device, block_index, unblocked, sizes[:, None], gapped
+        )
+        self._whole = int(sizes.min()) == self.block_frames
+        self.block_padding: Tensor | None = None
+        if not self._whole:
+            self.block_padding = torch.arange(self.block_frames, device=device) >= block_sizes
 
     def to_blocks(self, packed: Tensor) -> Tensor:
         """[frames, features] to [blocks, block_frames, features]; short blocks repeat their last frame."""
-        if self.block_index is None:
+        if self._whole:
             return packed.view(self.blocks, self.block_frames, -1)
-        return packed[self.block_index]
+        return packed[self._block_index]
 
     def from_blocks(self, blocks: Tensor) -> Tensor:
         """Back to [frames, features]."""
-        return blocks.flatten(0, 1) if self.block_valid is None else blocks[self.block_valid]
-
-    def split(self, packed: Tensor) -> tuple[Tensor, ...]:
-        """[frames, features] to one tensor a clip."""
-        return packed.split(list(self.lengths))
+        flat = blocks.flatten(0, 1)
+        return flat if self._whole else flat[self._unblocked]
 
 
 class FrameCounts(msgspec.Struct, frozen=True):
@@ -105,24 +107,22 @@ class PackedEncoder:
         self._gap = int(config.conv_kernel_size) // 2
         self.counts = FrameCounts()
 
-    def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Last hidden states of each clip.
+    def encode(self, features: PackedRows) -> PackedRows:
+        """Last hidden states of all clips.
 
         Args:
-            features: For each clip [frames, 160], at least one frame.
+            features: [frames, 160], at least one frame a clip.
 
         Returns:
-            For each clip [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden]. In the dtype of
-            the layers.
+            [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden]. In the dtype of the layers.
         """
         device = self._encoder.input_linear.weight.device
-        clips = PackedClips([len(clip) for clip in features], self._context, self._gap, device)
+        clips = PackedClips(features.lengths, self._context, self._gap, device)
         self.counts = self.counts.plus(clips.frames, clips.blocks * clips.block_frames - clips.frames)
-        packed = torch.cat([clip.to(device, self._dtype) for clip in features])
-        return list(clips.split(self._forward(packed, clips)))
+        return PackedRows(self._forward(features.rows.to(device, self._dtype), clips), features.lengths)
 
     def ctc_log_probs(self, hidden: Tensor) -> Tensor:
-        """Natural-log probabilities of the grapheme labels, float32 [frames, labels], of one clip's hidden states."""
+        """Natural-log probabilities of the grapheme labels, float32 [frames, labels], of hidden states."""
         return head_log_probs(self._encoder.out, hidden)
 
     def _forward(self, packed: Tensor, clips: PackedClips) -> Tensor:
@@ -158,14 +158,13 @@ class ClipwiseEncoder:
         self._context = int(encoder.config.context_size)
         self.counts = FrameCounts()
 
-    def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Last hidden states of each clip; see `PackedEncoder.encode`."""
-        for clip in features:
-            self.counts = self.counts.plus(len(clip), -len(clip) % self._context)
-        return [
-            self._encoder(clip.to(self._device, self._encoder.dtype).unsqueeze(0)).last_hidden_state[0]
-            for clip in features
-        ]
+    def encode(self, features: PackedRows) -> PackedRows:
+        """Last hidden states of all clips; see `PackedEncoder.encode`."""
+        for length in features.lengths:
+            self.counts = self.counts.plus(length, -length % self._context)
+        clips = features._replace(rows=features.rows.to(self._device, self._encoder.dtype)).split()
+        hidden = [self._encoder(clip.unsqueeze(0)).last_hidden_state[0] for clip in clips]
+        return PackedRows(torch.cat(hidden), features.lengths)
 
     def ctc_log_probs(self, hidden: Tensor) -> Tensor:
         """Of the grapheme labels; see `PackedEncoder.ctc_log_probs`."""
@@ -221,8 +220,8 @@ class _Attention:
             self._by_head(part) for part in clips.to_blocks(self._module.to_kv(normed)).chunk(2, dim=-1)
         )
         bias = self._position_bias(queries)
-        if clips.block_valid is not None:
-            bias = bias.masked_fill(~clips.block_valid[:, None, None, :], float("-inf"))
+        if clips.block_padding is not None:
+            bias = bias.masked_fill(clips.block_padding[:, None, None, :], float("-inf"))
         attended = functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=bias, scale=self._scale
         )
@@ -290,22 +289,17 @@ def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tenso
     return weight.to(convolution.weight.dtype), bias.to(convolution.weight.dtype)
 
 
-def blocks_of(frames: int, size: int) -> int:
-    """Started blocks of `size` in so many frames."""
-    return math.ceil(frames / size)
-
-
-def project(projector: Any, hidden: Sequence[Tensor]) -> list[Tensor]:
-    """Audio embeddings of each clip [queries, text hidden] from its hidden states [frames, hidden].
+def project(projector: Any, hidden: PackedRows) -> PackedRows:
+    """Audio embeddings of all clips [queries, text hidden] from their hidden states [frames, hidden].
 
     The projector (`GraniteSpeechEncoderProjector`) looks at windows of 15 frames one by one, so clips only need to be
     filled up with zeros to whole windows to go through it together.
     """
-    window = int(projector.window_size)
-    counts = [blocks_of(len(clip), window) for clip in hidden]
-    filled = [
-        functional.pad(clip, (0, 0, 0, count * window - len(clip)))
-        for clip, count in zip(hidden, counts, strict=True)
-    ]
-    queries = projector(torch.cat(filled).unsqueeze(0).to(projector.query.dtype))[0]
-    return list(queries.split([count * int(projector.num_queries) for count in counts]))
+    size = int(projector.window_size)
+    lengths = np.array(hidden.lengths)
+    windows = -(-lengths // size)
+    (places,) = sent(hidden.rows.device, places_of(starts_of(windows) * size, lengths))
+    filled = hidden.rows.new_zeros(int(windows.sum()) * size, hidden.rows.shape[-1])
+    filled[places] = hidden.rows
+    queries = projector(filled.unsqueeze(0).to(projector.query.dtype))[0]
+    return PackedRows(queries, tuple((windows * int(projector.num_queries)).tolist()))

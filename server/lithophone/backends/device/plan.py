@@ -45,6 +45,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
         quantization: "int8" halves the language model's linear layers or better.
         graphs: "auto" captures the decoding steps of a GPU as graphs.
         cpu_threads: Threads for torch's CPU kernels; 0 takes as many as may be used and the model's size is worth.
+        max_batch: Windows at a time; 0 takes as many as memory holds.
     """
 
     device: DeviceRequest = "auto"
@@ -53,6 +54,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
     quantization: Quantization = "none"
     graphs: GraphsRequest = "auto"
     cpu_threads: int = 0
+    max_batch: int = 0
 
 
 class ModelSize(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         cpu_threads: Threads for torch's CPU kernels.
         widened: The CPU has no instructions for `dtype`: its weights are widened to float32 as they are used.
         quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
+        max_batch: Windows at a time; 0 takes as many as memory holds.
         graphs: Decoding steps are captured as graphs, where the GPU's decoder serves.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
         reasons: Why this device and dtype, for the log at start.
@@ -91,6 +94,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     cpu_threads: int = 1
     widened: bool = False
     quantization: Quantization = "none"
+    max_batch: int = 0
     graphs: bool = False
     convolution_library: bool = True
     reasons: tuple[str, ...] = ()
@@ -132,7 +136,8 @@ def plan_device(
         plan = _cpu_plan(facts, wishes, size)
     else:
         plan = _gpu_plan(facts, kind, wishes, size, environ or {})
-    plan = msgspec.structs.replace(plan, reasons=(device_reason, *plan.reasons))
+    reasons = (device_reason, *plan.reasons)
+    plan = msgspec.structs.replace(plan, reasons=reasons, max_batch=wishes.max_batch)
     return _quantised(plan, wishes.quantization)
 
 

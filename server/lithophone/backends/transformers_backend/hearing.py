@@ -1,6 +1,6 @@
 """The acoustic half of a Granite Speech model: encoder, CTC head and projector over windows of any lengths.
 
-Owns what is heard of a window's features. Knows no prompt, no token and no text.
+Owns what is heard of a window's samples. Knows no prompt, no token and no text.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lithophone.backends.base import Samples
 from lithophone.backends.cpu.products import widened_products
 from lithophone.backends.cpu.widening import widened_layers
 from lithophone.backends.decoding.encoder import ClipwiseEncoder, FrameCounts, PackedEncoder, project
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.granite.features import stacked_log_mels
 
 
 class HeardWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +45,12 @@ class Hearing:
 
     def __init__(self, model: Any, plan: DevicePlan) -> None:
         encoder = model.model.encoder
+        self._device = torch.device(plan.torch_device)
         self._projector = model.model.projector
         self._encoder = (
             PackedEncoder(encoder, widened_layers(encoder) if plan.widened else None)
             if plan.device_map is None
-            else ClipwiseEncoder(encoder, torch.device(plan.torch_device))
+            else ClipwiseEncoder(encoder, self._device)
         )
         self._projection = widened_products(self._projector, model.dtype, wanted=plan.widened)
 
@@ -56,14 +59,16 @@ class Hearing:
         """What has gone through the encoder so far."""
         return self._encoder.counts
 
-    def hear(self, features: Sequence[Tensor]) -> list[HeardWindow]:
-        """All windows in one pass, from their features [frames, 160]."""
-        if not features:
+    def hear(self, clips: Sequence[Samples]) -> list[HeardWindow]:
+        """All windows in one pass; the host waits once, for what the CTC head says."""
+        if not clips:
             return []
-        hidden = self._encoder.encode(features)
-        with self._projection.during_pass(sum(map(len, hidden))):
-            embeddings = project(self._projector, hidden)
+        hidden = self._encoder.encode(stacked_log_mels(clips, self._device))
+        with self._projection.during_pass(len(hidden.rows)):
+            embeddings = project(self._projector, hidden).split()
+        log_probs = self._encoder.ctc_log_probs(hidden.rows).cpu().numpy()
+        labelled = np.split(log_probs, np.cumsum(hidden.lengths)[:-1])
         return [
-            HeardWindow(ctc_log_probs=self._encoder.ctc_log_probs(states).cpu().numpy(), embeddings=audio)
-            for states, audio in zip(hidden, embeddings, strict=True)
+            HeardWindow(ctc_log_probs=labels, embeddings=audio)
+            for labels, audio in zip(labelled, embeddings, strict=True)
         ]

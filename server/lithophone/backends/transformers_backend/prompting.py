@@ -1,7 +1,6 @@
 """From a request to what the model is given, and to guesses at what it will say.
 
-Owns the processor call (features, and the prompt's tokens around the audio's places), the limit on a transcript's length,
-and the drafts. Knows no device and decides nothing about what is said.
+Owns the prompt's tokens around the audio, the limit on a transcript's length, and the drafts. Knows no device and decides nothing about what is said.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lithophone.audio.waveform import seconds_from_samples
 from lithophone.backends.answers.speech import behind_context
@@ -26,7 +24,7 @@ from lithophone.backends.decoding.speculation import (
     Speculator,
 )
 from lithophone.backends.transformers_backend.chat_template import PromptFrame
-from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle
+from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle, continued_text
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import greedy_text
 from lithophone.granite.prompts import Tags, Task, chat_messages
@@ -36,44 +34,40 @@ TIMED_TOKENS_PER_SECOND = 40  # about seven a word, numbers of its time tag incl
 TOKENS_FLOOR = 64
 
 
-class ProcessedWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """A window through the processor: features [frames, 160], and the prompt's text tokens before the audio and behind it."""
+class PromptTokens(msgspec.Struct, frozen=True):
+    """The text tokens of a prompt, before the audio and behind it."""
 
-    features: Tensor
     before: list[int]
     after: list[int]
 
 
 class Prompting:
-    """Processor and tokenizer of a model, and the running estimates that drafts are made by.
+    """The tokenizer of a model, and the running estimates that drafts are made by.
 
     Args:
         spec: Which member of the family it is.
-        processor: The model's, as `load_checkpoint` gives it.
+        tokenizer: The model's.
         frame: What stands around the words of a prompt.
-        audio_token: What stands in the prompt for a place of the audio.
+        audio_token: What stands in the prompt for the audio.
         end_tokens: Tokens that end a transcript.
-        device: Where features are computed.
     """
 
     def __init__(
         self,
         spec: ModelSpec,
-        processor: Any,
+        tokenizer: Any,
         *,
         frame: PromptFrame,
         audio_token: int,
         end_tokens: frozenset[int],
-        device: str,
     ) -> None:
         self._spec = spec
         self._frame = frame
-        self._processor = processor
-        self._tokenizer: Any = processor.tokenizer
+        self._tokenizer = tokenizer
         self._audio_token = audio_token
-        self._device = device
         self.end_tokens = end_tokens
         self._transcripts = {tags: Acceptance(TRANSCRIPT_EXPECTED) for tags in (None, *Tags)}
+        self._live = Acceptance(TRANSCRIPT_EXPECTED)
         self._style = TranscriptStyle()
 
     @property
@@ -86,16 +80,11 @@ class Prompting:
         words = chat_messages(self._spec, task)[-1].content
         return self._frame.around(words, task.prefix_text)
 
-    def process(self, request: RecognitionRequest) -> ProcessedWindow:
-        """The window through transformers' processor."""
-        inputs = self._processor(
-            text=self.prompt(request.task), audio=request.samples, return_tensors="pt", device=self._device
-        )
-        tokens: list[int] = inputs["input_ids"][0].tolist()
-        first, places = tokens.index(self._audio_token), tokens.count(self._audio_token)
-        return ProcessedWindow(
-            features=inputs["input_features"][0], before=tokens[:first], after=tokens[first + places :]
-        )
+    def tokens(self, task: Task) -> PromptTokens:
+        """What stands around the audio."""
+        tokens: list[int] = self._tokenizer(self.prompt(task))["input_ids"]
+        place = tokens.index(self._audio_token)
+        return PromptTokens(tokens[:place], tokens[place + 1 :])
 
     def token_budget(self, request: RecognitionRequest) -> int:
         """The most tokens to emit for a window of this length."""
@@ -108,14 +97,23 @@ class Prompting:
         repetition = Source(RepetitionDraft(), REPETITION_EXPECTED)
         if request.task.translate_to is not None:
             return Speculator([repetition])
-        accepted = self._transcripts[request.task.tags]
+        accepted = self._live if request.live is not None else self._transcripts[request.task.tags]
         text = greedy_text(behind_context(request, ctc_log_probs).argmax(axis=-1).tolist())
-        draft = TranscriptDraft(self._style.apply(text), self.encode, self.decode, min(self.end_tokens))
+        draft = TranscriptDraft(self._written(request, text), self.encode, self.decode, min(self.end_tokens))
         return Speculator([Source(draft, max(LEAST_EXPECTED, accepted.rate), accepted), repetition])
 
-    def learn(self, task: Task, tokens: Sequence[int]) -> None:
-        """See how a transcript is written, for the drafts of the next."""
-        if task.tags is not None or task.translate_to is not None:
+    def _written(self, request: RecognitionRequest, ctc_text: str) -> str:
+        """CTC text as the model is expected to write it; of a live window, behind what it wrote the last time."""
+        live = request.live
+        if live is None:
+            return self._style.apply(ctc_text)
+        style = self._style.continued() if live.said else self._style
+        return style.apply(continued_text(live.expected, ctc_text))
+
+    def learn(self, request: RecognitionRequest, tokens: Sequence[int]) -> None:
+        """See how a transcript is written, for the drafts of the next; a live window is a piece of one."""
+        task = request.task
+        if task.tags is not None or task.translate_to is not None or request.live is not None:
             return
         said = self.decode(tokens)
         if said.strip():

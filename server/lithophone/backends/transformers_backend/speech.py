@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.backends.base import Answer, BackendInfo, RecognitionRequest
 from lithophone.backends.batches import never
+from lithophone.backends.capacity import windows_at_a_time
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import release_memory
-from lithophone.backends.memory import budget_bytes, estimate_memory, load_config
+from lithophone.backends.memory import load_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
 from lithophone.backends.transformers_backend.warm_up import try_out
 
-MOST_WINDOWS = 16
 WARM_UP_TOKENS = 8
 CPU_WARM_UP_TOKENS = 1
 """The pass over the prompt alone: nothing is compiled there, and each further pass reads all weights once more."""
@@ -45,7 +44,7 @@ class SpeechBackend:
     def __init__(
         self, checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts, *, speculate: bool = True
     ) -> None:
-        windows = _most_windows(load_config(checkpoint.path), plan, facts)
+        windows = windows_at_a_time(load_config(checkpoint.path), plan, facts)
         self._model = SpeechModel.load(checkpoint, plan, facts, windows=windows, speculate=speculate)
         self._info = BackendInfo(
             spec=checkpoint.spec,
@@ -179,10 +178,3 @@ class SpeechBatch:
 
 def _cut_short(tokens: int, _: int, prompt: Prompt) -> Prompt:
     return msgspec.structs.replace(prompt, max_tokens=min(prompt.max_tokens, tokens))
-
-
-def _most_windows(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:
-    """Windows at a time: as many as half of the memory beside the model holds, at most `MOST_WINDOWS`."""
-    one = estimate_memory(config)[plan.dtype]
-    spare = budget_bytes(facts, plan) - one.required_bytes
-    return max(1, min(MOST_WINDOWS, 1 + spare // 2 // (one.activations_bytes + one.kv_cache_bytes)))

@@ -26,7 +26,7 @@ from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.hearing import HeardWindow, Hearing
 from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
 from lithophone.backends.transformers_backend.processors import concurrent_decoder
-from lithophone.backends.transformers_backend.prompting import ProcessedWindow, Prompting
+from lithophone.backends.transformers_backend.prompting import Prompting, PromptTokens
 from lithophone.granite.family import ModelSpec
 
 
@@ -34,7 +34,7 @@ class PromptedWindow(msgspec.Struct, frozen=True, kw_only=True):
     """A window that was heard, and what stands around it in the prompt."""
 
     request: RecognitionRequest
-    processed: ProcessedWindow
+    prompt: PromptTokens
     heard: HeardWindow
 
 
@@ -70,11 +70,10 @@ class SpeechModel:
         self.hearing = Hearing(model, plan)
         self.prompting = Prompting(
             spec,
-            processor,
+            processor.tokenizer,
             frame=prompt_frame(spec, processor.tokenizer),
             audio_token=int(model.config.audio_token_id),
             end_tokens=_end_tokens(model.generation_config),
-            device=plan.torch_device,
         )
         self.answers = SpeechAnswers(
             spec, plan.dtype, concurrent_decoder(processor.tokenizer), self.prompting.control_ids
@@ -122,18 +121,20 @@ class SpeechModel:
         )
 
     def hear(self, requests: Sequence[RecognitionRequest]) -> list[PromptedWindow]:
-        """Processor, then encoder, CTC head and projector over all windows in one pass."""
-        processed = [self.prompting.process(request) for request in requests]
-        heard = self.hearing.hear([window.features for window in processed])
+        """Features, encoder, CTC head and projector over all windows in one pass."""
+        heard = self.hearing.hear([request.samples for request in requests])
         return [
-            PromptedWindow(request=request, processed=inputs, heard=window)
-            for request, inputs, window in zip(requests, processed, heard, strict=True)
+            PromptedWindow(request=request, prompt=self.prompting.tokens(request.task), heard=window)
+            for request, window in zip(requests, heard, strict=True)
         ]
 
     def sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
         """What the decoding loop needs of a window: prompt, limits and, with `speculate`, drafts."""
-        processed = window.processed
-        embeddings = self._language_model.prompt(processed.before, window.heard.embeddings, processed.after)
+        prompt, live = window.prompt, window.request.live
+        said = () if live is None else live.said
+        embeddings = self._language_model.prompt(
+            prompt.before, window.heard.embeddings, (*prompt.after, *said)
+        )
         room = self._language_model.max_positions - len(embeddings)
         drafted = speculate and self._speculate
         return Prompt(
@@ -148,11 +149,11 @@ class SpeechModel:
 
     def decoded_window(self, window: PromptedWindow, decoded: Decoded) -> DecodedWindow:
         """What an answer is made of; nothing of it is the model's any more."""
-        self.prompting.learn(window.request.task, decoded.tokens)
+        self.prompting.learn(window.request, decoded.tokens)
         return DecodedWindow(
             request=window.request,
             ctc_log_probs=window.heard.ctc_log_probs,
-            prompt_tokens=len(window.processed.before) + len(window.processed.after),
+            prompt_tokens=len(window.prompt.before) + len(window.prompt.after),
             audio_tokens=len(window.heard.embeddings),
             decoded=decoded,
         )
