@@ -138,7 +138,7 @@ def test_make_hands_the_wish_on_and_installs_torch_before_the_rest() -> None:
     )
     lines = done.stdout.splitlines()
     torch = next(place for place, line in enumerate(lines) if "torch_builds.py rocm" in line)
-    rest = next(place for place, line in enumerate(lines) if "--editable ." in line)
+    rest = next(place for place, line in enumerate(lines) if "--editable '." in line)
     assert torch < rest
 
 
