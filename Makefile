@@ -27,7 +27,7 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
-test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
+test-clients: $(VENV)/.dev-installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
 	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
 
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own

@@ -17,6 +17,7 @@ from lithophone_client._uploads import remaining_bytes
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_SECONDS = 600.0
+USER_AGENT = "lithophone-client"
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -29,16 +30,25 @@ class SessionSettings(TypedDict):
     timeout: httpx.Timeout
 
 
+def server_address(base_url: str) -> str:
+    """The address without the `/v1` that OpenAI's SDKs want at its end."""
+    return base_url.rstrip("/").removesuffix("/v1")
+
+
+def key_header(api_key: str | None) -> dict[str, str]:
+    """The header that shows a key, if there is one."""
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+
+
 def session_settings(base_url: str, api_key: str | None, timeout_seconds: float) -> SessionSettings:
     """How to reach the server.
 
     The `/v1` that OpenAI's SDKs want at the end of the address may be there or not. `timeout_seconds` holds for each
     read and write; a connection has to stand sooner.
     """
-    key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     return SessionSettings(
-        base_url=base_url.rstrip("/").removesuffix("/v1"),
-        headers={"User-Agent": "lithophone-client"} | key,
+        base_url=server_address(base_url),
+        headers={"User-Agent": USER_AGENT} | key_header(api_key),
         timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_TIMEOUT_SECONDS)),
     )
 

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 import uvicorn
@@ -34,6 +34,7 @@ from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
+from lithophone.http.realtime.places import LivePlaces
 from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
@@ -125,7 +126,14 @@ def _refuse_native_times(settings: Settings, references: Sequence[ModelReference
         )
 
 
-def build_app(models: Models, admission: Admission, settings: Settings) -> Litestar:
+class Doors(NamedTuple):
+    """Who may come in: requests, and live sessions."""
+
+    admission: Admission
+    places: LivePlaces
+
+
+def build_app(models: Models, doors: Doors, settings: Settings) -> Litestar:
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
@@ -143,8 +151,10 @@ def build_app(models: Models, admission: Admission, settings: Settings) -> Lites
         cors_origins=settings.cors_origins,
         allowed_hosts=settings.allowed_hosts,
         root_path=settings.root_path,
+        live_idle_seconds=settings.live_idle_seconds,
+        live_session_seconds=settings.live_session_seconds,
     )
-    return create_app(models, admission, voice=SileroDetector(), options=options)
+    return create_app(models, doors.admission, places=doors.places, voice=SileroDetector(), options=options)
 
 
 def _aliases(settings: Settings) -> dict[str, str]:
@@ -163,9 +173,9 @@ def _aliases(settings: Settings) -> dict[str, str]:
 class Server(uvicorn.Server):
     """uvicorn, closing the door as soon as a signal comes."""
 
-    def __init__(self, config: uvicorn.Config, admission: Admission, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, doors: Doors, listener: socket.socket) -> None:
         super().__init__(config)
-        self._admission = admission
+        self._doors = doors
         self._listener = listener
         self._listening = asyncio.Event()
 
@@ -173,6 +183,12 @@ class Server(uvicorn.Server):
         """Open the door, and say so."""
         await super().startup(sockets)
         self._listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let live sessions say what they have heard; uvicorn itself would cut them."""
+        grace = self.config.timeout_graceful_shutdown or 0
+        await self._doors.places.drain(grace, lambda: self.force_exit)
+        await super().shutdown(sockets)
 
     async def url(self) -> str:
         """Where the server listens, once it does."""
@@ -187,7 +203,7 @@ class Server(uvicorn.Server):
         uvicorn's own handler would raise the signal again after an orderly end, and the exit code would tell of a crash.
         """
         log.info("draining", signal=signal.Signals(sig).name)
-        self._admission.drain()
+        self._doors.admission.drain()
         if sig == signal.SIGINT:
             self.force_exit = self.should_exit
             grace = self.config.timeout_graceful_shutdown or 0
@@ -202,9 +218,10 @@ def serve(settings: Settings) -> int:
         StartupError: the address, the model or the device cannot be had.
     """
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
-    models, admission = build_models(settings), Admission(settings.max_requests)
+    models = build_models(settings)
+    doors = Doors(Admission(settings.max_requests), LivePlaces(settings.max_live_sessions))
     with _bound(settings.host, settings.port) as listener, _wyoming_listener(settings) as wyoming:
-        done = asyncio.run(_serve(settings, models, admission, listener, wyoming))
+        done = asyncio.run(_serve(settings, models, doors, listener, wyoming))
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
     return code
@@ -242,25 +259,28 @@ def _bound(host: str, port: int) -> socket.socket:
 async def _serve(
     settings: Settings,
     models: Models,
-    admission: Admission,
+    doors: Doors,
     listener: socket.socket,
     wyoming: socket.socket | None,
 ) -> bool:
     """Until the end; whether there was a model that answered."""
     models.start()
     try:
-        app = await asyncio.to_thread(build_app, models, admission, settings)
+        from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
+
+        app = await asyncio.to_thread(build_app, models, doors, settings)
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+            **WEBSOCKETS,
         )
-        server = Server(config, admission, listener)
+        server = Server(config, doors, listener)
         announcing = asyncio.create_task(_announce(server, models.default))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        async with _wyoming_door(settings, models, admission, wyoming):
+        async with _wyoming_door(settings, models, doors.admission, wyoming):
             await server.serve(sockets=[listener])
         for task in (announcing, *watching):
             task.cancel()

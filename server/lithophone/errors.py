@@ -11,6 +11,9 @@ LithophoneError
     │   ├── UnsupportedParameterError    400, a parameter this server or model does not honour
     │   ├── UndecodableAudioError        400, audio by its bytes, but broken
     │   ├── UploadStalledError           400, the body stopped coming
+    │   ├── NothingToCommitError         400, a live session's buffer is empty
+    │   ├── SessionIdleError             400, a live session's client was silent for too long
+    │   ├── SessionExpiredError          400, a live session has lasted as long as one may
     │   └── UnsupportedMediaError        400, not audio at all
     │       └── NoAudioStreamError           400, a container without sound
     ├── AuthenticationError          401
@@ -113,6 +116,24 @@ class UploadStalledError(InvalidRequestError):
     """The upload stood still for too long."""
 
     code = "upload_stalled"
+
+
+class NothingToCommitError(InvalidRequestError):
+    """There is no audio in the buffer of a live session."""
+
+    code = "input_audio_buffer_commit_empty"
+
+
+class SessionIdleError(InvalidRequestError):
+    """The client of a live session sent nothing for too long; the session is over."""
+
+    code = "session_idle"
+
+
+class SessionExpiredError(InvalidRequestError):
+    """A live session has lasted as long as one may; the next one can begin."""
+
+    code = "session_expired"
 
 
 class UnsupportedMediaError(InvalidRequestError):

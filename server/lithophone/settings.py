@@ -117,6 +117,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, _doc("a file that yields no audio for this long is given up", gt=0)
     ] = 30.0
     upload_idle_seconds: Annotated[float, _doc("an upload may stand still this long", gt=0)] = 30.0
+    max_live_sessions: Annotated[
+        int, _doc("live sessions (/v1/realtime) at once, beside those; more are answered 429", ge=1)
+    ] = 32
+    live_idle_seconds: Annotated[
+        float, _doc("how long the client of a live session may send nothing", gt=0)
+    ] = 900.0
+    live_session_seconds: Annotated[float, _doc("how long a live session may last", gt=0)] = 3600.0
     hosts: Annotated[
         Literal["process", "thread"],
         _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),

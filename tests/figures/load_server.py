@@ -18,7 +18,7 @@ from functools import partial
 import msgspec
 import uvicorn
 
-from lithophone.app import Server
+from lithophone.app import Doors, Server
 from lithophone.backends.base import (
     Answer,
     Backend,
@@ -42,6 +42,7 @@ from lithophone.hosts.models import Models
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from lithophone.http.app import create_app
+from lithophone.http.realtime.places import LivePlaces
 from lithophone.logs import configure_logging
 from lithophone.settings import Settings
 
@@ -207,11 +208,16 @@ def main() -> None:
         wishes = DeviceWishes(device="cpu", dtype=options.dtype, cpu_threads=options.threads)
         open_backend = partial(open_real_backend, read_reference(model), wishes)
     host, counts = host_over(open_backend, model)
-    admission = Admission(settings.max_requests)
-    app = create_app(Models([host]), admission, voice=SileroDetector() if options.voice else None)
+    doors = Doors(Admission(settings.max_requests), LivePlaces(settings.max_live_sessions))
+    app = create_app(
+        Models([host]),
+        doors.admission,
+        places=doors.places,
+        voice=SileroDetector() if options.voice else None,
+    )
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        asyncio.run(_serve(Server(config, admission, listener), listener, host, counts))
+        asyncio.run(_serve(Server(config, doors, listener), listener, host, counts))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.bench.word_errors import edit_distance
-from lithophone.granite.drafts import LetterAlignment, RepetitionDraft, TranscriptDraft, TranscriptStyle
+from lithophone.granite.drafts import (
+    LetterAlignment,
+    RepetitionDraft,
+    TranscriptDraft,
+    TranscriptStyle,
+    continued_text,
+)
 
 END = 0
 LETTERS = st.text(alphabet="abc", max_size=12)
@@ -125,3 +131,26 @@ def test_repetition_finds_the_last_place_of_the_last_pair(said: list[int], piece
 def test_the_style_of_one_transcript_writes_the_next(transcript: str) -> None:
     assert TranscriptStyle.of(transcript).apply("please turn on") == transcript
     assert TranscriptStyle.of(transcript).apply("") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "reference", "expected"),
+    [
+        ("", "turn on", "turn on"),
+        ("turn on", "", "turn"),
+        ("turn on the lamp", "turn on the light now", "turn on the light now"),  # it was cut off, and guessed
+        ("turn on the light", "turn on the ligt now", "turn on the light now"),
+        ("turn on the light", "turn on the li", "turn on the light"),
+        ("is there a", "is there a statio", "is there a statio"),
+        ("map is too beautiful", "map is too beau toful", "map is too beautiful"),
+        ("Turn on, please", "turn on please the light", "Turn on, please the light"),
+    ],
+)
+def test_a_draft_goes_on_from_what_was_heard_before(said: str, reference: str, expected: str) -> None:
+    assert continued_text(said, reference) == expected
+
+
+@given(said=TEXTS, reference=TEXTS)
+def test_a_continued_draft_has_no_spaces_at_its_ends(said: str, reference: str) -> None:
+    text = continued_text(said, reference)
+    assert text.startswith(said.strip().rpartition(" ")[0].strip())

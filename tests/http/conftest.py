@@ -22,7 +22,7 @@ import structlog
 import uvicorn
 
 from lithophone.audio.decode import DecodeLimits
-from lithophone.backends.base import Backend, RecognitionRequest
+from lithophone.backends.base import Backend, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
 from lithophone.engine.admission import Admission
 from lithophone.errors import UndecodableAudioError
@@ -34,6 +34,8 @@ from lithophone.hosts.thread import in_thread
 from lithophone.http.answering import AudioSource
 from lithophone.http.app import create_app
 from lithophone.http.options import HttpOptions
+from lithophone.http.realtime.places import LivePlaces
+from lithophone.http.realtime.transport import WEBSOCKETS
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000
@@ -188,6 +190,8 @@ def serving(
     ready: bool = True,
     load_wait_seconds: float = LOAD_WAIT_SECONDS,
     others: Sequence[SupervisedHost] = (),
+    voice: VoiceDetector | None = None,
+    places: LivePlaces | None = None,
 ) -> Iterator[Live]:
     """A server in a thread of its own; `ready=False` does not wait for its model, the first of several."""
     script = Script()
@@ -200,12 +204,14 @@ def serving(
     app = create_app(
         Models([host, *others], load_wait_seconds=load_wait_seconds),
         admission,
+        places=places,
+        voice=voice,
         options=options,
         audio_source=audio_source or script.pcm,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, **WEBSOCKETS)
         )
         loops: list[asyncio.AbstractEventLoop] = []
 

@@ -7,14 +7,16 @@ import msgspec
 import pytest
 
 from lithophone import __version__
+from lithophone.backends.fake import LoudnessDetector
 from lithophone.http.forms import TranscriptionForm, TranslationForm
 from tests.golden import Golden
-from tests.http.conftest import Live
+from tests.http.conftest import serving
 
 
-@pytest.fixture
-def description(server: Live) -> dict[str, Any]:
-    response = server.client.get("/schema")
+@pytest.fixture(scope="module")
+def description() -> dict[str, Any]:
+    with serving(voice=LoudnessDetector()) as live:
+        response = live.client.get("/schema")
     assert response.headers["content-type"] == "application/vnd.oai.openapi+json"
     return response.json()
 

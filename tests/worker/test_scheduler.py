@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.worker.messages import Recognise
-from lithophone.worker.scheduler import Scheduler
+from lithophone.worker.scheduler import URGENT_IN_A_ROW, Scheduler
 
 REQUEST = RecognitionRequest(samples=np.zeros(1, np.float32))
 jobs = st.lists(st.integers(1, 5), max_size=40)
@@ -101,3 +101,27 @@ def test_a_long_file_alone_leaves_the_reserved_places_free_and_a_newcomer_takes_
     assert [work.job_id for work in scheduler.next_batch(16, reserved=2)] == [1, 2, *[1] * 12]
     alone = queued([1] * 20)
     assert len(alone.next_batch(16, reserved=2)) == 14
+
+
+URGENT = RecognitionRequest(samples=np.zeros(1, np.float32), urgent=True)
+
+
+def test_somebody_who_is_speaking_is_heard_before_files() -> None:
+    scheduler = queued([1, 1, 2])
+    scheduler.add(Recognise(10, 3, URGENT))
+    scheduler.add(Recognise(11, 4, URGENT))
+    assert next_jobs(scheduler) == [3]
+    assert [work.job_id for work in scheduler.next_batch(3)] == [4, 1, 2]
+
+
+@given(st.integers(1, 4), st.integers(1, 20))
+def test_a_file_has_its_turn_among_ever_new_live_windows(max_batch: int, files: int) -> None:
+    scheduler = queued([1] * files)
+    order: list[int] = []
+    for number in range((URGENT_IN_A_ROW + 1) * files):
+        scheduler.add(Recognise(100 + number, 10 + number, URGENT))
+        order += [work.job_id for work in scheduler.next_batch(max_batch)]
+    assert order.count(1) == files
+    if max_batch == 1:
+        places = [place for place, job_id in enumerate(order) if job_id == 1]
+        assert all(later - earlier <= URGENT_IN_A_ROW + 1 for earlier, later in pairwise([-1, *places]))

@@ -21,7 +21,7 @@ from lithophone.audio.activity import (
     speech_probability,
 )
 from lithophone.audio.audible import HEAD_SECONDS, audible_span
-from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds
+from lithophone.audio.waveform import SAMPLE_RATE, Waveform, samples_from_seconds, seconds_from_samples
 from lithophone.audio.windows import Cut, Window, WindowSplitter, quietest_cut
 
 SENTENCE_PAUSE_SECONDS: Final = 0.5  # the first this long ends a window; within a sentence few rest so long
@@ -100,6 +100,11 @@ class SpeechSplitter:
         self._track.push(probabilities)
         return self._told(self._splitter.finish())
 
+    def open_window(self) -> Window | None:
+        """What no window has yet, as the window it would be if this were the end; None where there is nothing."""
+        window = self._splitter.open_window()
+        return None if window is None else self._with_voice(window)
+
     def _told(self, windows: list[Window]) -> list[Window]:
         told = [self._with_voice(window) for window in windows]
         self._track.forget(self._splitter.start_sample)
@@ -155,6 +160,71 @@ def _cut_through_speech(samples: Waveform, earliest: int, latest: int) -> Cut:
     return Cut(cut, min(samples_from_seconds(OVERLAP_SECONDS), cut // 2))
 
 
+class TurnDetector:
+    """Frame by frame: whether somebody has begun to speak, and for how long nobody has spoken since.
+
+    Attributes:
+        speaking: A turn of speech is under way.
+        quiet_frames: Frames without voice in a row, up to now.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self.speaking = False
+        self.quiet_frames = 0
+        self.threshold = threshold
+
+    @property
+    def quiet_seconds(self) -> float:
+        """For how long nobody has spoken."""
+        return seconds_from_samples(self.quiet_frames * VOICE_FRAME_SAMPLES)
+
+    def take(self, probability: float) -> bool:
+        """The next frame; whether a turn begins with it."""
+        release = max(self.threshold - (SPEECH_PROBABILITY - PAUSE_PROBABILITY), 0.01)
+        begins = not self.speaking and probability >= self.threshold
+        self.speaking = self.speaking or begins
+        self.quiet_frames = self.quiet_frames + 1 if probability < release else 0
+        return begins
+
+    def end_turn(self) -> None:
+        """The turn is over."""
+        self.speaking = False
+
+
+class FramesBefore:
+    """The last frames of a recording, as far as a turn that begins now takes them in.
+
+    Args:
+        padding_seconds: Of audio before the frame in which a voice is heard first.
+    """
+
+    def __init__(self, padding_seconds: float) -> None:
+        self._frames: deque[tuple[Waveform, float]] = deque(maxlen=_frames(padding_seconds) + 1)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def push(self, frame: Waveform, probability: float) -> None:
+        """The next frame and its probability of voice."""
+        self._frames.append((frame, probability))
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._frames.clear()
+
+    def of_length(self, padding_seconds: float) -> FramesBefore:
+        """The same frames, as far as another padding keeps them."""
+        other = FramesBefore(padding_seconds)
+        other._frames.extend(self._frames)
+        return other
+
+    def take(self) -> tuple[Waveform, Probabilities]:
+        """All of them, in one piece; there must be one."""
+        frames, probabilities = zip(*self._frames, strict=True)
+        self._frames.clear()
+        return np.concatenate(frames), np.array(probabilities, np.float32)
+
+
 class TurnSplitter:
     """A window for each turn of speech, from a little before it to the silence that ends it; the rest is left out.
 
@@ -164,17 +234,13 @@ class TurnSplitter:
     def __init__(self, max_window_seconds: float, options: TurnOptions, *, search_share: float) -> None:
         self._max_window_seconds = max_window_seconds
         self._search_share = search_share
-        self._threshold = options.threshold
-        self._release = max(options.threshold - (SPEECH_PROBABILITY - PAUSE_PROBABILITY), 0.01)
+        self._detector = TurnDetector(options.threshold)
         self._padding_seconds = options.prefix_padding_seconds
         self._silence_frames = max(1, _frames(options.silence_seconds))
-        self._before: deque[tuple[Waveform, float]] = deque(
-            maxlen=_frames(options.prefix_padding_seconds) + 1
-        )
+        self._before = FramesBefore(options.prefix_padding_seconds)
         self._pending: Waveform = np.zeros(0, np.float32)
         self._turn: SpeechSplitter | None = None
         self._frames_seen = 0
-        self._quiet_frames = 0
 
     def push(self, samples: Waveform, probabilities: Probabilities) -> list[Window]:
         """The next block; returns the windows it completes."""
@@ -193,29 +259,27 @@ class TurnSplitter:
 
     def _take(self, frame: Waveform, probability: float) -> list[Window]:
         self._frames_seen += 1
+        begins = self._detector.take(probability)
         if self._turn is None:
-            self._before.append((frame, probability))
-            return [] if probability < self._threshold else self._begin()
+            self._before.push(frame, probability)
+            return self._begin() if begins else []
         windows = self._turn.push(frame, np.array([probability], np.float32))
-        self._quiet_frames = self._quiet_frames + 1 if probability < self._release else 0
-        if self._quiet_frames >= self._silence_frames:
+        if self._detector.quiet_frames >= self._silence_frames:
             windows += self._end(self._turn)
         return windows
 
     def _begin(self) -> list[Window]:
-        frames, probabilities = zip(*self._before, strict=True)
         self._turn = SpeechSplitter(
             self._max_window_seconds,
             search_share=self._search_share,
-            first_frame=self._frames_seen - len(frames),
+            first_frame=self._frames_seen - len(self._before),
             head_seconds=self._padding_seconds,
         )
-        self._before.clear()
-        self._quiet_frames = 0
-        return self._turn.push(np.concatenate(frames), np.array(probabilities, np.float32))
+        return self._turn.push(*self._before.take())
 
     def _end(self, turn: SpeechSplitter) -> list[Window]:
         self._turn = None
+        self._detector.end_turn()
         return turn.finish(np.zeros(0, np.float32))
 
 

@@ -154,6 +154,12 @@ class WindowSplitter:
             windows.append(self._take(Cut(self._pending_samples)))
         return windows
 
+    def open_window(self) -> Window | None:
+        """What is left so far, as the window it would be if this were the end; None where there is nothing."""
+        if not self._pending_samples:
+            return None
+        return Window(self._start_sample, self._joined(), self._shared_samples)
+
     def _cut_while_longer_than(self, limit_samples: int) -> Iterator[Window]:
         while self._pending_samples > limit_samples:
             latest = min(self._max_samples, self._pending_samples - self._rest_samples)

@@ -25,18 +25,35 @@ Samples = NDArray[np.float32]
 """Mono waveform, float32 [samples] in [-1, 1], 16 kHz."""
 
 
+class LiveWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a window that is heard again and again while its audio grows.
+
+    Attributes:
+        key: The same for every request whose samples begin as this one's do, and for no other.
+        said: Tokens of the words that stand already: the model goes on behind them.
+        expected: What was heard behind them the last time: a guess at what will be heard now.
+    """
+
+    key: str
+    said: tuple[int, ...] = ()
+    expected: str = ""
+
+
 class RecognitionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One window of audio and what to do with it.
 
     `temperature` 0 is greedy decoding; above, tokens are sampled from the distribution at that temperature. The first
-    `context_samples` were heard before, and their words are the task's `prefix_text`: the result is what follows, its
-    times counted from there.
+    `context_samples` were heard before, and their words are the task's `prefix_text`, or the tokens that a `live` window
+    has said: the result is what follows, its times counted from there. An `urgent` window is heard before others: somebody
+    is speaking.
     """
 
     samples: Samples
     task: Task = Task()
     temperature: float = 0.0
     context_samples: int = 0
+    live: LiveWindow | None = None
+    urgent: bool = False
 
     @property
     def seconds(self) -> float:
@@ -56,7 +73,8 @@ class Recognition(msgspec.Struct, frozen=True, kw_only=True):
     """What the model heard in one window.
 
     Attributes:
-        text: The transcript, stripped, control tokens removed.
+        text: The transcript, control tokens removed, without white space at its ends; one that goes on behind words
+            keeps the space in front.
         tokens: The emitted tokens without control tokens.
         prompt_tokens: Text tokens of the prompt (audio placeholders not counted).
         audio_tokens: Positions the audio took.
@@ -64,6 +82,9 @@ class Recognition(msgspec.Struct, frozen=True, kw_only=True):
             the product of the blank's probability over all frames.
         truncated: The token limit ended the transcript, not the model.
         words: The words of `text` with their times from the window's start; joined they are `text`.
+        token_stops: For each word of a live window how many of `tokens` make the text up to its end; words that share a
+            token have the same.
+        end_logprob: Natural-log probability of the end, where the model said it; None where it has no word for it.
         passes: Passes of the language model this window took part in.
         drafted_tokens: Guessed tokens the language model was asked to confirm.
         accepted_tokens: Guessed tokens it confirmed.
@@ -76,6 +97,8 @@ class Recognition(msgspec.Struct, frozen=True, kw_only=True):
     no_speech_probability: float
     truncated: bool = False
     words: tuple[Word, ...] = ()
+    token_stops: tuple[int, ...] = ()
+    end_logprob: float | None = None
     passes: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0

@@ -14,9 +14,9 @@ from lithophone.audio.waveform import SAMPLE_RATE, samples_from_seconds
 from lithophone.audio.windows import quietest_cut
 from lithophone.backends.base import Recognition, RecognitionRequest
 from lithophone.engine.repetition import is_looping
-from lithophone.engine.segmentation import moved
 from lithophone.engine.transcript import compression_ratio
 from lithophone.granite.prompts import Tags
+from lithophone.granite.words import moved
 
 RETRY_TEMPERATURE: Final = 0.4
 LEAST_HALVED_SECONDS: Final = 4.0  # a shorter window is not cut again

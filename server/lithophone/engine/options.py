@@ -13,7 +13,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `language` is an ISO-639-1 code, `candidates` are several of which the speech is in one; `translate_to` another, of the language to write; `keywords` are words likely to be
     said; `temperature` 0 is greedy; `turns` makes each turn of speech a window of its own; `speakers` are told apart;
-    `native_times` takes the times of words from the model's own tags.
+    `native_times` takes the times of words from the model's own tags; `urgent` windows are heard before those of other jobs.
     """
 
     language: str | None = None
@@ -25,6 +25,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     translate_to: str | None = None
     speakers: bool = False
     native_times: bool = False
+    urgent: bool = False
 
     @property
     def task(self) -> Task:

@@ -17,8 +17,8 @@ from lithophone.backends.base import Recognition, RecognitionRequest, Samples
 from lithophone.engine.attempts import Attempt, recognise_soundly
 from lithophone.engine.conversation import Conversation
 from lithophone.engine.options import JobOptions
-from lithophone.engine.segmentation import moved
 from lithophone.granite.prompts import Task
+from lithophone.granite.words import moved
 from lithophone.hosts.base import Recogniser
 
 SILENCE = Recognition(text="", tokens=(), prompt_tokens=0, audio_tokens=0, no_speech_probability=1.0)
@@ -78,6 +78,7 @@ class WindowRecogniser:
             task=task,
             temperature=self._options.temperature,
             context_samples=0 if context is None else len(context),
+            urgent=self._options.urgent,
         )
         return await recognise_soundly(self._recogniser.recognise, request)
 

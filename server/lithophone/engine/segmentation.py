@@ -14,7 +14,7 @@ import msgspec
 
 from lithophone.backends.base import Recognition, Token
 from lithophone.engine.transcript import Segment, Usage, average_logprob, compression_ratio, usage_of
-from lithophone.granite.words import Word
+from lithophone.granite.words import Word, moved
 
 PAUSE_SECONDS: Final = 0.6  # between two words; within a sentence speakers seldom rest that long
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u2019\u201d\u00bb)\u300d\u300f]*$")
@@ -71,13 +71,6 @@ def segments_of(
             )
         )
     return segments
-
-
-def moved(word: Word, seconds: float) -> Word:
-    """The word, that much later."""
-    return msgspec.structs.replace(
-        word, start_seconds=word.start_seconds + seconds, end_seconds=word.end_seconds + seconds
-    )
 
 
 def in_order(words: Sequence[Word], earliest_seconds: float) -> list[Word]:

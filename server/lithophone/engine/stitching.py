@@ -15,8 +15,8 @@ from lithophone.audio.waveform import seconds_from_samples
 from lithophone.audio.windows import Window
 from lithophone.backends.base import Recognition
 from lithophone.engine.attempts import Attempt
-from lithophone.engine.segmentation import moved, share_tokens
-from lithophone.granite.words import Word
+from lithophone.engine.segmentation import share_tokens
+from lithophone.granite.words import Word, moved
 
 SAME_WORD_SECONDS: Final = 0.3  # how far apart two windows may place the middle of one word
 
@@ -90,7 +90,7 @@ def find_seam(
         (abs(word.middle_seconds - centre), index, other)
         for index, word in enumerate(first)
         if start_seconds - SAME_WORD_SECONDS <= word.middle_seconds <= stop_seconds + SAME_WORD_SECONDS
-        and (other := _counterpart(word, second)) is not None
+        and (other := counterpart(word, second)) is not None
     ]
     if agreed:
         _, index, other = min(agreed)
@@ -101,7 +101,7 @@ def find_seam(
     )
 
 
-def _counterpart(word: Word, others: Sequence[Word]) -> int | None:
+def counterpart(word: Word, others: Sequence[Word]) -> int | None:
     """The word of the other window at the same time, if it is the same word."""
     nearest = min(
         range(len(others)), key=lambda index: abs(others[index].middle_seconds - word.middle_seconds)

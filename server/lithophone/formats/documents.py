@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from lithophone.engine.transcript import Segment, Transcript, Usage
+from lithophone.engine.transcript import Segment, Token, Transcript, Usage
 from lithophone.formats.shapes import (
     DiarizedSegment,
     DiarizedTranscription,
@@ -130,10 +130,13 @@ def token_usage(usage: Usage) -> TokenUsage:
 
 def token_logprobs(segments: Iterable[Segment]) -> tuple[Logprob, ...]:
     """Every token of the segments, in order, with its probability."""
+    return logprobs_of(token for segment in segments for token in segment.tokens)
+
+
+def logprobs_of(tokens: Iterable[Token]) -> tuple[Logprob, ...]:
+    """Tokens with their probabilities."""
     return tuple(
-        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob)
-        for segment in segments
-        for token in segment.tokens
+        Logprob(token=token.text, bytes=tuple(token.text.encode()), logprob=token.logprob) for token in tokens
     )
 
 

@@ -52,6 +52,10 @@ class TranscriptStyle(msgspec.Struct, frozen=True, kw_only=True):
             full_stop=words.endswith("."),
         )
 
+    def continued(self) -> TranscriptStyle:
+        """The style of what follows words of the same transcript."""
+        return msgspec.structs.replace(self, leading_space=True, capitalised=False)
+
     def apply(self, text: str) -> str:
         """CTC text as this model would write it."""
         if not text:
@@ -101,6 +105,33 @@ class LetterAlignment:
         np.minimum(row[1:], matched, out=row[1:])
         # in the reference, but not said: each costs one more than its predecessor
         self._distances = np.minimum.accumulate(row - self._steps) + self._steps
+
+
+def continued_text(said: str, reference: str) -> str:
+    """`said`, and the rest of `reference` behind what it says.
+
+    The last word of `said` may have been cut off by the end of the audio: it stays only if the reference goes on like it.
+
+    Args:
+        said: What a model wrote of the beginning of an audio.
+        reference: The CTC text of more of the same audio.
+    """
+    begun, _, last = said.strip().rpartition(" ")
+    alignment = LetterAlignment(reference)
+    alignment.advance(begun)
+    rest = reference[alignment.position() :].lstrip()
+    if not _begin_alike(last, rest):
+        return " ".join(part for part in (begun, rest) if part)
+    alignment.advance(last)
+    rest = reference[alignment.position() :]
+    return said.strip() + (rest[rest.find(" ") :] if " " in rest else "")
+
+
+def _begin_alike(word: str, text: str) -> bool:
+    """Whether half of a word, or half of what there is of a text, are the same letters."""
+    first, second = _letters(word), _letters(text)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+    return 2 * alike >= min(len(first), len(second)) > 0
 
 
 def _letters(text: str) -> str:

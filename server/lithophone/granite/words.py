@@ -67,6 +67,13 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
         return (self.start_seconds + self.end_seconds) / 2
 
 
+def moved(word: Word, seconds: float) -> Word:
+    """The word, that much later."""
+    return msgspec.structs.replace(
+        word, start_seconds=word.start_seconds + seconds, end_seconds=word.end_seconds + seconds
+    )
+
+
 class Sound(NamedTuple):
     """When a word's letters fire, and how sure they are."""
 

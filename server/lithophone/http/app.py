@@ -28,15 +28,21 @@ from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
 from lithophone.http.page import front_door, page_asset
 from lithophone.http.probes import health, ready
+from lithophone.http.realtime.places import LivePlaces
+from lithophone.http.realtime.routes import LiveService, create_client_secret, realtime
+from lithophone.http.realtime.secrets import ClientSecrets
 from lithophone.http.request_lines import answering_head, normalised
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
+
+DEFAULT_LIVE_SESSIONS = 32
 
 
 def create_app(
     models: Models,
     admission: Admission,
     *,
+    places: LivePlaces | None = None,
     voice: VoiceDetector | None = None,
     options: HttpOptions | None = None,
     audio_source: AudioSource = DecodedAudio,
@@ -46,15 +52,17 @@ def create_app(
     Args:
         models: Not yet started.
         admission: Who may come in.
-        voice: Tells voice from silence; without it recordings are cut by energy alone.
+        places: Of live sessions.
+        voice: Tells voice from silence; without it recordings are cut by energy alone, and there are no live sessions.
         options: Limits and keys.
         audio_source: Turns an uploaded file into PCM.
     """
     options = options or HttpOptions()
+    catalogue = Catalogue(models, options.aliases)
     service = Service(
         models=models,
         admission=admission,
-        catalogue=Catalogue(models, options.aliases),
+        catalogue=catalogue,
         options=options,
         audio_source=audio_source,
         voice=voice,
@@ -72,6 +80,22 @@ def create_app(
         security=[{BEARER: []}],
         tags=["OpenAI"],
     )
+    routes = [v1, health, ready, front_door, page_asset]
+    dependencies = {"service": Provide(lambda: service, sync_to_thread=False)}
+    if voice is not None:
+        live = LiveService(
+            models=models,
+            catalogue=catalogue,
+            options=options,
+            voice=voice,
+            places=places or LivePlaces(DEFAULT_LIVE_SESSIONS),
+            secrets=ClientSecrets(),
+        )
+        v1.register(create_client_secret)
+        routes.append(
+            Router("/v1", route_handlers=[realtime])
+        )  # asks for the key itself: it refuses a handshake
+        dependencies["live"] = Provide(lambda: live, sync_to_thread=False)
 
     @asynccontextmanager
     async def models_run(_: Litestar) -> AsyncGenerator[None, None]:
@@ -85,8 +109,8 @@ def create_app(
             await preparing
 
     app = Litestar(
-        [v1, health, ready, front_door, page_asset],
-        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
+        routes,
+        dependencies=dependencies,
         exception_handlers={Exception: answer_failure},
         lifespan=[models_run],
         logging_config=None,

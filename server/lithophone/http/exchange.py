@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from litestar.datastructures import MutableScopeHeaders
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 from structlog.contextvars import bound_contextvars
 
 log = structlog.get_logger(__name__)
@@ -78,7 +78,7 @@ def observed(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        exchange = Exchange(_request_id(scope))
+        exchange = Exchange(request_id_of(scope))
         scope.setdefault("state", {})[_STATE_KEY] = exchange
 
         async def observing_send(message: Message) -> None:
@@ -100,7 +100,7 @@ def observed(app: ASGIApp) -> ASGIApp:
     return observing
 
 
-def _request_id(scope: HTTPScope) -> str:
+def request_id_of(scope: HTTPScope | WebSocketScope) -> str:
     """The caller's id if it is harmless in a header and a log, else a new one."""
     given = next((value for name, value in scope["headers"] if name.lower() == b"x-request-id"), b"")
     text = given.decode("latin-1")

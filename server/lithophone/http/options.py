@@ -30,6 +30,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         allowed_hosts: Names under which a server without keys answers, beside those of the loopback; `*` stands for all.
         root_path: Path that a reverse proxy puts before every route.
         strict: Whether what a request asks for in vain is refused, not named in a header.
+        live_idle_seconds: How long the client of a live session may send nothing.
+        live_session_seconds: How long a live session may last.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -43,6 +45,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
     root_path: str = ""
     strict: bool = False
+    live_idle_seconds: float = 900.0
+    live_session_seconds: float = 3600.0
 
     @property
     def max_body_bytes(self) -> int:

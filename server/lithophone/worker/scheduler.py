@@ -1,17 +1,21 @@
 """Which windows run next.
 
 Pure: no clock, no thread, no model. Jobs take turns, so that a long file does not hold up a short one; within a job
-windows keep their order.
+windows keep their order. Urgent windows go first, but not for ever.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
 from lithophone.worker.messages import Recognise
+
+URGENT_IN_A_ROW: Final = 4
+"""Windows of live sessions that may go before one that waits; then that one has its turn."""
 
 
 class _Queue(msgspec.Struct):
@@ -19,6 +23,11 @@ class _Queue(msgspec.Struct):
 
     place: tuple[int, bool]
     windows: deque[Recognise]
+
+    @property
+    def urgent(self) -> bool:
+        """Whether its next window is."""
+        return self.windows[0].request.urgent
 
 
 class Scheduler:
@@ -31,6 +40,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._queues: dict[int, _Queue] = {}
         self._turn = 0
+        self._urgent_in_a_row = 0
         self._served: set[int] = set()
 
     def __len__(self) -> int:
@@ -77,16 +87,26 @@ class Scheduler:
         return batch
 
     def _next_round(self, room: int, reserved: int, holders: Collection[int]) -> list[int]:
-        """The jobs that get a place each, in order."""
+        """The jobs that get a place each, in order; who is speaking now may have a reserved one beside another."""
         joining: list[int] = []
-        for job_id in sorted(self._queues, key=lambda job_id: self._queues[job_id].place):
+        for job_id in self._round():
             places = room - len(joining)
-            if places > (reserved if job_id in holders else 0):
+            keeps_off = job_id in holders and not self._queues[job_id].urgent
+            if places > (reserved if keeps_off else 0):
                 joining.append(job_id)
         return joining
 
+    def _round(self) -> list[int]:
+        """All jobs that wait, in the order they come next."""
+        waiting = sorted(self._queues, key=lambda job_id: self._queues[job_id].place)
+        urgent = [job_id for job_id in waiting if self._queues[job_id].urgent]
+        others = [job_id for job_id in waiting if not self._queues[job_id].urgent]
+        first = max(0, URGENT_IN_A_ROW - self._urgent_in_a_row) if others else len(urgent)
+        return [*urgent[:first], *others[:1], *urgent[first:], *others[1:]]
+
     def _take(self, job_id: int) -> Recognise:
         queue = self._queues[job_id]
+        self._urgent_in_a_row = self._urgent_in_a_row + 1 if queue.urgent else 0
         work = queue.windows.popleft()
         if not queue.windows:
             del self._queues[job_id]

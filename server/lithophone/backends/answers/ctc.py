@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithophone.audio.waveform import seconds_from_samples
+from lithophone.backends.answers.tokens import token_stops
 from lithophone.backends.base import Recognition, Samples, Token, not_finite
 from lithophone.granite.alignment import FrameSpan
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import empty_probability
 from lithophone.granite.levels import levels_of
-from lithophone.granite.words import Word, group_tokens, time_words
+from lithophone.granite.words import Word, group_tokens, moved, time_words
 
 FRAME_SECONDS: Final = 0.08  # log-mels of 10 ms stacked by 2, subsampled by 4
 
@@ -34,12 +35,14 @@ class LabelledWindow(msgspec.Struct, frozen=True, kw_only=True):
         labels: The likeliest of each frame.
         label_log_probs: Its natural-log probability, float32 [frames].
         blank_log_probs: That of the blank, float32 [frames].
+        context_samples: How much was heard before; the answer is what follows.
     """
 
     samples: Samples
     labels: tuple[int, ...]
     label_log_probs: NDArray[np.float32]
     blank_log_probs: NDArray[np.float32]
+    context_samples: int = 0
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -78,13 +81,20 @@ class CtcAnswers:
             raise not_finite(self._spec.id, self._dtype)
         runs = self._runs(window)
         text = self._decode(window.labels).strip()
+        text_stops = self._stops([run.label for run in runs])
+        words = self._words(text, text_stops, runs, window)
+        stops = token_stops([len(word.text) for word in words], [text[:stop] for stop in (0, *text_stops)])
+        context_seconds = seconds_from_samples(window.context_samples)
+        known = sum(word.middle_seconds < context_seconds for word in words)
+        skipped = stops[known - 1] if known else 0
         return Recognition(
-            text=text,
-            tokens=tuple(self._token(run, window) for run in runs),
+            text="".join(word.text for word in words[known:]),
+            tokens=tuple(self._token(run, window) for run in runs[skipped:]),
             prompt_tokens=0,
             audio_tokens=len(window.labels),
             no_speech_probability=empty_probability(window.blank_log_probs),
-            words=self._words(text, runs, window),
+            words=tuple(moved(word, -context_seconds) for word in words[known:]),
+            token_stops=tuple(stop - skipped for stop in stops[known:]),
         )
 
     def _runs(self, window: LabelledWindow) -> list[_Run]:
@@ -103,9 +113,10 @@ class CtcAnswers:
         surest = window.label_log_probs[run.span.start : run.span.stop].max()
         return Token(run.label, self._decode([run.label]), float(surest))
 
-    def _words(self, text: str, runs: Sequence[_Run], window: LabelledWindow) -> tuple[Word, ...]:
+    def _words(
+        self, text: str, stops: Sequence[int], runs: Sequence[_Run], window: LabelledWindow
+    ) -> tuple[Word, ...]:
         """The words of the head's own text: their times are those of its tokens."""
-        stops = self._stops([run.label for run in runs])
         grouped = group_tokens(text, stops, [run.span for run in runs], FRAME_SECONDS)
         return time_words(
             [word for word, _ in grouped],

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithophone.audio.waveform import seconds_from_samples
+from lithophone.backends.answers.tokens import token_stops
 from lithophone.backends.base import Recognition, RecognitionRequest, Samples, Token, not_finite
 from lithophone.backends.decoding.decoded import Decoded
 from lithophone.granite.family import ModelSpec
@@ -84,10 +85,14 @@ class SpeechAnswers:
         """
         decoded, log_probs = window.decoded, window.new_log_probs
         self._require_numbers(decoded, log_probs)
-        text, words = self._read(self._decode(decoded.tokens).strip(), window)
+        live = window.request.live
+        goes_on = live is not None and live.said
+        written = self._decode(decoded.tokens).rstrip()
+        text, words = self._read(written if goes_on else written.lstrip(), window)
+        tokens = self._tokens(decoded)
         return Recognition(
             text=text,
-            tokens=self._tokens(decoded),
+            tokens=tokens,
             prompt_tokens=window.prompt_tokens,
             audio_tokens=window.audio_tokens,
             no_speech_probability=empty_probability(log_probs[:, BLANK]),
@@ -96,6 +101,22 @@ class SpeechAnswers:
             drafted_tokens=decoded.drafted,
             accepted_tokens=decoded.accepted,
             words=words,
+            token_stops=() if live is None else self._token_stops(words, tokens, trimmed=not goes_on),
+            end_logprob=self._end_logprob(decoded),
+        )
+
+    def _end_logprob(self, decoded: Decoded) -> float | None:
+        ended = decoded.tokens and decoded.tokens[-1] in self._control_ids
+        return decoded.log_probs[-1] if ended else None
+
+    def _token_stops(
+        self, words: Sequence[Word], tokens: Sequence[Token], *, trimmed: bool
+    ) -> tuple[int, ...]:
+        """For each word the tokens up to its end; see `Recognition`."""
+        ids = [token.id for token in tokens]
+        written = [self._decode(ids[:count]) for count in range(len(ids) + 1)]
+        return token_stops(
+            [len(word.text) for word in words], [text.lstrip() if trimmed else text for text in written]
         )
 
     def _require_numbers(self, decoded: Decoded, log_probs: NDArray[np.float32]) -> None:

@@ -130,6 +130,7 @@ class CtcBackend:
                 labels=tuple(labels[row, :length].astype(int).tolist()),
                 label_log_probs=label_log_probs[row, :length],
                 blank_log_probs=blank_log_probs[row, :length],
+                context_samples=request.context_samples,
             )
             for row, request in enumerate(requests)
             for length in [delta_frames(len(request.samples)) >> self._halvings]

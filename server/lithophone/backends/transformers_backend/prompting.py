@@ -24,7 +24,7 @@ from lithophone.backends.decoding.speculation import (
     Speculator,
 )
 from lithophone.backends.transformers_backend.chat_template import PromptFrame
-from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle
+from lithophone.granite.drafts import RepetitionDraft, TranscriptDraft, TranscriptStyle, continued_text
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.labels import greedy_text
 from lithophone.granite.prompts import Tags, Task, chat_messages
@@ -67,6 +67,7 @@ class Prompting:
         self._audio_token = audio_token
         self.end_tokens = end_tokens
         self._transcripts = {tags: Acceptance(TRANSCRIPT_EXPECTED) for tags in (None, *Tags)}
+        self._live = Acceptance(TRANSCRIPT_EXPECTED)
         self._style = TranscriptStyle()
 
     @property
@@ -96,14 +97,23 @@ class Prompting:
         repetition = Source(RepetitionDraft(), REPETITION_EXPECTED)
         if request.task.translate_to is not None:
             return Speculator([repetition])
-        accepted = self._transcripts[request.task.tags]
+        accepted = self._live if request.live is not None else self._transcripts[request.task.tags]
         text = greedy_text(behind_context(request, ctc_log_probs).argmax(axis=-1).tolist())
-        draft = TranscriptDraft(self._style.apply(text), self.encode, self.decode, min(self.end_tokens))
+        draft = TranscriptDraft(self._written(request, text), self.encode, self.decode, min(self.end_tokens))
         return Speculator([Source(draft, max(LEAST_EXPECTED, accepted.rate), accepted), repetition])
 
-    def learn(self, task: Task, tokens: Sequence[int]) -> None:
-        """See how a transcript is written, for the drafts of the next."""
-        if task.tags is not None or task.translate_to is not None:
+    def _written(self, request: RecognitionRequest, ctc_text: str) -> str:
+        """CTC text as the model is expected to write it; of a live window, behind what it wrote the last time."""
+        live = request.live
+        if live is None:
+            return self._style.apply(ctc_text)
+        style = self._style.continued() if live.said else self._style
+        return style.apply(continued_text(live.expected, ctc_text))
+
+    def learn(self, request: RecognitionRequest, tokens: Sequence[int]) -> None:
+        """See how a transcript is written, for the drafts of the next; a live window is a piece of one."""
+        task = request.task
+        if task.tags is not None or task.translate_to is not None or request.live is not None:
             return
         said = self.decode(tokens)
         if said.strip():

@@ -130,8 +130,11 @@ class SpeechModel:
 
     def sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
         """What the decoding loop needs of a window: prompt, limits and, with `speculate`, drafts."""
-        prompt = window.prompt
-        embeddings = self._language_model.prompt(prompt.before, window.heard.embeddings, prompt.after)
+        prompt, live = window.prompt, window.request.live
+        said = () if live is None else live.said
+        embeddings = self._language_model.prompt(
+            prompt.before, window.heard.embeddings, (*prompt.after, *said)
+        )
         room = self._language_model.max_positions - len(embeddings)
         drafted = speculate and self._speculate
         return Prompt(
@@ -146,7 +149,7 @@ class SpeechModel:
 
     def decoded_window(self, window: PromptedWindow, decoded: Decoded) -> DecodedWindow:
         """What an answer is made of; nothing of it is the model's any more."""
-        self.prompting.learn(window.request.task, decoded.tokens)
+        self.prompting.learn(window.request, decoded.tokens)
         return DecodedWindow(
             request=window.request,
             ctc_log_probs=window.heard.ctc_log_probs,

@@ -1,0 +1,1 @@
+"""`lithophone-client listen`: captions of what is being said. Needs `lithophone-client[listen]`."""
