@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-clients test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-live-clients test-mcp test-gpu test-slow page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,7 +27,7 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)
 
-test-clients: $(VENV)/.dev-installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
+test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
 	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
 
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
@@ -35,6 +35,9 @@ test-mcp:        ## the tool for agents, with the official SDK in an environment
 
 test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
 	$(BIN)/python -m tests.hardware.gpu $(ARGS)
+
+test-live-clients: $(VENV)/.dev-installed  ## live captions by programs of others (openai-agents, LiveKit)
+	VENV=$(VENV) .ci/test-live-clients $(ARGS)
 
 test-slow: $(VENV)/.dev-installed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not page" --timeout 3600 $(ARGS)

@@ -147,12 +147,12 @@ def build_app(models: Models, doors: Doors, settings: Settings) -> Litestar:
         upload_idle_seconds=settings.upload_idle_seconds,
         native_word_times=settings.word_times == "native",
         aliases=_aliases(settings),
+        live_idle_seconds=settings.live_idle_seconds,
+        live_session_seconds=settings.live_session_seconds,
         strict=settings.strict,
         cors_origins=settings.cors_origins,
         allowed_hosts=settings.allowed_hosts,
         root_path=settings.root_path,
-        live_idle_seconds=settings.live_idle_seconds,
-        live_session_seconds=settings.live_session_seconds,
     )
     return create_app(models, doors.admission, places=doors.places, voice=SileroDetector(), options=options)
 

@@ -137,7 +137,7 @@ def test_one_connection_may_ask_again() -> None:
         (spoken(SHORT, language="tlh"), "does not understand"),
         ([AudioStart(rate=16_000, width=9, channels=1)], "not understood"),
         ([AudioStart(16_000, 2, 1), AudioChunk(16_000, 2, 1, b"\0" * 4_000_001)], "larger than"),
-        ([AudioStart(16_000, 2, 1), AudioStop()], "corrupt, empty"),
+        ([AudioStart(16_000, 2, 1), AudioStop()], "corrupt or empty"),
     ],
     ids=["language", "width", "too much", "nothing"],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lithophone.errors import ConfigurationError
-from lithophone.transcribe.recordings import Recording, find_recordings, watched_recordings
+from lithophone.transcribe.recordings import State, find_recordings, state_of, watched_recordings
 from tests.transcribe.conftest import fill
 
 
@@ -53,30 +53,32 @@ def test_a_path_that_is_nothing_is_refused(tmp_path: Path) -> None:
         places(str(tmp_path / "gone.mp3"))
 
 
-def test_a_watched_folder_gives_what_has_stopped_growing_and_again_what_was_replaced(tmp_path: Path) -> None:
+def test_a_watched_folder_gives_what_has_stopped_growing_and_again_what_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(tmp_path, "first.mp3")
+    sizes = [1, 2, 3, 4, 4]
 
-    async def watch() -> list[Recording]:
-        seen: list[Recording] = []
+    def growing(path: Path) -> State:
+        grown = path.name == "second.mp3" and sizes
+        return State(sizes.pop(0), 0) if grown else state_of(path)
+
+    async def watch() -> list[str]:
         async with aclosing(
-            watched_recordings([str(tmp_path)], recursive=False, look_seconds=0.01)
+            watched_recordings([str(tmp_path)], recursive=False, look_seconds=0.0)
         ) as watching:
+            seen = [await anext(watching)]
+            fill(tmp_path, "second.mp3")
             seen.append(await anext(watching))
-            growing = asyncio.create_task(grow(tmp_path / "second.mp3"))
-            seen.append(await anext(watching))
-            assert growing.done()
+            assert sizes == []
             replace(tmp_path / "first.mp3")
-            seen.append(await anext(watching))
-        return seen
+            replace(tmp_path / "second.mp3")
+            seen += [await anext(watching), await anext(watching)]
+        return [recording.place for recording in seen]
 
-    assert [recording.place for recording in asyncio.run(watch())] == ["first", "second", "first"]
+    monkeypatch.setattr("lithophone.transcribe.recordings.state_of", growing)
+    assert asyncio.run(watch()) == ["first", "second", "first", "second"]
 
 
 def replace(path: Path) -> None:
     path.write_text("another one")
-
-
-async def grow(path: Path) -> None:
-    for size in range(20):
-        await asyncio.to_thread(path.write_text, "x" * size)
-        await asyncio.sleep(0.005)

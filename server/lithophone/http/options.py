@@ -26,12 +26,12 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         upload_idle_seconds: How long an upload may stand still. It holds one of the engine's places meanwhile.
         native_word_times: Whether the times of words come from a model's own tags, where it has them.
         aliases: Served model by other name.
+        live_idle_seconds: How long the client of a live session may send nothing.
+        live_session_seconds: How long a live session may last.
         cors_origins: Web pages from elsewhere that may ask, by their origin; `*` stands for all.
         allowed_hosts: Names under which a server without keys answers, beside those of the loopback; `*` stands for all.
         root_path: Path that a reverse proxy puts before every route.
         strict: Whether what a request asks for in vain is refused, not named in a header.
-        live_idle_seconds: How long the client of a live session may send nothing.
-        live_session_seconds: How long a live session may last.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -41,12 +41,12 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     upload_idle_seconds: float = 30.0
     native_word_times: bool = False
     aliases: Mapping[str, str] = {}
+    live_idle_seconds: float = 900.0
+    live_session_seconds: float = 3600.0
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     root_path: str = ""
     strict: bool = False
-    live_idle_seconds: float = 900.0
-    live_session_seconds: float = 3600.0
 
     @property
     def max_body_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Clients of others, changed only in their base URL; skipped where they are not installed. `make test-clients` brings them."""
+"""Clients of others, changed only in their base URL; skipped where they are not installed. `make test-live-clients` brings them."""
 
 from __future__ import annotations
 
