@@ -51,6 +51,9 @@ def test_a_request_is_one_line_without_what_was_said(server: Live) -> None:
     (line,) = logs
     milliseconds = line.pop("milliseconds")
     assert milliseconds > 0
+    stages = [line.pop(f"{stage}_seconds") for stage in ("upload", "queue", "load", "answer")]
+    assert 0 < sum(stages) <= milliseconds / 1000 + 0.01
+    assert 0 <= line.pop("decode_seconds") <= stages[-1]
     assert line == {
         "event": "request",
         "log_level": "info",
@@ -67,6 +70,7 @@ def test_a_failure_is_one_line_too(server: Live) -> None:
         eventually(lambda: bool(logs))
     (line,) = logs
     assert (line["status"], line["path"]) == (404, "/v1/models/secret")
+    assert line["failure"] == "model_not_found"
     assert "hush" not in str(line)
     assert "audio_seconds" not in line
 

@@ -71,4 +71,4 @@ def test_every_format_of_the_answer_is_described(description: dict[str, Any]) ->
 def test_keys_are_described_where_they_are_asked_for(description: dict[str, Any]) -> None:
     for path, operations in description["paths"].items():
         for operation in operations.values():
-            assert ("security" in operation) is path.startswith("/v1/")
+            assert ("security" in operation) is path.startswith(("/v1/", "/metrics"))

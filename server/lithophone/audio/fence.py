@@ -60,6 +60,11 @@ class DecoderMemory:
         self._processes: set[Watched] = set()
         self._watch: asyncio.Task[None] | None = None
 
+    @property
+    def running(self) -> int:
+        """Decoders there are."""
+        return len(self._processes)
+
     @contextmanager
     def watching(self, pid: int) -> Generator[Watched]:
         """Watch a process for as long as it runs."""

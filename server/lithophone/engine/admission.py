@@ -113,6 +113,16 @@ class Admission:
         """How many wait for a place."""
         return len(self._room.waiting)
 
+    @property
+    def running_audio_seconds(self) -> float:
+        """Audio of those at work that was not answered yet, as far as it is counted."""
+        return self._room.audio_seconds
+
+    @property
+    def waiting_audio_seconds(self) -> float:
+        """Audio of those that wait for a place."""
+        return sum(seat.audio_seconds for seat in self._room.waiting)
+
     def place(
         self, audio_seconds: float = 0.0, client: Client = ANYBODY, *, is_first_try: bool = False
     ) -> Place:

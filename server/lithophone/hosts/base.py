@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
 from lithophone.granite.family import ModelSpec
+from lithophone.hosts.tally import Tally
 from lithophone.hub.progress import Fetched
 from lithophone.worker.messages import Command, Event
 
@@ -108,6 +109,11 @@ class ModelHost(Protocol):
     @property
     def last_used(self) -> float:
         """When a request used it last, in seconds of the event loop's clock; 0 for never."""
+        ...
+
+    @property
+    def tally(self) -> Tally:
+        """What it has done so far."""
         ...
 
     room_bytes: int | None

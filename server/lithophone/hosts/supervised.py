@@ -30,6 +30,7 @@ from lithophone.errors import (
 )
 from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import Carrier, HostState, Launch, Recogniser
+from lithophone.hosts.tally import Tally
 from lithophone.hub.progress import Fetched
 from lithophone.worker.messages import (
     Cancel,
@@ -62,6 +63,7 @@ class _Work:
     job_id: int
     request: RecognitionRequest
     answer: asyncio.Future[Recognition]
+    posted_seconds: float
     started: bool = False
     deaths: int = 0
 
@@ -102,6 +104,7 @@ class SupervisedHost:
         self.lacking_bytes = 0
         self.last_used = 0.0
         self.room_bytes: int | None = None
+        self.tally = Tally()
         self._launch = launch
         self._on_measured = on_measured
         self._unload_after_seconds = unload_after_seconds
@@ -187,7 +190,8 @@ class SupervisedHost:
         self._require_running()
         self.start()
         work_id = next(self._ids)
-        work = _Work(job_id, request, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        work = _Work(job_id, request, loop.create_future(), loop.time())
         self._works[work_id] = work
         self._post(work_id, work)
         try:
@@ -253,17 +257,29 @@ class SupervisedHost:
         if launch != self._launches:
             return
         match event:
-            case Recognised(work_id, recognition, _):
+            case Recognised(work_id, recognition, seconds):
                 self._deaths = 0
+                self._count(work_id, recognition, seconds)
                 self._answer(work_id, recognition)
             case Failed(work_id, cause, message):
+                self.tally.failures[cause] += 1
                 self._fail(work_id, _failure(cause, message))
             case Started(work_ids):
                 for work_id in work_ids:
-                    if work_id in self._works:
-                        self._works[work_id].started = True
+                    self._note_start(work_id)
             case _:
                 self._on_news_of_model(event)
+
+    def _note_start(self, work_id: int) -> None:
+        work = self._works.get(work_id)
+        if work is not None:
+            work.started = True
+            self.tally.waited.add(asyncio.get_running_loop().time() - work.posted_seconds)
+
+    def _count(self, work_id: int, recognition: Recognition, seconds: float) -> None:
+        work = self._works.get(work_id)
+        if work is not None:
+            self.tally.add(work.request, recognition, seconds)
 
     def _on_news_of_model(self, event: Fetching | Loaded | Grown | LoadFailed | Lost) -> None:
         match event:
@@ -281,6 +297,8 @@ class SupervisedHost:
                 self.failure = message
 
     def _on_loaded(self, event: Loaded) -> None:
+        self.tally.loads += 1
+        self.tally.load_seconds += event.load_seconds + event.warm_up_seconds
         self.info = event.info
         self.failure = None
         self.fetched = None
@@ -309,6 +327,7 @@ class SupervisedHost:
     def _on_load_failed(self, message: str) -> None:
         """A model that has answered before may do so again; one that never did needs somebody's help."""
         log.error("model_failed", model=self.model_id, reason=message)
+        self.tally.failed_loads += 1
         self.failure = message
         self.fetched = None
         if self.state is HostState.LOADING:
@@ -333,6 +352,7 @@ class SupervisedHost:
             "worker_ended", model=self.model_id, reason=reason, windows=len(self._works), delay_seconds=delay
         )
         self._deaths += 1
+        self.tally.restarts += 1
         self._enter(HostState.RESTARTING)
         self.failure = self.failure or reason
         for work_id, work in list(self._works.items()):

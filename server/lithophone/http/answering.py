@@ -8,6 +8,7 @@ the headers of a stream go out.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
@@ -26,7 +27,7 @@ from lithophone.engine.options import JobOptions
 from lithophone.engine.shortages import Shortages
 from lithophone.engine.transcript import Segment, Transcript
 from lithophone.engine.understanding import demonstration_warnings, understood
-from lithophone.errors import InternalError, InvalidRequestError, ShortageError
+from lithophone.errors import InternalError, InvalidRequestError
 from lithophone.formats.documents import SpeakerLabels
 from lithophone.formats.events import DONE, delta_event, done_event, segment_event
 from lithophone.formats.rendering import Rendered, RenderOptions, render
@@ -38,7 +39,7 @@ from lithophone.http.clients import client_of
 from lithophone.http.disconnect import unless_disconnected
 from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import EventStream, error_event
-from lithophone.http.exchange import Exchange
+from lithophone.http.exchange import Exchange, Stage, exchange_of
 from lithophone.http.forms import Form, parse_form, unknown_fields
 from lithophone.http.options import HttpOptions
 from lithophone.http.storage import Uploads
@@ -84,11 +85,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """The sound of a recording; it is decoded as it is iterated."""
         return self.audio_source(recording, self.options.decode_limits, audio_track)
 
-    def job(self, host: ModelHost, audio: PcmSource, options: JobOptions) -> Job:
-        """The transcription of a recording by a model."""
+    def job(self, host: ModelHost, audio: PcmSource, options: JobOptions, exchange: Exchange) -> Job:
+        """The transcription of a recording by a model, for a request."""
         return Job(
             host.open_recogniser(),
-            audio.blocks(),
+            _timed(audio.blocks(), exchange),
             options,
             voice=None if self.voice is None else self.voice.open_stream(),
         )
@@ -129,22 +130,27 @@ async def accepted(
         ServiceError: a body that cannot be read, an invalid form, an unknown model, no place, a model that cannot be loaded.
     """
     refuse_oversized(request, service.options)
+    exchange = exchange_of(request.scope)
     async with AsyncExitStack() as resources:
         service.admission.require_open()
         client = client_of(request)
         upload = resources.enter_context(service.uploads.store(client))
+        exchange.enter(Stage.UPLOAD)
         body = await read_form(request, service.options, upload)
         form = parse_form(kind, body.fields)
         if not body.has_file:
             raise InvalidRequestError("The audio is missing (curl: -F file=@recording.wav).", param="file")
         model_id = service.catalogue.resolve(form.model)
+        exchange.enter(Stage.QUEUE)
         place = service.admission.place(
             guess_seconds(upload.file.fileno()), client, is_first_try=request.headers.get(RETRY_COUNT) == "0"
         )
         resources.callback(place.leave)
         if not place.is_inside:
             await unless_disconnected(request.receive, place.admitted())
+        exchange.enter(Stage.LOAD)
         host = await resources.enter_async_context(service.models.use(model_id))
+        exchange.enter(Stage.ANSWER)
         yield AcceptedRequest(form, unknown_fields(kind, body.fields), host, upload.file, place, resources)
 
 
@@ -191,6 +197,8 @@ class Answer:
         """Wait for the first segment, so that what is wrong with the audio still has a status."""
         segments = await resources.enter_async_context(aclosing(aiter(self._job)))
         first = await unless_disconnected(request.receive, _next(segments))
+        if first is not None:
+            self._exchange.first_text_seconds = self._exchange.elapsed_seconds
         headers = self._headers(() if first is None else (first,))
         return EventStream(self._events(first, segments, wanted), resources.pop_all(), headers)
 
@@ -233,11 +241,23 @@ class Answer:
             yield DONE
         except Exception as failure:  # noqa: BLE001 - the status is sent; the stream's last event tells instead
             error = service_error(failure)
+            self._exchange.fail(error)
             if isinstance(error, InternalError):
                 log_internal(failure)
-            elif isinstance(error, ShortageError):
-                self._exchange.lacking = error.lacking
             yield error_event(envelope(error))
+
+
+async def _timed(blocks: AsyncGenerator[bytes], exchange: Exchange) -> AsyncGenerator[bytes]:
+    """The blocks; the exchange learns how long they were waited for."""
+    async with aclosing(blocks):
+        exchange.decode_seconds = 0.0
+        while True:
+            began = time.perf_counter()
+            block = await anext(blocks, None)
+            exchange.decode_seconds += time.perf_counter() - began
+            if block is None:
+                return
+            yield block
 
 
 async def _next(segments: AsyncGenerator[Segment]) -> Segment | None:

@@ -23,8 +23,9 @@ from lithophone.http.auth import api_key_guard
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.doors import doors_of, guarded
 from lithophone.http.errors import answer_failure
-from lithophone.http.exchange import observed
+from lithophone.http.exchange import Exchange, noting_route, observed
 from lithophone.http.limits import limited
+from lithophone.http.metrics import Kept, Metrics, metrics_page
 from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
@@ -85,15 +86,22 @@ def create_app(
         security=[{BEARER: []}],
         tags=["OpenAI"],
     )
-    routes = [v1, health, ready, front_door, page_asset]
-    dependencies = {"service": Provide(lambda: service, sync_to_thread=False)}
+    places = places or LivePlaces(DEFAULT_LIVE_SESSIONS)
+    metrics = Metrics(Kept(models, admission, options.decoder_memory, places))
+    counted = Router("/", route_handlers=[metrics_page], guards=[api_key_guard(options.keys)])
+    routes = [v1, counted, health, ready, front_door, page_asset]
+    dependencies = {
+        "service": Provide(lambda: service, sync_to_thread=False),
+        "metrics": Provide(lambda: metrics, sync_to_thread=False),
+    }
     if voice is not None:
         live = LiveService(
             models=models,
             catalogue=catalogue,
             options=options,
             voice=voice,
-            places=places or LivePlaces(DEFAULT_LIVE_SESSIONS),
+            places=places,
+            metrics=metrics,
             secrets=ClientSecrets(),
         )
         v1.register(create_client_secret)
@@ -122,6 +130,12 @@ def create_app(
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,
     )
-    inside = guarded(answering_head(limited(app.asgi_handler, admission.deadlines)), doors_of(options))
-    app.asgi_handler = normalised(observed(inside, service.shortages), options.root_path)
+    routed = noting_route(app.asgi_handler)
+    inside = guarded(answering_head(limited(routed, admission.deadlines)), doors_of(options))
+
+    def note_shortage(exchange: Exchange) -> None:
+        if exchange.lacking:
+            service.shortages.note(exchange.lacking)
+
+    app.asgi_handler = normalised(observed(inside, note_shortage, metrics.count), options.root_path)
     return app

@@ -24,7 +24,6 @@ from lithophone.errors import (
     NotFoundError,
     PayloadTooLargeError,
     ServiceError,
-    ShortageError,
     shortage_behind,
 )
 from lithophone.http.exchange import exchange_of
@@ -62,10 +61,9 @@ def envelope(error: ServiceError) -> ErrorEnvelope:
 def answer_failure(request: Request[Any, Any, Any], failure: Exception) -> Response[ErrorEnvelope]:
     """Litestar's exception handler for everything."""
     error = service_error(failure, request)
+    exchange_of(request.scope).fail(error)
     if isinstance(error, InternalError):
         log_internal(failure)
-    elif isinstance(error, ShortageError):
-        exchange_of(request.scope).lacking = error.lacking
     return Response(
         envelope(error),
         status_code=error.status,
@@ -76,6 +74,8 @@ def answer_failure(request: Request[Any, Any, Any], failure: Exception) -> Respo
 
 async def send_error(scope: Scope, send: Send, error: ServiceError) -> None:
     """The answer to a request, or to the handshake of a socket, that never reaches the routes; its body is not read."""
+    if scope["type"] == ScopeType.HTTP:
+        exchange_of(scope).fail(error)
     start, body = (
         ("http.response.start", "http.response.body")
         if scope["type"] == ScopeType.HTTP

@@ -1,6 +1,6 @@
 """One request and its response, seen from outside.
 
-Owns the request id, the headers every response carries and the access log. Wraps the whole application, so that unknown
+Owns the request id, the headers every response carries, what a request's stages took, and the access log. Wraps the whole application, so that unknown
 paths and failures are covered too. Logs no query, header or body: they may hold keys, prompts or file names.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
 import structlog
@@ -18,7 +19,9 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 from structlog.contextvars import bound_contextvars
 
-from lithophone.engine.shortages import Shortages
+from lithophone.engine.fairness import Client
+from lithophone.errors import ServiceError, ShortageError
+from lithophone.http.clients import STATE_KEY as CLIENT_KEY
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +36,41 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _STATE_KEY = "exchange"
 
 
+class Stage(Enum):
+    """What a request for text from a recording does, one after the other."""
+
+    UPLOAD = "upload"
+    """Its body comes in."""
+
+    QUEUE = "queue"
+    """It waits for a place."""
+
+    LOAD = "load"
+    """It waits for its model to be in memory."""
+
+    ANSWER = "answer"
+    """Its audio is decoded and recognised, and the text is sent."""
+
+
 @dataclass(slots=True)
 class Exchange:
-    """What is known of a request so far. The route adds `audio_seconds`, a failure what was `lacking`."""
+    """What is known of a request so far.
+
+    Attributes:
+        request_id: Its name, here and at the client.
+        started: When it came in, on the clock of `time.perf_counter`.
+        status: Of the response, once that has begun.
+        complete: The last byte of the response was sent.
+        client_left: The client closed the connection before.
+        audio_seconds: Length of the recording, once all of it was recognised.
+        lacking: What the server's machine was short of.
+        route: The path's template; empty where no route was found.
+        key_name: Whose key was shown; empty without one.
+        failure: The code of the error that the client was told, or its type where it has no code.
+        stage_seconds: What each stage took that was left.
+        decode_seconds: Waited for the decoder; a part of `Stage.ANSWER`, in which the model is at work too.
+        first_text_seconds: From the request's start to the first text of a stream.
+    """
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)
@@ -44,11 +79,44 @@ class Exchange:
     client_left: bool = False
     audio_seconds: float | None = None
     lacking: str = ""
+    route: str = ""
+    key_name: str = ""
+    failure: str = ""
+    stage_seconds: dict[Stage, float] = field(default_factory=dict[Stage, float])
+    decode_seconds: float | None = None
+    first_text_seconds: float | None = None
+    _stage: Stage | None = None
+    _stage_began: float = 0.0
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Since the request came in."""
+        return time.perf_counter() - self.started
 
     @property
     def elapsed_milliseconds(self) -> float:
         """Since the request came in."""
-        return (time.perf_counter() - self.started) * 1000
+        return self.elapsed_seconds * 1000
+
+    def enter(self, stage: Stage | None) -> None:
+        """The stage before, if any, is over; None ends the last one."""
+        now = time.perf_counter()
+        if self._stage is not None:
+            self.stage_seconds[self._stage] = now - self._stage_began
+        self._stage, self._stage_began = stage, now
+
+    def fail(self, error: ServiceError) -> None:
+        """The client is told of this error."""
+        self.failure = error.code or error.type
+        if isinstance(error, ShortageError):
+            self.lacking = error.lacking
+
+    def end(self, scope: HTTPScope) -> None:
+        """The request is over, whichever way; its key is known now."""
+        self.enter(None)
+        client = scope["state"].get(CLIENT_KEY)
+        if isinstance(client, Client):
+            self.key_name = client.name
 
     def observe_send(self, message: Message) -> None:
         """Take note of a message to the client; headers are added to its start."""
@@ -65,15 +133,18 @@ class Exchange:
 
     def log(self, scope: HTTPScope) -> None:
         """The access log line."""
-        seconds = {} if self.audio_seconds is None else {"audio_seconds": round(self.audio_seconds, 3)}
+        stages = {f"{stage.value}_seconds": seconds for stage, seconds in self.stage_seconds.items()}
+        seconds = {"audio_seconds": self.audio_seconds, **stages, "decode_seconds": self.decode_seconds}
         log.info(
             "request",
             method=scope["method"],
             path=scope["path"],
             status=self.status,
             milliseconds=round(self.elapsed_milliseconds, 1),
+            **({"key": self.key_name} if self.key_name else {}),
+            **({"failure": self.failure} if self.failure else {}),
             **({"client_left": True} if self.client_left else {}),
-            **seconds,
+            **{name: round(value, 3) for name, value in seconds.items() if value is not None},
         )
 
 
@@ -85,8 +156,8 @@ def exchange_of(scope: Any) -> Exchange:
     return exchange
 
 
-def observed(app: ASGIApp, shortages: Shortages) -> ASGIApp:
-    """`app`, with an `Exchange` around every HTTP request. `shortages` are told of what was lacking."""
+def observed(app: ASGIApp, *watchers: Callable[[Exchange], None]) -> ASGIApp:
+    """`app`, with an `Exchange` around every HTTP request. `watchers` see each when it is over."""
 
     async def observing(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -109,11 +180,25 @@ def observed(app: ASGIApp, shortages: Shortages) -> ASGIApp:
             try:
                 await app(scope, observing_receive, observing_send)
             finally:
+                exchange.end(scope)
                 exchange.log(scope)
-                if exchange.lacking:
-                    shortages.note(exchange.lacking)
+                for watch in watchers:
+                    watch(exchange)
 
     return observing
+
+
+def noting_route(app: ASGIApp) -> ASGIApp:
+    """`app`, whose exchanges learn which route it found."""
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        finally:
+            if scope["type"] == "http":
+                exchange_of(scope).route = scope.get("path_template", "")
+
+    return noting
 
 
 def request_id_of(scope: HTTPScope | WebSocketScope) -> str:

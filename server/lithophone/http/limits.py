@@ -17,6 +17,7 @@ from lithophone.engine.deadlines import Deadlines
 from lithophone.errors import DeadlineError, DrainingError, ServiceError
 from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import error_event
+from lithophone.http.exchange import exchange_of
 
 LAST_WORDS_SECONDS: Final = 1.0  # for a client that does not read
 
@@ -85,6 +86,7 @@ def limited(app: ASGIApp, deadlines: Deadlines) -> ASGIApp:
             async with deadlines.limited():
                 await app(scope, receive, answer.send)
         except (DeadlineError, DrainingError) as error:
+            exchange_of(scope).fail(error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_SECONDS):
                     await answer.end(error)
@@ -92,6 +94,8 @@ def limited(app: ASGIApp, deadlines: Deadlines) -> ASGIApp:
             if answer.started:
                 raise
             log_internal(failure)
-            await answer.end(service_error(failure))
+            error = service_error(failure)
+            exchange_of(scope).fail(error)
+            await answer.end(error)
 
     return limiting

@@ -62,6 +62,11 @@ ERROR_RESPONSES = {
     **UNAVAILABLE_RESPONSES,
 }
 
+METRICS_RESPONSES = {
+    401: _error("No API key, or a wrong one"),
+    500: _error("Something went wrong in the server"),
+}
+
 IN_USE_RESPONSES = {409: _error("The model is at work")}
 
 TRANSCRIPTION_RESPONSES = {

@@ -33,10 +33,9 @@ async def create_transcription(
         require_supported(form, spec)
         wanted = job_options(form, spec, native_word_times=service.options.native_word_times)
         audio = service.audio(asked.recording, form.audio_track)
-        job = service.job(asked.host, audio, wanted)
-        answer = Answer(
-            job, asked.place, exchange_of(request.scope), asked.warnings(service.options), audio, spec=spec
-        )
+        exchange = exchange_of(request.scope)
+        job = service.job(asked.host, audio, wanted, exchange)
+        answer = Answer(job, asked.place, exchange, asked.warnings(service.options), audio, spec=spec)
         if form.stream:
             return await answer.stream(request, asked.resources, _events(form))
         return await answer.whole(request, render_options(form))

@@ -33,10 +33,9 @@ async def create_translation(
         form, spec = asked.form, asked.host.spec
         require_translatable(form, spec)
         audio = service.audio(asked.recording, form.audio_track)
-        job = service.job(asked.host, audio, translation_options(form, spec))
-        answer = Answer(
-            job, asked.place, exchange_of(request.scope), asked.warnings(service.options), audio, spec=spec
-        )
+        exchange = exchange_of(request.scope)
+        job = service.job(asked.host, audio, translation_options(form, spec), exchange)
+        answer = Answer(job, asked.place, exchange, asked.warnings(service.options), audio, spec=spec)
         if form.stream:
             events = Events(words=Granularity.WORD in form.timestamp_granularities)
             return await answer.stream(request, asked.resources, events)

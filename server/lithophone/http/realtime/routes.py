@@ -21,6 +21,7 @@ from lithophone.http.auth import Connection, require_entry, shown_token, subprot
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.errors import envelope
 from lithophone.http.exchange import request_id_of
+from lithophone.http.metrics import Metrics
 from lithophone.http.openapi import ERROR_RESPONSES
 from lithophone.http.options import HttpOptions
 from lithophone.http.realtime.configuration import Json, from_beta, merged, read
@@ -44,6 +45,7 @@ class LiveService(msgspec.Struct, frozen=True, kw_only=True):
     options: HttpOptions
     voice: VoiceDetector
     places: LivePlaces
+    metrics: Metrics
     secrets: ClientSecrets
 
 
@@ -59,6 +61,7 @@ async def realtime(
             place.enter_context(live.places.admit())
             conversation = _conversation(socket, live)
         except ServiceError as error:
+            live.metrics.count_refused_session(error)
             await _refuse(socket, error, request_id)
             return
         await socket.accept(
