@@ -43,6 +43,7 @@ from lithophone.http.realtime.places import LivePlaces
 from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
+from lithophone.systemd import READY, STOPPING, Notifier
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -200,9 +201,15 @@ class Server(uvicorn.Server):
     """uvicorn, closing the door as soon as a signal comes."""
 
     def __init__(
-        self, config: uvicorn.Config, doors: Doors, listener: socket.socket, connections: Connections
+        self,
+        config: uvicorn.Config,
+        doors: Doors,
+        listener: socket.socket,
+        connections: Connections,
+        notifier: Notifier | None = None,
     ) -> None:
         super().__init__(config)
+        self._notifier = notifier or Notifier()
         self._doors = doors
         self._listener = listener
         self._connections = connections
@@ -266,6 +273,7 @@ class Server(uvicorn.Server):
         uvicorn's own handler would raise the signal again after an orderly end, and the exit code would tell of a crash.
         """
         log.info("draining", signal=signal.Signals(sig).name)
+        self._notifier.tell(STOPPING)
         self._doors.admission.drain()
         if sig == signal.SIGINT:
             if self.should_exit:
@@ -390,6 +398,7 @@ async def _serve(
 ) -> bool:
     """Until the end; whether there was a model that answered."""
     asyncio.get_running_loop().set_default_executor(started_threads())
+    notifier = Notifier.of(os.environ)
     models.start()
     try:
         from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
@@ -408,8 +417,8 @@ async def _serve(
         from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
 
         connections = Connections(max_connections, settings.request_head_seconds)
-        server = Server(config, doors, listener, connections)
-        announcing = asyncio.create_task(_announce(server, models.default))
+        server = Server(config, doors, listener, connections, notifier)
+        announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
         async with _wyoming_door(settings, models, doors.admission, wyoming):
             await server.serve(sockets=[listener])
@@ -462,8 +471,8 @@ def _leave_busy_threads(code: int) -> None:
         os._exit(code)
 
 
-async def _announce(server: Server, host: ModelHost) -> None:
-    """Say where and what, once the model answers; end the server if it never will."""
+async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None:
+    """Say where and what, once the model answers, and to systemd from then on that the server lives; end the server if it never will."""
     url = await server.url()
     try:
         await host.loaded()
@@ -473,6 +482,8 @@ async def _announce(server: Server, host: ModelHost) -> None:
             server.should_exit = True
         return
     print(welcome(host, url), flush=True)  # noqa: T201 - what the person who typed the command waits for
+    notifier.tell(READY)
+    await notifier.stay_alive()
 
 
 def welcome(host: ModelHost, url: str) -> str:

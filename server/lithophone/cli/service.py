@@ -2,7 +2,7 @@
 
 Owns the unit's text and where it goes. Settings that are not the default become its environment, so that no key stands in
 a command line that others can read.
-Sources: systemd.unit(5), systemd.exec(5), systemd.syntax(7).
+Sources: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.syntax(7).
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from lithophone.settings import Settings, setting_fields
 
 UNIT_NAME = "lithophone.service"
 EXIT_NOT_WANTED = 1
+WATCHDOG_SECONDS = 60
+"""A server that says nothing for so long hangs, and is started anew. It says nothing before it is ready, which takes as long as
+the download of the model."""
 
 
 def unit_text(settings: Settings, python: str) -> str:
@@ -35,8 +38,12 @@ def unit_text(settings: Settings, python: str) -> str:
             "After=network.target",
             "",
             "[Service]",
+            "Type=notify",
+            f"WatchdogSec={WATCHDOG_SECONDS}",
+            "TimeoutStartSec=infinity",
             f"ExecStart={_quoted(python)} -m lithophone serve",
             *environment,
+            "NoNewPrivileges=yes",
             "Restart=on-failure",
             "RestartPreventExitStatus=2",
             f"TimeoutStopSec={settings.shutdown_grace_seconds + 15}",
