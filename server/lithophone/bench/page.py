@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lithophone.backends.memory import format_gb
-from lithophone.bench.report import BenchReport, Roofline, Row, Stage
+from lithophone.bench.report import BenchReport, Row, Stage
 
 PAGE_WIDTH = 100
 NOTHING = "-"
@@ -55,8 +55,9 @@ WORDS = {"way", "stage", "reached"}
 def render(report: BenchReport) -> RenderableType:
     """The report as a page."""
     parts: list[RenderableType] = [*_heading(report), _table(ROWS, report.rows), Text(LEGEND, "dim"), ""]
-    if report.roofline is not None:
-        parts += [_limits(report.roofline), _table(STAGES, report.roofline.stages)]
+    if (limits := report.roofline) is not None:
+        reached = f"matrix products {limits.gemm_gflops:.0f} GFLOP/s, memory {limits.bandwidth_gb_per_second:.1f} GB/s"
+        parts += [Text(f"Roofline: the machine reaches {reached}."), _table(STAGES, limits.stages)]
     return Group(*parts, *(Text(f"- {note}") for note in report.notes))
 
 
@@ -77,14 +78,6 @@ def _heading(report: BenchReport) -> Iterator[Text]:
         f"transformers {machine.transformers}, Python {machine.python}"
     )
     yield Text(f"audio: {report.audio}; {report.repeats} repeats, interleaved")
-
-
-def _limits(roofline: Roofline) -> Text:
-    shape = "x".join(str(size) for size in roofline.gemm_shape)
-    return Text(
-        f"Roofline: matrix products reach {roofline.gemm_gflops:.0f} GFLOP/s ({shape}), "
-        f"memory {roofline.bandwidth_gb_per_second:.1f} GB/s."
-    )
 
 
 def _table(columns: Columns[Item], items: Sequence[Item]) -> Table:

@@ -86,26 +86,6 @@ class Entrant:
     draft_accuracy: float | None = None
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
 
-    @property
-    def label(self) -> str:
-        """The way in words."""
-        return _label(self.way, self.draft_accuracy)
-
-    @property
-    def audio_seconds(self) -> float:
-        """Length of all clips."""
-        return sum(clip.seconds for clip in self.clips)
-
-    @property
-    def median_seconds(self) -> float:
-        """Of the turns."""
-        return median(outcome.seconds for outcome in self.outcomes)
-
-    @property
-    def realtime_factor(self) -> float:
-        """Time by length of audio."""
-        return self.median_seconds / self.audio_seconds
-
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One way at one batch size.
@@ -127,8 +107,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     realtime_factor: float
     tokens: int
     tokens_per_second: float
-    versus_generate: float | None
-    versus_serial: float | None
+    versus_generate: float | None = None
+    versus_serial: float | None = None
     passes: int
     passes_per_100_tokens: float
     drafted: int
@@ -141,11 +121,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The way in words."""
-        return _label(self.way, self.draft_accuracy)
-
-
-def _label(way: Way, accuracy: float | None) -> str:
-    return way.value if accuracy is None else f"{way.value} {100 * accuracy:g} %"
+        stated = "" if self.draft_accuracy is None else f" {100 * self.draft_accuracy:g} %"
+        return self.way.value + stated
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,9 +193,17 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def summarise(entrants: Sequence[Entrant]) -> tuple[Row, ...]:
     """Rows in the order given; ratios are to `generate` where it is among them."""
-    generate = {one.batch: one.realtime_factor for one in entrants if one.way is Way.GENERATE}
     said = _reference_tokens(entrants)
-    return tuple(_row(one, generate, said) for one in entrants)
+    rows = [_row(one, said) for one in entrants]
+    generate = {row.batch: row.realtime_factor for row in rows if row.way is Way.GENERATE}
+    return tuple(
+        msgspec.structs.replace(
+            row,
+            versus_generate=generate[row.batch] / row.realtime_factor if row.batch in generate else None,
+            versus_serial=generate[1] / row.realtime_factor if 1 in generate else None,
+        )
+        for row in rows
+    )
 
 
 def _reference_tokens(entrants: Sequence[Entrant]) -> dict[str, tuple[int, ...]]:
@@ -233,25 +218,23 @@ def _reference_tokens(entrants: Sequence[Entrant]) -> dict[str, tuple[int, ...]]
     }
 
 
-def _row(one: Entrant, generate: dict[int, float], said: dict[str, tuple[int, ...]]) -> Row:
+def _row(one: Entrant, said: dict[str, tuple[int, ...]]) -> Row:
     last, total = one.outcomes[-1], added(one.outcomes)
     seconds = tuple(outcome.seconds for outcome in one.outcomes)
-    middle, factor = one.median_seconds, one.realtime_factor
+    middle, audio_seconds = median(seconds), sum(clip.seconds for clip in one.clips)
     same = [said.get(clip.name) == tokens for clip, tokens in zip(one.clips, last.tokens, strict=True)]
     return Row(
         batch=one.batch,
         way=one.way,
         draft_accuracy=one.draft_accuracy,
         clips=len(one.clips),
-        audio_seconds=one.audio_seconds,
+        audio_seconds=audio_seconds,
         seconds=seconds,
         median_seconds=middle,
         spread=(max(seconds) - min(seconds)) / middle,
-        realtime_factor=factor,
+        realtime_factor=middle / audio_seconds,
         tokens=last.emitted,
         tokens_per_second=last.emitted / middle,
-        versus_generate=generate[one.batch] / factor if one.batch in generate else None,
-        versus_serial=generate[1] / factor if 1 in generate else None,
         passes=total.passes,
         passes_per_100_tokens=100 * total.sequence_passes / max(1, total.emitted),
         drafted=total.drafted,

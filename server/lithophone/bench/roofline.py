@@ -91,7 +91,10 @@ def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: Bench
     shape = max(reached, key=reached.__getitem__)
     flops, bandwidth = reached[shape], _bandwidth(dtype, device)
     seconds, positions = _stage_seconds(model, clip)
-    drawn = build_on_meta(config).requires_grad_(requires_grad=False)
+    plain = type(config).from_dict(
+        config.to_dict()
+    )  # transformers' own attention, as nothing else is asked for
+    drawn = build_on_meta(plain).requires_grad_(requires_grad=False)
     read = bytes_per_pass(drawn, 1 if plan.quantization == "int8" else DTYPE_BYTES[plan.dtype], positions)
     work = (
         ("encoder", hearing_flops(drawn, stacked_frames(len(clip.samples))), 0),

@@ -96,7 +96,7 @@ def _take_turns(entrants: Sequence[Entrant], repeats: int, tell: Tell) -> None:
     """All of them, again and again; what is inside the clock is all of a way, from float samples to text."""
     turns = [entrant for _ in range(repeats) for entrant in entrants]
     for place, entrant in enumerate(turns):
-        tell(f"batch {entrant.batch}: {entrant.label}", place / len(turns))
+        tell(f"batch {entrant.batch}: {entrant.way.value}", place / len(turns))
         started = time.perf_counter()
         outcome = entrant.run(entrant.clips, entrant.batch)
         seconds = time.perf_counter() - started

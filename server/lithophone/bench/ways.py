@@ -99,10 +99,10 @@ def _speech_contest(opened: OpenedModel, options: BenchOptions, clips: Sequence[
     def entrants(batch: int) -> Iterator[Entrant]:
         heard = workload(clips, batch)
         yield Entrant(batch, Way.GENERATE, heard, GenerateWay(opened, model, limits))
-        plain = Entrant(batch, Way.PLAIN, heard, OurWay(opened, model, limits, _nobody_drafts))
+        plain = Entrant(batch, Way.PLAIN, heard, OurWay(opened, model, limits, lambda *_: None))
         yield plain
         if not opened.is_random:
-            yield Entrant(batch, Way.DRAFTED, heard, OurWay(opened, model, limits, _server_drafts))
+            yield Entrant(batch, Way.DRAFTED, heard, OurWay(opened, model, limits, lambda _, own: own))
         for accuracy in accuracies:
             drafts = OurWay(opened, model, limits, SimulatedDrafts(plain, accuracy, opened))
             yield Entrant(batch, Way.SIMULATED, heard, drafts, accuracy)
@@ -110,7 +110,7 @@ def _speech_contest(opened: OpenedModel, options: BenchOptions, clips: Sequence[
     def warm_up() -> None:
         short, few = joined_clips(1, WARM_UP_SECONDS), TokenLimits(0, WARM_UP_TOKENS)
         GenerateWay(opened, model, few)(short, 1)
-        OurWay(opened, model, few, _server_drafts)(short, 1)
+        OurWay(opened, model, few, lambda _, own: own)(short, 1)
         model.prepare()
 
     everyone = tuple(entrant for batch in sorted(set(options.batches)) for entrant in entrants(batch))
@@ -243,14 +243,6 @@ def _heard(found: Sequence[Recognition]) -> Outcome:
         drafted=sum(one.drafted_tokens for one in found),
         accepted=sum(one.accepted_tokens for one in found),
     )
-
-
-def _nobody_drafts(_name: str, _own: Speculator | None) -> None:
-    return
-
-
-def _server_drafts(_name: str, own: Speculator | None) -> Speculator | None:
-    return own
 
 
 @dataclass(slots=True, eq=False, frozen=True)

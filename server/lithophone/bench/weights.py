@@ -116,24 +116,19 @@ _TEXT = {
 }
 
 
-def as_random(config: Any) -> Any:
-    """A configuration with the few token ids of the tokenizer made here; the shape stays."""
-    if hasattr(config, "text_config"):
-        config.audio_token_index = AUDIO
-        config.has_lora_adapter = False
-        text = config.text_config
-        text.eos_token_id, text.bos_token_id, text.pad_token_id = END, END, PAD
-    return config
-
-
 def random_model(spec: ModelSpec, config: Any, plan: DevicePlan) -> PreTrainedModel:
     """A model of this shape in the plan's dtype on its device, ready to infer."""
     built_class: Any = model_class(spec.architecture)
+    speaks = hasattr(config, "text_config")
+    if speaks:  # the few token ids of the tokenizer made here; the shape stays
+        config.audio_token_index, config.has_lora_adapter = AUDIO, False
+        text = config.text_config
+        text.eos_token_id, text.bos_token_id, text.pad_token_id = END, END, PAD
     with no_init_weights(), torch.device(plan.torch_device):
-        model = built_class._from_config(as_random(config), dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
+        model = built_class._from_config(config, dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
     model.tie_weights()
     _fill(model)
-    if hasattr(config, "text_config"):
+    if speaks:
         model.generation_config.update(eos_token_id=END, bos_token_id=END, pad_token_id=PAD)
     return ready_to_infer(model, plan)
 
