@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,10 @@ os.environ["XDG_CACHE_HOME"] = CACHES.name
 collect_ignore = (
     [] if importlib.util.find_spec("playwright") else ["page"]
 )  # a browser's tests: make test-page
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as of jobs in the background; what tests start would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
 

@@ -48,7 +48,11 @@ def answer(server: LiveServer, audio: Path, response_format: str) -> bytes:
             data={
                 "model": "whisper-1",
                 "response_format": response_format,
-                **({"timestamp_granularities[]": "word"} if response_format == "verbose_json" else {}),
+                **(
+                    {"timestamp_granularities[]": ["word", "segment"]}
+                    if response_format == "verbose_json"
+                    else {}
+                ),
             },
             timeout=60,
         ).content
@@ -114,7 +118,6 @@ def test_standard_input_to_standard_output(
         ((str(SPEECH / "demo.flac"), "--output-format", "all"), "say --output-dir"),
         ((str(SPEECH / "demo.flac"), "--language", "klingon"), "--language: "),
         ((str(SPEECH / "demo.flac"), "--temperature", "7"), "--temperature: "),
-        ((str(SPEECH / "demo.flac"), "--keyword", "x"), "takes no keywords"),
         ((str(SPEECH / "demo.flac"), "--task", "translate"), "does not translate"),
         ((str(SPEECH / "demo.flac"), "--to-language", "de"), "--task translate"),
         ((str(SPEECH / "demo.flac"), "--clip-timestamps", "2,1"), "start,end"),
@@ -130,3 +133,10 @@ def test_what_cannot_be_done_is_refused_with_what_to_type(
     told = capsys.readouterr()
     assert reason in told.err
     assert told.out == ""
+
+
+def test_a_hint_that_the_model_cannot_use_is_told_and_the_text_comes() -> None:
+    done = run(str(SPEECH / "demo.flac"), "--keyword", "x", "--cpu-threads", "1")
+    assert done.returncode == 0
+    assert b"keywords: not used" in done.stderr
+    assert done.stdout.decode().strip() == (SPEECH / "demo.txt").read_text().strip()

@@ -50,7 +50,7 @@ def silence(seconds: float) -> Waveform:
 
 def read_words(samples: Waveform) -> list[tuple[int, int, int]]:
     """(word, first sample, last + 1) of each stretch of one level."""
-    levels = np.rint(np.abs(samples) / LEVEL_STEP).astype(int)
+    levels = np.rint(np.abs(samples) / LEVEL_STEP).clip(max=len(VOCABULARY)).astype(int)
     edges = np.flatnonzero(np.diff(levels, prepend=0, append=0))
     return [
         (int(levels[start]) - 1, int(start), int(stop))
