@@ -21,7 +21,7 @@ import soundfile
 import torch
 from transformers import AutoTokenizer, GraniteSpeech5ForCTC, GraniteSpeechForConditionalGeneration
 
-from lithophone.bench.word_errors import edit_distance
+from lithophone.bench.report import edit_distance
 from lithophone.granite import features
 
 from .align import unit_times, word_times

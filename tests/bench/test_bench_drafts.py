@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.bench.drafts import SimulatedDraft, corrupted
+from lithophone.bench.ways import SimulatedDraft, corrupted
 
 TOKENS = st.lists(st.integers(0, 499), max_size=60)
 

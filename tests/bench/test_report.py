@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import msgspec
+import numpy as np
 from rich.console import Console
 
+from lithophone.audio.waveform import SAMPLE_RATE
+from lithophone.bench.clips import BenchClip
+from lithophone.bench.page import PAGE_WIDTH, render
 from lithophone.bench.report import (
     BenchReport,
+    Entrant,
     MachineFacts,
-    Measured,
-    MemoryFacts,
     ModelFacts,
     Outcome,
     Roofline,
@@ -19,7 +23,6 @@ from lithophone.bench.report import (
     report_json,
     summarise,
 )
-from lithophone.bench.table import PAGE_WIDTH, render
 
 
 def outcome(seconds: float, *tokens: tuple[int, ...], passes: int = 0, drafted: int = 0) -> Outcome:
@@ -40,17 +43,12 @@ def outcome(seconds: float, *tokens: tuple[int, ...], passes: int = 0, drafted: 
     )
 
 
-def measured(batch: int, way: Way, *outcomes: Outcome, accuracy: float | None = None) -> Measured:
-    names = tuple(f"clip {number}" for number in range(batch))
-    return Measured(
-        batch=batch,
-        way=way,
-        clip_names=names,
-        references=tuple("one three" for _ in names),
-        audio_seconds=10.0 * batch,
-        outcomes=outcomes,
-        draft_accuracy=accuracy,
-    )
+def measured(batch: int, way: Way, *outcomes: Outcome, accuracy: float | None = None) -> Entrant:
+    clips = [
+        BenchClip(f"clip {number}", np.zeros(10 * SAMPLE_RATE, np.float32), "one three")
+        for number in range(batch)
+    ]
+    return Entrant(batch, way, clips, lambda *_: outcomes[0], accuracy, list(outcomes))
 
 
 FOUND = [
@@ -83,11 +81,12 @@ def report() -> BenchReport:
             dtype="bfloat16",
             parameters=3_000_000_000,
             weight_bytes=6_000_000_000,
+            peak_resident_bytes=7_000_000_000,
+            peak_device_bytes=None,
         ),
         audio="synthetic",
         repeats=3,
         rows=summarise(FOUND),
-        memory=MemoryFacts(peak_resident_bytes=7_000_000_000, peak_device_bytes=None),
         roofline=Roofline(
             gemm_gflops=150.0,
             gemm_shape=(1500, 1024, 4096),
@@ -145,8 +144,24 @@ def test_the_page_fits_and_names_what_is_random_and_simulated() -> None:
     assert max(len(line) for line in lines) <= PAGE_WIDTH
     assert not any("…" in line for line in lines)
     text = page.getvalue()
-    for expected in ("random", "simulated 95 %", "SIMULATED", "batch 2", "90 % of compute", "WER"):
+    for expected in ("random", "simulated 95 %", "SIMULATED", "7.0 GB", "90 % of compute", "WER"):
         assert expected in text
+    assert re.search(r"(?m)^ *2 ours, no drafts +2 ", text)
+
+
+def test_a_column_that_says_nothing_is_left_out() -> None:
+    page = io.StringIO()
+    untold = msgspec.structs.replace(
+        report(),
+        rows=tuple(
+            msgspec.structs.replace(row, word_error_rate=None, versus_serial=None) for row in report().rows
+        ),
+    )
+    Console(file=page, width=PAGE_WIDTH).print(render(untold))
+    head = next(line for line in page.getvalue().splitlines() if "batch" in line and "way" in line)
+    assert "WER" not in head
+    assert "x ser" not in head
+    assert "x gen" in head
 
 
 def test_the_json_is_one_document_with_everything() -> None:

@@ -28,7 +28,7 @@ import soxr  # pyright: ignore[reportMissingTypeStubs]
 from openai import AsyncOpenAI
 
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, pcm16_from_waveform
-from lithophone.bench.word_errors import edit_distance
+from lithophone.bench.report import edit_distance
 from tests.figures.recording import SPEECH, manifest_clips, samples_of
 from tests.figures.scoring import normalised
 from tests.figures.server import MIB, ServerProcess, resident_bytes, running_server

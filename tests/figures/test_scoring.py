@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.bench.word_errors import edit_distance
+from lithophone.bench.report import edit_distance
 from tests.figures.scoring import Errors, Pair, align, count, normalised
 
 

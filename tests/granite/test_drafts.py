@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.bench.word_errors import edit_distance
+from lithophone.bench.report import edit_distance
 from lithophone.granite.drafts import (
     LetterAlignment,
     RepetitionDraft,

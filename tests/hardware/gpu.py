@@ -40,7 +40,7 @@ from lithophone.backends.memory import estimate_memory
 from lithophone.backends.opening import load_backend
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
-from lithophone.bench.drafts import SimulatedDraft, corrupted
+from lithophone.bench.ways import SimulatedDraft, corrupted
 from lithophone.bench.weights import family_config, random_model, random_processor
 from lithophone.granite.family import FAMILY
 from tests.hardware.page import Page

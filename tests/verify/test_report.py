@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-from lithophone.bench.report import BenchReport, MachineFacts, MemoryFacts, ModelFacts, Row, Way
+from lithophone.bench.report import BenchReport, MachineFacts, ModelFacts, Row, Way
 from lithophone.granite.family import FAMILY
 from lithophone.verify.known import JFK, expected_of, sample_of, seed_of
 from lithophone.verify.page import render
@@ -70,12 +70,18 @@ def measured(dtype: str, *rows: Row) -> BenchReport:
         command="lithophone bench",
         machine=MACHINE,
         model=ModelFacts(
-            model="m", weights="checkpoint", device="cpu", dtype=dtype, parameters=1, weight_bytes=2
+            model="m",
+            weights="checkpoint",
+            device="cpu",
+            dtype=dtype,
+            parameters=1,
+            weight_bytes=2,
+            peak_resident_bytes=5_000_000_000,
+            peak_device_bytes=None,
         ),
         audio="",
         repeats=1,
         rows=rows,
-        memory=MemoryFacts(peak_resident_bytes=5_000_000_000, peak_device_bytes=None),
         roofline=None,
         notes=(),
     )

@@ -1,13 +1,12 @@
-"""What the models are given to hear: files of the user's, or the demonstration's.
+"""What the models are given to hear: files of the user's, or the speech that comes with the package.
 
-Owns reading folders with an optional `manifest.jsonl` (`file`, `text`), decoding, and the speech that comes with the package.
-No torch.
+Owns reading folders with an optional `manifest.jsonl` (`file`, `text`) and decoding. No torch.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,13 +20,16 @@ from lithophone.audio.waveform import (
     seconds_from_samples,
     waveform_from_pcm16,
 )
+from lithophone.bench import BenchOptions
 from lithophone.errors import ConfigurationError, LithophoneError
+from lithophone.granite.family import ModelSpec
 
 MANIFEST = "manifest.jsonl"
 AUDIO_SUFFIXES = frozenset(
-    {".aac", ".flac", ".m4a", ".mp3", ".mp4", ".mpga", ".oga", ".ogg", ".opus", ".wav", ".webm"}
+    "." + kind for kind in ["aac", "flac", "m4a", "mp3", "mp4", "mpga", "oga", "ogg", "opus", "wav", "webm"]
 )
 LONGEST_FILE_SECONDS = 3600.0
+JOINED_SECONDS = 30.0
 DEMONSTRATION = Path(__file__).parent / "speech"
 PAUSE_SAMPLES = samples_from_seconds(0.3)
 
@@ -52,13 +54,31 @@ class _Entry(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-def read_clips(paths: Sequence[str], longest_seconds: float, most: int | None = None) -> list[BenchClip]:
-    """The clips of files and folders, each cut to its first `longest_seconds`.
+def choose_clips(options: BenchOptions, spec: ModelSpec, *, joined: bool) -> tuple[list[BenchClip], str]:
+    """What is heard, and how to call it; `joined` as where a length is asked for: the package's speech in clips of one length.
 
-    Args:
-        paths: Audio files, or folders of them; where a folder has a manifest, its files and no others count.
-        longest_seconds: What the model hears at once.
-        most: Take only so many, spread evenly over all.
+    Raises:
+        ConfigurationError: a path holds no audio, or the model does not hear clips as long as that.
+    """
+    longest = spec.max_window_seconds
+    seconds = options.seconds or min(JOINED_SECONDS, longest)
+    if seconds > longest:
+        raise ConfigurationError(f"--seconds {seconds:g}: {spec.id} hears at most {longest:g} s at once")
+    if not options.audio and (joined or options.seconds):
+        said = f"speech that comes with Lithophone, joined to {seconds:g} s a clip (--audio takes other)"
+        return joined_clips(max(options.batches), seconds), said
+    if options.audio:
+        clips, named = read_clips(options.audio, seconds, options.clips), ", ".join(options.audio)
+    else:
+        clips, named = demonstration_clips()[: options.clips], "the speech that comes with Lithophone"
+    total = sum(clip.seconds for clip in clips)
+    return clips, f"{len(clips)} clips of {named}, {total:.0f} s, each up to {seconds:g} s"
+
+
+def read_clips(paths: Sequence[str], longest_seconds: float, most: int | None = None) -> list[BenchClip]:
+    """The clips of files and folders, each cut to its first `longest_seconds`; only `most`, spread evenly over all.
+
+    Where a folder has a manifest, its files and no others count.
 
     Raises:
         ConfigurationError: a path does not exist, holds no audio, or cannot be decoded.
@@ -66,47 +86,17 @@ def read_clips(paths: Sequence[str], longest_seconds: float, most: int | None = 
     entries = [entry for path in paths for entry in _entries(Path(path).expanduser())]
     if most is not None and most < len(entries):
         entries = [entries[round(place)] for place in np.linspace(0, len(entries) - 1, most)]
-    return [_clip(path, text, samples_from_seconds(longest_seconds)) for path, text in entries]
+    return [_clip(entry, samples_from_seconds(longest_seconds)) for entry in entries]
 
 
-def _clip(path: Path, text: str | None, most_samples: int) -> BenchClip:
+def _clip(entry: _Entry, most_samples: int) -> BenchClip:
     """A clip that had to be cut has lost an unknown part of its transcript, and so has none."""
-    samples = _decoded(path)
-    return BenchClip(path.name, samples[:most_samples], text if len(samples) <= most_samples else None)
-
-
-def _entries(path: Path) -> Iterator[tuple[Path, str | None]]:
-    if path.is_file():
-        yield path, None
-        return
-    if not path.is_dir():
-        raise ConfigurationError(f"--audio {path}: there is no such file or folder")
-    found = list(_listed(path / MANIFEST) if (path / MANIFEST).is_file() else _audio_files(path))
-    if not found:
-        raise ConfigurationError(f"--audio {path}: the folder holds no audio files")
-    yield from found
-
-
-def _audio_files(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in AUDIO_SUFFIXES:
-            yield file, None
-
-
-def _listed(manifest: Path) -> Iterator[tuple[Path, str | None]]:
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = msgspec.json.decode(line, type=_Entry)
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"{manifest}: {error}") from None
-        yield manifest.parent / entry.file, entry.text
-
-
-def _decoded(path: Path) -> Waveform:
+    path = Path(entry.file)
     try:
-        return waveform_from_pcm16(asyncio.run(_read(path)))
+        samples = waveform_from_pcm16(asyncio.run(_read(path)))
     except (OSError, LithophoneError) as error:
         raise ConfigurationError(f"--audio {path}: {error}") from None
+    return BenchClip(path.name, samples[:most_samples], entry.text if len(samples) <= most_samples else None)
 
 
 async def _read(path: Path) -> bytes:
@@ -114,6 +104,24 @@ async def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         async with decode_audio(file, limits=limits) as stream:
             return b"".join([block async for block in stream])
+
+
+def _entries(path: Path) -> list[_Entry]:
+    manifest = path / MANIFEST
+    if manifest.is_file():
+        try:
+            listed = msgspec.json.Decoder(_Entry).decode_lines(manifest.read_bytes())
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"{manifest}: {error}") from None
+        return [_Entry(str(path / entry.file), entry.text) for entry in listed]
+    files = (
+        [path]
+        if path.is_file()
+        else [file for file in sorted(path.glob("*")) if file.suffix.lower() in AUDIO_SUFFIXES]
+    )
+    if not files:
+        raise ConfigurationError(f"--audio {path}: there is no such file, or the folder holds no audio files")
+    return [_Entry(str(file)) for file in files]
 
 
 def demonstration_clips() -> list[BenchClip]:

@@ -1,4 +1,4 @@
-"""Which model is measured, with which weights, and whether it fits.
+"""Which model is measured, with which weights, whether it fits, and the facts a figure means nothing without.
 
 Owns the choice between weights that are on this machine and random ones. Nothing is ever downloaded here but the
 configuration of a hub id that is not a member of the family.
@@ -6,24 +6,29 @@ configuration of a hub id that is not a member of the family.
 
 from __future__ import annotations
 
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts
-from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
+from lithophone.backends.device.plan import DevicePlan, plan_device
+from lithophone.backends.device.runtime import peak_resident_bytes
 from lithophone.backends.memory import Estimates, check_fits, estimate_memory, load_config, size_of
-from lithophone.backends.transformers_backend.checkpoint import (
-    Checkpoint,
-    ModelReference,
-    read_reference,
-)
-from lithophone.backends.transformers_backend.loading import load_checkpoint
+from lithophone.backends.transformers_backend.checkpoint import Checkpoint, ModelReference, read_reference
+from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
+from lithophone.bench import BenchOptions
+from lithophone.bench.report import MachineFacts, ModelFacts
 from lithophone.bench.weights import family_config, random_model, random_processor
-from lithophone.granite.family import Architecture, ModelSpec
-from lithophone.hub.cache import DEFAULT_REVISION, find_snapshot, lacks
+from lithophone.granite.family import ModelSpec
+from lithophone.hub.cache import find_snapshot, lacks
+
+RANDOM_NOTE = "RANDOM WEIGHTS of the model's shape: what it costs is measured, what it says means nothing."
+MISSING_NOTE = "Its own weights are not on this machine; `lithophone pull {}` fetches them."
 
 
 class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -35,58 +40,66 @@ class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     model: Any
     processor: Any
     is_random: bool
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
-    @property
-    def parameters(self) -> int:
-        """Numbers in its weights; shared ones count once."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+    def facts(self) -> ModelFacts:
+        """What was measured, with the most memory that was in use since the process began."""
+        plan = self.plan
+        return ModelFacts(
+            model=self.model_id,
+            weights="random" if self.is_random else "checkpoint",
+            device=plan.kind,
+            dtype=plan.dtype,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            weight_bytes=weight_bytes(self.model),
+            options=("int8",) if plan.quantization == "int8" else (),
+            peak_resident_bytes=peak_resident_bytes(),
+            peak_device_bytes=None
+            if plan.kind == "cpu"
+            else torch.cuda.max_memory_allocated(plan.torch_device),
+        )
 
-    @property
-    def is_ctc(self) -> bool:
-        """There is no language model."""
-        return self.spec.architecture is Architecture.CTC
 
-
-def open_model(
-    name: str,
-    wishes: DeviceWishes,
-    facts: TorchFacts,
-    *,
-    random_weights: bool,
-    batch: int,
-    revision: str = DEFAULT_REVISION,
-) -> OpenedModel:
-    """Load or make the model for batches of up to `batch` windows.
+def open_model(options: BenchOptions, facts: TorchFacts) -> OpenedModel:
+    """Load or make the model for batches of up to the largest asked for.
 
     Raises:
         CheckpointError: the name is no model, or its files cannot be used.
         ConfigurationError: random weights are asked for and the shape is not known.
         DoesNotFitError: it is larger than the memory that is free.
     """
-    reference = read_reference(name, revision)
+    reference = read_reference(options.model, options.revision)
+    spec, model_id = reference.spec, reference.model_id
     folder = reference.path or _cached(reference)
-    if random_weights or folder is None:
-        return _opened_at_random(reference, folder, wishes, facts, batch=batch, asked=random_weights)
-    plan = _one_device(reference.model_id, estimate_memory(folder, batch=batch), facts, wishes)
-    apply_plan(plan)
-    checkpoint = Checkpoint(path=folder, spec=reference.spec, model_id=reference.model_id)
-    loaded = load_checkpoint(checkpoint, plan, facts)
+    is_random = folder is None or options.random_weights
+    config: Any = family_config(spec) if folder is None else load_config(folder)
+    sized = config if folder is None or is_random else folder
+    plan = _one_device(
+        model_id, estimate_memory(sized, batch=max(options.batches, default=1)), facts, options
+    )
+    if folder is None or is_random:
+        model, processor = random_model(spec, config, plan), random_processor(spec, config)
+    else:
+        loaded = load_checkpoint(Checkpoint(path=folder, spec=spec, model_id=model_id), plan, facts)
+        model, processor = loaded.model, loaded.processor
+    notes = (RANDOM_NOTE, MISSING_NOTE.format(spec.id)) if is_random else ()
     return OpenedModel(
-        spec=reference.spec,
-        model_id=reference.model_id,
+        spec=spec,
+        model_id=model_id,
         plan=plan,
-        model=loaded.model,
-        processor=loaded.processor,
-        is_random=False,
+        model=model,
+        processor=processor,
+        is_random=is_random,
+        notes=notes[:1] if options.random_weights else notes,
     )
 
 
-def _one_device(model_id: str, estimates: Estimates, facts: TorchFacts, wishes: DeviceWishes) -> DevicePlan:
+def _one_device(model_id: str, estimates: Estimates, facts: TorchFacts, options: BenchOptions) -> DevicePlan:
     """Figures of one device mean something; those of layers spread over several are about the wires between."""
-    plan = plan_device(facts, wishes, size=size_of(estimates))
+    plan = plan_device(facts, options.wishes, size=size_of(estimates))
     alone = msgspec.structs.replace(plan, gpu_indexes=plan.gpu_indexes[:1], device_map=None)
     check_fits(model_id, estimates[alone.dtype], facts, alone)
+    apply_plan(alone)
     return alone
 
 
@@ -96,28 +109,17 @@ def _cached(reference: ModelReference) -> Path | None:
     return cached.path if cached is not None and lacks(cached) is None else None
 
 
-def _opened_at_random(
-    reference: ModelReference,
-    folder: Path | None,
-    wishes: DeviceWishes,
-    facts: TorchFacts,
-    *,
-    batch: int,
-    asked: bool,
-) -> OpenedModel:
-    spec = reference.spec
-    config: Any = load_config(folder) if folder is not None else family_config(spec)
-    plan = _one_device(reference.model_id, estimate_memory(config, batch=batch), facts, wishes)
-    apply_plan(plan)
-    note = "RANDOM WEIGHTS of the model's shape: what it costs is measured, what it says means nothing."
-    if not asked:
-        note += f" Its own weights are not on this machine; `lithophone pull {spec.id}` fetches them."
-    return OpenedModel(
-        spec=spec,
-        model_id=reference.model_id,
-        plan=plan,
-        model=random_model(spec, config, plan),
-        processor=random_processor(spec, config),
-        is_random=True,
-        note=note,
+def machine_facts(facts: TorchFacts, plan: DevicePlan) -> MachineFacts:
+    """Of this machine, as this process may use it."""
+    return MachineFacts(
+        cpu=facts.cpu.name,
+        usable_cores=facts.cpu.usable_threads,
+        threads=plan.cpu_threads,
+        gpus=tuple(facts.gpus[index].name for index in plan.gpu_indexes),
+        memory_bytes=facts.cpu.total_bytes,
+        torch=facts.torch_version,
+        transformers=metadata.version("transformers"),
+        lithophone=metadata.version("lithophone"),
+        python=platform.python_version(),
+        system=platform.platform(terse=True),
     )

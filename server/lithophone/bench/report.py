@@ -1,17 +1,23 @@
 """What a benchmark found, and the arithmetic from runs to rows.
 
-Owns the report's structs, which are its JSON, and the summary of repeated runs. Pure: no torch, no clock, no terminal.
+Owns the report's structs, which are its JSON, the summary of repeated runs, and how far what was written is from what was
+said. Pure: no torch, no clock, no terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import reduce
 from statistics import median
+from typing import Any
 
 import msgspec
 
-from lithophone.bench.word_errors import word_error_rate
+from lithophone.bench.clips import BenchClip
 
 
 class Way(Enum):
@@ -24,10 +30,10 @@ class Way(Enum):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of one way over a workload.
+    """One run of one way over a workload. Those of its parts add up, field by field.
 
     Attributes:
-        seconds: By the clock, from samples to texts.
+        seconds: By the clock, from samples to texts; set by who runs it.
         tokens: Of each clip, without control tokens.
         emitted: Tokens that were said, end tokens included.
         texts: Of each clip.
@@ -41,18 +47,44 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         padded_positions: And those that only filled up.
     """
 
-    seconds: float
+    seconds: float = 0.0
     tokens: tuple[tuple[int, ...], ...]
     emitted: int
     texts: tuple[str, ...]
-    passes: int
-    sequence_passes: int
+    passes: int = 0
+    sequence_passes: int = 0
     drafted: int = 0
     accepted: int = 0
     frames: int = 0
     padded_frames: int = 0
     positions: int = 0
     padded_positions: int = 0
+
+
+def added(parts: Sequence[Outcome]) -> Outcome:
+    """Groups of a workload, or repeats of it, as one outcome."""
+    columns = zip(*map(msgspec.structs.astuple, parts), strict=True)
+    sums: dict[str, Any] = {
+        name: reduce(operator.add, column)
+        for name, column in zip(Outcome.__struct_fields__, columns, strict=True)
+    }
+    return Outcome(**sums)
+
+
+Runner = Callable[[Sequence[BenchClip], int], Outcome]
+"""Runs clips in batches of so many."""
+
+
+@dataclass(slots=True, eq=False)
+class Entrant:
+    """One way at one batch size, the clips it hears, and what came of its turns so far."""
+
+    batch: int
+    way: Way
+    clips: Sequence[BenchClip]
+    run: Runner
+    draft_accuracy: float | None = None
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +107,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     realtime_factor: float
     tokens: int
     tokens_per_second: float
-    versus_generate: float | None
-    versus_serial: float | None
+    versus_generate: float | None = None
+    versus_serial: float | None = None
     passes: int
     passes_per_100_tokens: float
     drafted: int
@@ -89,13 +121,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The way in words."""
-        if self.draft_accuracy is None:
-            return self.way.value
-        return f"{self.way.value} {100 * self.draft_accuracy:g} %"
+        stated = "" if self.draft_accuracy is None else f" {100 * self.draft_accuracy:g} %"
+        return self.way.value + stated
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the work against the machine's limits; `share` is of `limit`: compute or bandwidth."""
+    """A part of the work; `share` is what it reaches of `limit`: compute or bandwidth, whichever takes longer."""
 
     name: str
     seconds: float
@@ -130,7 +161,11 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; `weights` is "checkpoint" or "random", `options` are those that change the arithmetic."""
+    """What was measured.
+
+    `weights` is "checkpoint" or "random"; `options` are those that change the arithmetic; the peaks are the most memory in
+    use at any time, of the process, and of what torch held on the GPU (None without one).
+    """
 
     model: str
     weights: str
@@ -139,11 +174,6 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     weight_bytes: int
     options: tuple[str, ...] = ()
-
-
-class MemoryFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Most memory in use at any time: of the process, and what torch held on the GPU (None without one)."""
-
     peak_resident_bytes: int | None
     peak_device_bytes: int | None
 
@@ -157,86 +187,89 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     audio: str
     repeats: int
     rows: tuple[Row, ...]
-    memory: MemoryFacts
     roofline: Roofline | None
     notes: tuple[str, ...]
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """All repeats of one way at one batch size, and the clips they heard."""
-
-    batch: int
-    way: Way
-    clip_names: tuple[str, ...]
-    references: tuple[str | None, ...]
-    audio_seconds: float
-    outcomes: tuple[Outcome, ...]
-    draft_accuracy: float | None = None
-
-    @property
-    def median_seconds(self) -> float:
-        """Of the repeats."""
-        return median(outcome.seconds for outcome in self.outcomes)
-
-    @property
-    def realtime_factor(self) -> float:
-        """Time by length of audio."""
-        return self.median_seconds / self.audio_seconds
-
-
-def summarise(measured: Sequence[Measured]) -> tuple[Row, ...]:
+def summarise(entrants: Sequence[Entrant]) -> tuple[Row, ...]:
     """Rows in the order given; ratios are to `generate` where it is among them."""
-    generate = {one.batch: one.realtime_factor for one in measured if one.way is Way.GENERATE}
-    said = _reference_tokens(measured)
-    return tuple(_row(one, generate, said) for one in measured)
+    said = _reference_tokens(entrants)
+    rows = [_row(one, said) for one in entrants]
+    generate = {row.batch: row.realtime_factor for row in rows if row.way is Way.GENERATE}
+    return tuple(
+        msgspec.structs.replace(
+            row,
+            versus_generate=generate[row.batch] / row.realtime_factor if row.batch in generate else None,
+            versus_serial=generate[1] / row.realtime_factor if 1 in generate else None,
+        )
+        for row in rows
+    )
 
 
-def _reference_tokens(measured: Sequence[Measured]) -> dict[str, tuple[int, ...]]:
+def _reference_tokens(entrants: Sequence[Entrant]) -> dict[str, tuple[int, ...]]:
     """What `generate` said about each clip, at the smallest batch size that heard it; without `generate`, plain decoding."""
-    ways = {one.way for one in measured}
+    ways = {one.way for one in entrants}
     reference = Way.GENERATE if Way.GENERATE in ways else Way.PLAIN
-    said: dict[str, tuple[int, ...]] = {}
-    for one in sorted(measured, key=lambda one: one.batch):
-        if one.way is reference:
-            for name, tokens in zip(one.clip_names, one.outcomes[0].tokens, strict=True):
-                said.setdefault(name, tokens)
-    return said
+    largest_first = sorted((one for one in entrants if one.way is reference), key=lambda one: -one.batch)
+    return {
+        clip.name: tokens
+        for one in largest_first
+        for clip, tokens in zip(one.clips, one.outcomes[0].tokens, strict=True)
+    }
 
 
-def _row(one: Measured, generate: dict[int, float], said: dict[str, tuple[int, ...]]) -> Row:
-    last, outcomes = one.outcomes[-1], one.outcomes
-    seconds = tuple(outcome.seconds for outcome in outcomes)
-    sequence_passes = sum(outcome.sequence_passes for outcome in outcomes)
-    middle, factor = one.median_seconds, one.realtime_factor
+def _row(one: Entrant, said: dict[str, tuple[int, ...]]) -> Row:
+    last, total = one.outcomes[-1], added(one.outcomes)
+    seconds = tuple(outcome.seconds for outcome in one.outcomes)
+    middle, audio_seconds = median(seconds), sum(clip.seconds for clip in one.clips)
+    same = [said.get(clip.name) == tokens for clip, tokens in zip(one.clips, last.tokens, strict=True)]
     return Row(
         batch=one.batch,
         way=one.way,
         draft_accuracy=one.draft_accuracy,
-        clips=len(one.clip_names),
-        audio_seconds=one.audio_seconds,
+        clips=len(one.clips),
+        audio_seconds=audio_seconds,
         seconds=seconds,
         median_seconds=middle,
         spread=(max(seconds) - min(seconds)) / middle,
-        realtime_factor=factor,
+        realtime_factor=middle / audio_seconds,
         tokens=last.emitted,
         tokens_per_second=last.emitted / middle,
-        versus_generate=generate[one.batch] / factor if one.batch in generate else None,
-        versus_serial=generate[1] / factor if 1 in generate else None,
-        passes=sum(outcome.passes for outcome in outcomes),
-        passes_per_100_tokens=100 * sequence_passes / max(1, sum(outcome.emitted for outcome in outcomes)),
-        drafted=sum(outcome.drafted for outcome in outcomes),
-        accepted=sum(outcome.accepted for outcome in outcomes),
+        passes=total.passes,
+        passes_per_100_tokens=100 * total.sequence_passes / max(1, total.emitted),
+        drafted=total.drafted,
+        accepted=total.accepted,
         encoder_padding=_share(last.padded_frames, last.frames),
         text_padding=_share(last.padded_positions, last.positions),
-        same_tokens=sum(
-            said.get(name) == tokens for name, tokens in zip(one.clip_names, last.tokens, strict=True)
-        ),
-        word_error_rate=word_error_rate(one.references, last.texts),
+        same_tokens=sum(same),
+        word_error_rate=word_error_rate([clip.text for clip in one.clips], last.texts),
     )
 
 
 def _share(padded: int, useful: int) -> float:
     return padded / max(1, padded + useful)
+
+
+def edit_distance(wanted: Sequence[object], got: Sequence[object]) -> int:
+    """The fewest items to insert, delete or replace to make one sequence of the other (Levenshtein 1966)."""
+    row = list(range(len(got) + 1))
+    for place, item in enumerate(wanted, start=1):
+        before, row[0] = row[0], place
+        for other, said in enumerate(got, start=1):
+            before, row[other] = row[other], min(row[other] + 1, row[other - 1] + 1, before + (item != said))
+    return row[-1]
+
+
+def word_error_rate(references: Sequence[str | None], texts: Sequence[str]) -> float | None:
+    """Word edits by reference words over the clips that have a transcript; case and punctuation do not count."""
+    pairs = [(_words(said), _words(text)) for said, text in zip(references, texts, strict=True) if said]
+    words = sum(len(said) for said, _ in pairs)
+    return sum(edit_distance(said, text) for said, text in pairs) / words if words else None
+
+
+def _words(text: str) -> list[str]:
+    bare = (word.strip(string.punctuation) for word in text.casefold().split())
+    return [word for word in bare if word]
 
 
 def report_json(report: BenchReport) -> str:

@@ -1,7 +1,9 @@
-"""What this machine reaches with nothing but a matrix product, and what the model's parts reach of it.
+"""What the model's parts cost, what they take, and what the machine would need at the least.
 
-Owns the measured limits (compute and memory bandwidth in the model's dtype on its device) and the timing of the parts
-of one transcript: hearing (features, encoder, CTC head, projector), prefill and plain decoding.
+Owns the counts of operations and bytes, the machine's measured limits (compute and memory bandwidth in the model's dtype
+on its device), and the timing of the parts of one transcript: hearing (features, encoder, CTC head, projector), prefill
+and plain decoding. Operations are what torch counts of transformers' own model of the shape, without any weights: two for
+each multiply-add of matrix products and convolutions, nothing for norms, activations and softmax.
 """
 
 from __future__ import annotations
@@ -10,43 +12,125 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import msgspec
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lithophone.backends.base import RecognitionRequest
-from lithophone.backends.decoding.loop import Prompt
 from lithophone.backends.device.facts import DTYPE_BYTES
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.memory import build_on_meta
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench.clips import BenchClip
-from lithophone.bench.figures import ModelFigures, read_figures
 from lithophone.bench.report import Roofline, Stage
 from lithophone.granite.features import stacked_frames
 
+MULTIPLY_ADD = 2
 GEMM_SHAPES = ((1500, 1024, 4096), (360, 2048, 8192), (1024, 1024, 1024), (2048, 2048, 2048))
 """Rows, inner width and columns: the encoder's and the prompt's matrices of 30 s, and two squares."""
 
 READ_BYTES = 256 << 20  # well beyond any cache
+READ_WIDTH = 4096
 MOST_TRIES = 5
 TRIES_SECONDS = 0.5
 DECODING_STEPS = 8
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """Operations and bytes a second."""
+def hearing_flops(model: Any, frames: int) -> float:
+    """Operations of encoder, CTC head and projector over so many frames of 20 ms, none of them padding."""
+    encoder = model.config.encoder_config
+    whole = encoder.context_size * model.config.window_size  # no block and no window of it is padded
+    features = torch.empty(1, whole, encoder.input_dim, dtype=model.dtype, device="meta")
+    counted = _counted(lambda: model.get_audio_features(features)) / whole
+    head = MULTIPLY_ADD * encoder.hidden_dim * encoder.output_dim  # at the end, which transformers leaves out
+    return frames * (counted + head)
 
-    flops: float
-    gemm_shape: tuple[int, int, int]
-    bytes_per_second: float
+
+def text_flops(model: Any, positions: int) -> int:
+    """Operations of one pass of the language model over so many positions, its head asked about the last one."""
+    hidden = model.config.text_config.hidden_size
+    rows = torch.empty(1, positions, hidden, dtype=model.dtype, device="meta")
+    text = model.model.language_model
+    return _counted(lambda: model.lm_head(text(inputs_embeds=rows).last_hidden_state[:, -1:]))
 
 
-def measure_limits(plan: DevicePlan) -> Limits:
-    """The best of a few matrix products, and of the ways to stream memory, in the plan's dtype on its device."""
+@torch.no_grad()
+def _counted(run: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        run()
+    return counter.get_total_flops()
+
+
+def text_weights(model: Any) -> int:
+    """Weights that a pass of the language model and its head reads once, however many tokens it takes in."""
+    modules = [*model.model.language_model.modules(), model.lm_head]
+    return sum(module.weight.numel() for module in modules if isinstance(module, nn.Linear))
+
+
+def bytes_per_pass(model: Any, item_bytes: float, positions: int) -> int:
+    """What a pass has to read: every weight once, and the keys and values of so many positions.
+
+    Args:
+        model: Of the shape; nothing of it is computed with.
+        item_bytes: Of a weight and of a cached number.
+        positions: In the cache, of all sequences together.
+    """
+    text = model.config.text_config
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    cached = 2 * text.num_hidden_layers * text.num_key_value_heads * width * positions
+    return round(item_bytes * (text_weights(model) + cached))
+
+
+def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: BenchClip) -> Roofline:
+    """One clip alone against the machine: each part beside the time that its operations or its bytes take at the least."""
     dtype, device = getattr(torch, plan.dtype), torch.device(plan.torch_device)
     reached = {shape: _gemm_flops(shape, dtype, device) for shape in GEMM_SHAPES}
-    best = max(reached, key=reached.__getitem__)
-    return Limits(reached[best], best, _bandwidth(dtype, device))
+    shape = max(reached, key=reached.__getitem__)
+    flops, bandwidth = reached[shape], _bandwidth(dtype, device)
+    seconds, positions = _stage_seconds(model, clip)
+    plain = type(config).from_dict(
+        config.to_dict()
+    )  # transformers' own attention, as nothing else is asked for
+    drawn = build_on_meta(plain).requires_grad_(requires_grad=False)
+    read = bytes_per_pass(drawn, 1 if plan.quantization == "int8" else DTYPE_BYTES[plan.dtype], positions)
+    work = (
+        ("encoder", hearing_flops(drawn, stacked_frames(len(clip.samples))), 0),
+        ("prefill", text_flops(drawn, positions), read),
+        ("decoding", text_flops(drawn, 1), read),
+    )
+    stages: list[Stage] = []
+    for taken, (name, operations, read_bytes) in zip(seconds, work, strict=True):
+        least, limit = max((operations / flops, "compute"), (read_bytes / bandwidth, "bandwidth"))
+        share, tera, giga = least / taken, operations / 1e12, read_bytes / 1e9
+        stages.append(
+            Stage(name=name, seconds=taken, tera_operations=tera, gigabytes=giga, limit=limit, share=share)
+        )
+    return Roofline(
+        gemm_gflops=flops / 1e9,
+        gemm_shape=shape,
+        bandwidth_gb_per_second=bandwidth / 1e9,
+        stages=tuple(stages),
+    )
+
+
+def _stage_seconds(model: SpeechModel, clip: BenchClip) -> tuple[tuple[float, float, float], int]:
+    """Hear it, take in the prompt, then some tokens one by one: the seconds of each, and the prompt's positions."""
+    started = time.perf_counter()
+    (window,) = model.hear([RecognitionRequest(samples=clip.samples)])
+    hearing = time.perf_counter() - started
+    prompt = model.sequence(0, window, speculate=False)
+    decoding = model.start_decoding(settle_ties=False)
+    tokens = 2 + DECODING_STEPS
+    decoding.admit([msgspec.structs.replace(prompt, min_tokens=tokens, max_tokens=tokens)])
+    marks = [time.perf_counter()]
+    for _ in range(1 + DECODING_STEPS):
+        decoding.step()
+        marks.append(time.perf_counter())
+    prefill, *steps = (after - before for before, after in pairwise(marks))
+    return (hearing, prefill, median(steps)), len(prompt.embeddings)
 
 
 def _gemm_flops(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> float:
@@ -54,113 +138,28 @@ def _gemm_flops(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.d
     left = torch.rand(rows, inner, device=device).to(dtype)
     right = torch.rand(columns, inner, device=device).to(dtype)
     seconds = _fastest(lambda: torch.nn.functional.linear(left, right), device)
-    return 2 * rows * inner * columns / seconds
+    return MULTIPLY_ADD * rows * inner * columns / seconds
 
 
 def _bandwidth(dtype: torch.dtype, device: torch.device) -> float:
-    """Of copying, adding up, or multiplying a matrix with a vector, the fastest."""
-    width = 4096
-    rows = READ_BYTES // (width * dtype.itemsize)
-    matrix = torch.ones(rows, width, dtype=dtype, device=device)
-    other = torch.empty_like(matrix)
-    vector = torch.ones(1, width, dtype=dtype, device=device)
-    streamed = matrix.nbytes / min(
-        _fastest(lambda: torch.nn.functional.linear(vector, matrix), device),
-        _fastest(matrix.sum, device),
+    """Bytes a second of copying, adding up, or multiplying a matrix with a vector, the fastest; a copy also writes."""
+    matrix = torch.ones(READ_BYTES // (READ_WIDTH * dtype.itemsize), READ_WIDTH, dtype=dtype, device=device)
+    other, vector = torch.empty_like(matrix), torch.ones(1, READ_WIDTH, dtype=dtype, device=device)
+    ways: tuple[tuple[int, Callable[[], object]], ...] = (
+        (1, lambda: torch.nn.functional.linear(vector, matrix)),
+        (1, matrix.sum),
+        (2, lambda: other.copy_(matrix)),
     )
-    return max(streamed, 2 * matrix.nbytes / _fastest(lambda: other.copy_(matrix), device))
+    return max(times * matrix.nbytes / _fastest(run, device) for times, run in ways)
 
 
 def _fastest(run: Callable[[], object], device: torch.device) -> float:
     run()
     times: list[float] = []
-    first = time.perf_counter()
-    for number in range(MOST_TRIES):
-        if number > 0 and time.perf_counter() - first > TRIES_SECONDS:
-            break
+    while len(times) < MOST_TRIES and sum(times) <= TRIES_SECONDS:
         started = time.perf_counter()
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of the parts of one transcript, and how long its prompt was."""
-
-    hearing_seconds: float
-    prefill_seconds: float
-    pass_seconds: float
-    positions: int
-    frames: int
-
-
-def time_stages(model: SpeechModel, clip: BenchClip) -> StageTimes:
-    """One clip alone: hear it, take in the prompt, then some tokens one by one."""
-    started = time.perf_counter()
-    (window,) = model.hear([RecognitionRequest(samples=clip.samples)])
-    heard = time.perf_counter()
-    prompt = model.sequence(0, window, speculate=False)
-    decoding = model.start_decoding(settle_ties=False)
-    decoding.admit([_open_ended(prompt)])
-    marks = [time.perf_counter()]
-    for _ in range(1 + DECODING_STEPS):
-        decoding.step()
-        marks.append(time.perf_counter())
-    steps = [after - before for before, after in pairwise(marks)]
-    return StageTimes(
-        hearing_seconds=heard - started,
-        prefill_seconds=steps[0],
-        pass_seconds=median(steps[1:]),
-        positions=len(prompt.embeddings),
-        frames=stacked_frames(len(clip.samples)),
-    )
-
-
-def _open_ended(prompt: Prompt) -> Prompt:
-    return msgspec.structs.replace(
-        prompt, min_tokens=2 + DECODING_STEPS, max_tokens=2 + DECODING_STEPS, speculator=None
-    )
-
-
-def draw_roofline(config: object, times: StageTimes, limits: Limits, plan: DevicePlan) -> Roofline:
-    """Put times, the model's figures and the machine's limits together."""
-    item_bytes = 1 if plan.quantization == "int8" else DTYPE_BYTES[plan.dtype]
-    stages = judge_stages(read_figures(config), times, limits, item_bytes)
-    return Roofline(
-        gemm_gflops=limits.flops / 1e9,
-        gemm_shape=limits.gemm_shape,
-        bandwidth_gb_per_second=limits.bytes_per_second / 1e9,
-        stages=stages,
-    )
-
-
-def judge_stages(
-    figures: ModelFigures, times: StageTimes, limits: Limits, item_bytes: float
-) -> tuple[Stage, ...]:
-    """Encoder and prefill against the matrix products' peak, decoding against the memory's bandwidth."""
-    decoding_bytes = figures.text.bytes_per_pass(item_bytes, times.positions)
-    return (
-        _computing("encoder", times.hearing_seconds, figures.hearing_flops(times.frames), limits),
-        _computing("prefill", times.prefill_seconds, figures.text.flops(times.positions, 0, 1), limits),
-        Stage(
-            name="decoding",
-            seconds=times.pass_seconds,
-            tera_operations=figures.text.flops(1, times.positions, 1) / 1e12,
-            gigabytes=decoding_bytes / 1e9,
-            limit="bandwidth",
-            share=decoding_bytes / times.pass_seconds / limits.bytes_per_second,
-        ),
-    )
-
-
-def _computing(name: str, seconds: float, flops: int, limits: Limits) -> Stage:
-    return Stage(
-        name=name,
-        seconds=seconds,
-        tera_operations=flops / 1e12,
-        gigabytes=0.0,
-        limit="compute",
-        share=flops / seconds / limits.flops,
-    )

@@ -63,37 +63,37 @@ def family_config(spec: ModelSpec) -> PreTrainedConfig:
     if text is None:
         raise ConfigurationError(f"the shape of {spec.id} is not known; name a folder with its config.json")
     plus = spec.architecture is Architecture.SPEECH_PLUS
-    labels = 256 if spec.lora else 348
     encoder: dict[str, Any] = {"num_layers": 16, "hidden_dim": 1024, "num_heads": 8, "dim_head": 128}
+    encoder |= {"input_dim": 160, "output_dim": 256 if spec.lora else 348}
     config_class = GraniteSpeechPlusConfig if plus else GraniteSpeechConfig
     return config_class(
-        text_config={"model_type": "granite", "num_hidden_layers": 40, "logits_scaling": 8.0, **text},
-        encoder_config={
-            **encoder,
-            "input_dim": 160,
-            "output_dim": labels,
-            **({"cat_hidden_layers": [3]} if plus else {}),
-        },
-        projector_config={
-            "model_type": "blip_2_qformer",
-            "num_hidden_layers": 2,
-            "hidden_size": 1024,
-            "encoder_hidden_size": 2048 if plus else 1024,
-            "num_attention_heads": 16,
-            "intermediate_size": 4096,
-            "cross_attention_frequency": 1,
-            "vocab_size": 1,
-        },
+        text_config=text,
+        encoder_config=encoder | ({"cat_hidden_layers": [3]} if plus else {}),
+        projector_config=_PROJECTOR | {"encoder_hidden_size": 2048 if plus else 1024},
         audio_token_index=AUDIO,
         has_lora_adapter=False,  # merged into the weights, as the server has it
         tie_word_embeddings=bool(text["tie_word_embeddings"]),
     )
 
 
+_PROJECTOR: dict[str, Any] = {
+    "model_type": "blip_2_qformer",
+    "num_hidden_layers": 2,
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "cross_attention_frequency": 1,
+    "vocab_size": 1,
+}
+
+
 def _text(
     hidden: int, heads: int, key_heads: int, feedforward: int, vocabulary: int, *, tied: bool
 ) -> dict[str, Any]:
     return {
+        "model_type": "granite",
+        "num_hidden_layers": 40,
+        "logits_scaling": 8.0,
         "hidden_size": hidden,
         "num_attention_heads": heads,
         "num_key_value_heads": key_heads,
@@ -116,24 +116,19 @@ _TEXT = {
 }
 
 
-def as_random(config: Any) -> Any:
-    """A configuration with the few token ids of the tokenizer made here; the shape stays."""
-    if hasattr(config, "text_config"):
-        config.audio_token_index = AUDIO
-        config.has_lora_adapter = False
-        text = config.text_config
-        text.eos_token_id, text.bos_token_id, text.pad_token_id = END, END, PAD
-    return config
-
-
 def random_model(spec: ModelSpec, config: Any, plan: DevicePlan) -> PreTrainedModel:
     """A model of this shape in the plan's dtype on its device, ready to infer."""
     built_class: Any = model_class(spec.architecture)
+    speaks = hasattr(config, "text_config")
+    if speaks:  # the few token ids of the tokenizer made here; the shape stays
+        config.audio_token_index, config.has_lora_adapter = AUDIO, False
+        text = config.text_config
+        text.eos_token_id, text.bos_token_id, text.pad_token_id = END, END, PAD
     with no_init_weights(), torch.device(plan.torch_device):
-        model = built_class._from_config(as_random(config), dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
+        model = built_class._from_config(config, dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
     model.tie_weights()
     _fill(model)
-    if hasattr(config, "text_config"):
+    if speaks:
         model.generation_config.update(eos_token_id=END, bos_token_id=END, pad_token_id=PAD)
     return ready_to_infer(model, plan)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the console script exits with what this returns."""
     typed = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args([with_dashes(argument) for argument in typed])
+    options.typed = shlex.join(("lithophone", *typed))
     command = next(one for one in COMMANDS if one.name == options.command)
     try:
         return _run(command, options)

@@ -96,8 +96,8 @@ def _arithmetic(report: VerifyReport) -> Table:
 
 
 def _peak(report: BenchReport) -> str:
-    memory = report.memory
-    peak = memory.peak_device_bytes if memory.peak_device_bytes is not None else memory.peak_resident_bytes
+    model = report.model
+    peak = model.peak_device_bytes if model.peak_device_bytes is not None else model.peak_resident_bytes
     return "-" if peak is None else format_gb(peak)
 
 

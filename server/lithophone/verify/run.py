@@ -20,8 +20,7 @@ from lithophone.backends.transformers_backend.checkpoint import (
     fetch,
     read_reference,
 )
-from lithophone.bench.report import BenchReport
-from lithophone.bench.word_errors import word_error_rate
+from lithophone.bench.report import BenchReport, word_error_rate
 from lithophone.engine.language import tell_language
 from lithophone.errors import DoesNotFitError, StartupError
 from lithophone.hub import fetching
