@@ -40,8 +40,15 @@ class Inventory(msgspec.Struct, frozen=True):
 
 
 def workers_of(server: psutil.Process) -> list[psutil.Process]:
-    """The processes of its models."""
-    return [child for child in server.children(recursive=True) if CHILD_MODULE in child.cmdline()]
+    """The processes of its models, but for one that has just died."""
+    return [child for child in server.children(recursive=True) if CHILD_MODULE in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return []
 
 
 def inventory(server: psutil.Process) -> Inventory:
