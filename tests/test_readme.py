@@ -78,7 +78,7 @@ def zero(field: SettingField) -> str:
     [
         (README, "settings", settings_table),
         (README, "errors", errors_table),
-        (ROOT / "docs" / "operating.md", "limits", limits_table),
+        (ROOT / "docs" / "limits.md", "limits", limits_table),
     ],
     ids=["settings", "errors", "limits"],
 )

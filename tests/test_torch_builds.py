@@ -129,7 +129,7 @@ def test_what_is_installed(
 
 def test_make_hands_the_wish_on_and_installs_torch_before_the_rest() -> None:
     done = subprocess.run(
-        [MAKE, "-n", "install", "TORCH=rocm", "VENV=/tmp/none"],
+        [MAKE, "-n", "install", "TORCH=rocm", "VENV=none"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -135,14 +135,14 @@ def _refuse_native_times(settings: Settings, references: Sequence[ModelReference
         )
 
 
-class Doors(NamedTuple):
+class Entrances(NamedTuple):
     """Who may come in: requests, and live sessions."""
 
     admission: Admission
     places: LivePlaces
 
 
-def build_app(models: Models, doors: Doors, settings: Settings) -> Litestar:
+def build_app(models: Models, entrances: Entrances, settings: Settings) -> Litestar:
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
@@ -171,7 +171,9 @@ def build_app(models: Models, doors: Doors, settings: Settings) -> Litestar:
         allowed_hosts=settings.allowed_hosts,
         root_path=settings.root_path,
     )
-    return create_app(models, doors.admission, places=doors.places, voice=SileroDetector(), options=options)
+    return create_app(
+        models, entrances.admission, places=entrances.places, voice=SileroDetector(), options=options
+    )
 
 
 def build_admission(settings: Settings, max_requests: int) -> Admission:
@@ -203,14 +205,14 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        doors: Doors,
+        entrances: Entrances,
         listener: socket.socket,
         connections: Connections,
         notifier: Notifier | None = None,
     ) -> None:
         super().__init__(config)
         self._notifier = notifier or Notifier()
-        self._doors = doors
+        self._entrances = entrances
         self._listener = listener
         self._connections = connections
         self._listening = asyncio.Event()
@@ -243,8 +245,8 @@ class Server(uvicorn.Server):
         """
         grace = self.config.timeout_graceful_shutdown or 0
         self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
-        ending = asyncio.get_running_loop().call_later(grace, self._doors.admission.deadlines.end)
-        await self._doors.places.drain(grace, lambda: self.force_exit)
+        ending = asyncio.get_running_loop().call_later(grace, self._entrances.admission.deadlines.end)
+        await self._entrances.places.drain(grace, lambda: self.force_exit)
         await super().shutdown(sockets)
         ending.cancel()
 
@@ -274,7 +276,7 @@ class Server(uvicorn.Server):
         """
         log.info("draining", signal=signal.Signals(sig).name)
         self._notifier.tell(STOPPING)
-        self._doors.admission.drain()
+        self._entrances.admission.drain()
         if sig == signal.SIGINT:
             if self.should_exit:
                 self._end_now()
@@ -285,8 +287,8 @@ class Server(uvicorn.Server):
     def _end_now(self) -> None:
         """Tell running requests, and do not wait for more than that; the next time not even so long."""
         loop = asyncio.get_running_loop()
-        self.force_exit = self._doors.admission.deadlines.over
-        loop.call_soon_threadsafe(self._doors.admission.deadlines.end)
+        self.force_exit = self._entrances.admission.deadlines.over
+        loop.call_soon_threadsafe(self._entrances.admission.deadlines.end)
         loop.call_later(LAST_WORDS_SECONDS, self._stop_waiting)
 
     def _stop_waiting(self) -> None:
@@ -308,11 +310,11 @@ def serve(settings: Settings) -> int:
         max_requests=settings.max_requests,
         max_connections=settings.max_connections,
     )
-    doors = Doors(build_admission(settings, allowed.requests), LivePlaces(settings.max_live_sessions))
+    entrances = Entrances(build_admission(settings, allowed.requests), LivePlaces(settings.max_live_sessions))
     _watch_children_by_descriptor()
     with _bound(settings.host, settings.port) as listener, _wyoming_listener(settings) as wyoming:
         done = asyncio.run(
-            _serve(settings, models, doors, listener, wyoming, max_connections=allowed.connections)
+            _serve(settings, models, entrances, listener, wyoming, max_connections=allowed.connections)
         )
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
@@ -390,7 +392,7 @@ def _bound(host: str, port: int) -> socket.socket:
 async def _serve(
     settings: Settings,
     models: Models,
-    doors: Doors,
+    entrances: Entrances,
     listener: socket.socket,
     wyoming: socket.socket | None,
     *,
@@ -403,7 +405,7 @@ async def _serve(
     try:
         from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
 
-        app = await asyncio.to_thread(build_app, models, doors, settings)
+        app = await asyncio.to_thread(build_app, models, entrances, settings)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -417,10 +419,10 @@ async def _serve(
         from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
 
         connections = Connections(max_connections, settings.request_head_seconds)
-        server = Server(config, doors, listener, connections, notifier)
+        server = Server(config, entrances, listener, connections, notifier)
         announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        async with _wyoming_door(settings, models, doors.admission, wyoming):
+        async with _wyoming_door(settings, models, entrances.admission, wyoming):
             await server.serve(sockets=[listener])
         for task in (announcing, *watching):
             task.cancel()
@@ -452,7 +454,7 @@ async def _wyoming_door(
         max_audio_bytes=settings.max_upload_bytes,
         limits=limits,
     )
-    if settings.api_keys:
+    if settings.api_keys or settings.api_keys_file:
         log.warning("wyoming_knows_no_keys", port=settings.wyoming_port)
     name = f"Lithophone on {socket.gethostname().split('.')[0]}"
     async with open_door(listener, hall):

@@ -99,7 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_keys_file: Annotated[
         str,
         _doc(
-            "file of keys by name and hash, with limits for each (docs/operating.md); read again when it changes"
+            "file of keys by name and hash, with limits for each (docs/limits.md); read again when it changes"
         ),
     ] = ""
     no_auth: Annotated[bool, _doc("let anybody use the server beyond the loopback address, without keys")] = (

@@ -18,7 +18,7 @@ from functools import partial
 import msgspec
 import uvicorn
 
-from lithophone.app import Doors, Server
+from lithophone.app import Entrances, Server
 from lithophone.backends.base import (
     Answer,
     Backend,
@@ -209,17 +209,17 @@ def main() -> None:
         wishes = DeviceWishes(device="cpu", dtype=options.dtype, cpu_threads=options.threads)
         open_backend = partial(open_real_backend, read_reference(model), wishes)
     host, counts = host_over(open_backend, model)
-    doors = Doors(Admission(settings.max_requests), LivePlaces(settings.max_live_sessions))
+    entrances = Entrances(Admission(settings.max_requests), LivePlaces(settings.max_live_sessions))
     app = create_app(
         Models([host]),
-        doors.admission,
-        places=doors.places,
+        entrances.admission,
+        places=entrances.places,
         voice=SileroDetector() if options.voice else None,
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connections = Connections(1000, head_seconds=20.0)
-        asyncio.run(_serve(Server(config, doors, listener, connections), listener, host, counts))
+        asyncio.run(_serve(Server(config, entrances, listener, connections), listener, host, counts))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import pytest
 import structlog
 import uvicorn
 
-from lithophone.app import Doors, Server
+from lithophone.app import Entrances, Server
 from lithophone.audio.decode import DecodeLimits
 from lithophone.backends.base import Backend, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
@@ -221,7 +221,7 @@ def serving(
             uvicorn.Config(
                 app, log_config=None, access_log=False, timeout_graceful_shutdown=grace_seconds, **WEBSOCKETS
             ),
-            Doors(admission, places or LivePlaces(1)),
+            Entrances(admission, places or LivePlaces(1)),
             listener,
             Connections(1000, head_seconds=WAIT_SECONDS),
         )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from litestar import Litestar, Router
 from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
 
 from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import VoiceDetector
@@ -73,27 +75,9 @@ def create_app(
         audio_source=audio_source,
         voice=voice,
     )
-    v1 = Router(
-        "/v1",
-        route_handlers=[
-            create_transcription,
-            create_translation,
-            list_models,
-            retrieve_model,
-            load_or_unload_model,
-        ],
-        guards=[api_key_guard(options.keys)],
-        security=[{BEARER: []}],
-        tags=["OpenAI"],
-    )
     places = places or LivePlaces(DEFAULT_LIVE_SESSIONS)
     metrics = Metrics(Kept(models, admission, options.decoder_memory, places))
-    counted = Router("/", route_handlers=[metrics_page], guards=[api_key_guard(options.keys)])
-    routes = [v1, counted, health, ready, front_door, page_asset]
-    dependencies = {
-        "service": Provide(lambda: service, sync_to_thread=False),
-        "metrics": Provide(lambda: metrics, sync_to_thread=False),
-    }
+    dependencies = {"service": _shared(service), "metrics": _shared(metrics)}
     if voice is not None:
         live = LiveService(
             models=models,
@@ -104,28 +88,12 @@ def create_app(
             metrics=metrics,
             secrets=ClientSecrets(),
         )
-        v1.register(create_client_secret)
-        routes.append(
-            Router("/v1", route_handlers=[realtime])
-        )  # asks for the key itself: it refuses a handshake
-        dependencies["live"] = Provide(lambda: live, sync_to_thread=False)
-
-    @asynccontextmanager
-    async def models_run(_: Litestar) -> AsyncGenerator[None, None]:
-        languages = models.default.spec.speech_languages
-        preparing = asyncio.create_task(asyncio.to_thread(prepare_detection, languages))
-        models.start()
-        try:
-            yield
-        finally:
-            await models.stop()
-            await preparing
-
+        dependencies["live"] = _shared(live)
     app = Litestar(
-        routes,
+        _routes(options, live=voice is not None),
         dependencies=dependencies,
         exception_handlers={Exception: answer_failure},
-        lifespan=[models_run],
+        lifespan=[partial(_models_run, models)],
         logging_config=None,
         openapi_config=openapi_config(),
         request_max_body_size=options.max_body_bytes,
@@ -139,3 +107,42 @@ def create_app(
 
     app.asgi_handler = normalised(observed(inside, note_shortage, metrics.count), options.root_path)
     return app
+
+
+def _routes(options: HttpOptions, *, live: bool) -> list[ControllerRouterHandler]:
+    """All there is; live sessions ask for the key themselves, since they refuse a handshake."""
+    guards = [api_key_guard(options.keys)]
+    v1 = Router(
+        "/v1",
+        route_handlers=[
+            create_transcription,
+            create_translation,
+            list_models,
+            retrieve_model,
+            load_or_unload_model,
+            *([create_client_secret] if live else []),
+        ],
+        guards=guards,
+        security=[{BEARER: []}],
+        tags=["OpenAI"],
+    )
+    counted = Router("/", route_handlers=[metrics_page], guards=guards)
+    sockets = [Router("/v1", route_handlers=[realtime])] if live else []
+    return [v1, counted, health, ready, front_door, page_asset, *sockets]
+
+
+def _shared(made: object) -> Provide:
+    """One for all requests."""
+    return Provide(lambda: made, sync_to_thread=False)
+
+
+@asynccontextmanager
+async def _models_run(models: Models, _: Litestar) -> AsyncGenerator[None, None]:
+    languages = models.default.spec.speech_languages
+    preparing = asyncio.create_task(asyncio.to_thread(prepare_detection, languages))
+    models.start()
+    try:
+        yield
+    finally:
+        await models.stop()
+        await preparing

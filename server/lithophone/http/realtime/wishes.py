@@ -16,7 +16,8 @@ from lithophone.engine.dictation.options import (
     TurnDetection,
 )
 from lithophone.engine.options import JobOptions
-from lithophone.granite.family import LANGUAGE_NAMES, ModelSpec
+from lithophone.granite.family import ModelSpec
+from lithophone.granite.languages import language_code
 from lithophone.granite.prompts import hears_language_hint
 from lithophone.granite.vocabulary import terms_of
 from lithophone.hosts.base import ModelHost
@@ -29,8 +30,6 @@ from lithophone.http.realtime.configuration import (
     ServerVad,
     Transcription,
 )
-
-_CODES = {name.casefold(): code for code, name in LANGUAGE_NAMES.items()}
 
 
 def dictation_options(configuration: Configuration, host: ModelHost) -> DictationOptions:
@@ -85,8 +84,7 @@ def _language(wanted: Transcription, spec: ModelSpec) -> str | None:
 def _hints(wanted: Transcription) -> list[str]:
     """Codes of the languages named: `en-US` and `English` are `en`."""
     named = [wanted.language or "", *(wanted.languages or ())]
-    codes = [name.strip().casefold().replace("_", "-").partition("-")[0] for name in named]
-    return [_CODES.get(code, code) for code in codes if code not in {"", "auto", "null", "none"}]
+    return [code for name in named if (code := language_code(name))]
 
 
 def _keywords(wanted: Transcription, spec: ModelSpec) -> tuple[str, ...]:
