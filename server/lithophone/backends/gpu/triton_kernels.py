@@ -8,7 +8,7 @@ Sums and softmax are in float32 whatever the dtype. Tried by Triton's interprete
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import torch
 import triton
@@ -23,7 +23,7 @@ LEAST_ROWS: Final = 16  # of a matrix product in Triton
 
 
 @triton.jit
-def _rms_norm(hidden: Any, weight: Any, out: Any, epsilon: Any, features: Any, BLOCK: tl.constexpr) -> None:
+def _rms_norm(hidden: tl.tensor, weight: tl.tensor, out: tl.tensor, epsilon: tl.tensor, features: tl.tensor, BLOCK: tl.constexpr) -> None:
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < features
@@ -37,14 +37,14 @@ def _rms_norm(hidden: Any, weight: Any, out: Any, epsilon: Any, features: Any, B
 
 @triton.jit
 def _rotate_and_store(
-    projected: Any,
-    slots: Any,
-    positions: Any,
-    table: Any,
-    rotation: Any,
-    keys: Any,
-    values: Any,
-    table_width: Any,
+    projected: tl.tensor,
+    slots: tl.tensor,
+    positions: tl.tensor,
+    table: tl.tensor,
+    rotation: tl.tensor,
+    keys: tl.tensor,
+    values: tl.tensor,
+    table_width: tl.tensor,
     QUERIES: tl.constexpr,
     KEYS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -78,15 +78,15 @@ def _rotate_and_store(
 
 @triton.jit
 def _attend(
-    projected: Any,
-    slots: Any,
-    positions: Any,
-    table: Any,
-    keys: Any,
-    values: Any,
-    out: Any,
-    table_width: Any,
-    scale: Any,
+    projected: tl.tensor,
+    slots: tl.tensor,
+    positions: tl.tensor,
+    table: tl.tensor,
+    keys: tl.tensor,
+    values: tl.tensor,
+    out: tl.tensor,
+    table_width: tl.tensor,
+    scale: tl.tensor,
     QUERIES: tl.constexpr,
     KEYS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -129,7 +129,7 @@ def _attend(
 
 
 @triton.jit
-def _gated(gate_and_up: Any, out: Any, features: Any, BLOCK: tl.constexpr) -> None:
+def _gated(gate_and_up: tl.tensor, out: tl.tensor, features: tl.tensor, BLOCK: tl.constexpr) -> None:
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = columns < features
