@@ -20,12 +20,12 @@ class Page:
         self.failed: list[str] = []
         self.left_out: list[str] = []
 
-    def section(self, title: str, act: Callable[[], None]) -> None:
-        """Run one section under its title."""
+    def section(self, title: str, act: Callable[[], None], *, level: int = 2) -> None:
+        """Run one section under its title; sections may be within each other."""
         if time.monotonic() > self._deadline:
             self.left_out.append(title)
             return
-        self.say(f"\n## {title}\n")
+        self.say(f"\n{'#' * level} {title}\n")
         began = time.monotonic()
         try:
             act()

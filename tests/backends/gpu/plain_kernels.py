@@ -45,6 +45,15 @@ class PlainKernels:
         )
         return attended.squeeze(2).flatten(1)
 
+    def normed_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
+        return functional.linear(self.rms_norm(hidden, norm, epsilon), weight)
+
+    def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
+        return self.gated(self.normed_product(hidden, norm, epsilon, weight))
+
+    def add_product(self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float) -> None:
+        into.addmm_(hidden, weight.t(), alpha=scale)
+
     def gated(self, gate_and_up: Tensor) -> Tensor:
         gate, up = gate_and_up.chunk(2, dim=-1)
         return functional.silu(gate) * up

@@ -17,8 +17,8 @@ from tests.backends.decoding.test_loop import Same, loaded
 from tests.backends.gpu.plain_kernels import PlainKernels
 from tests.pretend_device import NAME, Event, Kind, PretendDevice
 
-OWN = ("rms_norm", "rotate_and_store", "attend", "gated")
-LAYER_KERNELS = 9
+OWN = ("rms_norm", "normed_product", "rotate_and_store", "attend", "normed_gated_product", "add_product")
+LAYER_KERNELS = 6
 COPIES, READS = 2, 1  # the most of a step
 
 
@@ -96,7 +96,7 @@ def test_a_step_is_sent_in_one_copy_and_read_with_one(
         assert step.count(Kind.WAIT, Kind.MIX) == 0, step.report
 
 
-def test_a_layer_is_nine_kernels(model: PagedLanguageModel, device: PretendDevice) -> None:
+def test_a_layer_is_six_kernels(model: PagedLanguageModel, device: PretendDevice) -> None:
     inside = [
         sum(
             "decoder.py" in event.line or event.operation in OWN

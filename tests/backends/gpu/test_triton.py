@@ -15,8 +15,10 @@ if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
 from lithophone.backends.gpu.triton_kernels import TritonKernels
+from lithophone.backends.gpu.tuning import AMD, NVIDIA
 from tests.backends.gpu.plain_kernels import PlainKernels
 
+KERNELS = TritonKernels(AMD if torch.version.hip else NVIDIA)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
@@ -36,8 +38,8 @@ def test_norm_and_gate(dtype: torch.dtype, features: int) -> None:
     torch.manual_seed(features)
     rows = torch.randn(5, features, dtype=dtype, device=DEVICE)
     weight = torch.randn(features, dtype=dtype, device=DEVICE)
-    close(TritonKernels().rms_norm(rows, weight, 1e-5), PlainKernels().rms_norm(rows, weight, 1e-5))
-    close(TritonKernels().gated(rows), PlainKernels().gated(rows))
+    close(KERNELS.rms_norm(rows, weight, 1e-5), PlainKernels().rms_norm(rows, weight, 1e-5))
+    close(KERNELS.gated(rows), PlainKernels().gated(rows))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -59,12 +61,35 @@ def test_rotation_pages_and_attention(dtype: torch.dtype, heads: Heads) -> None:
     projected = torch.randn(len(TOKENS), features, dtype=dtype, device=DEVICE)
     found, expected = projected.clone(), projected.clone()
     pages, plain = (Pages(keys.clone(), values.clone()) for _ in range(2))
-    TritonKernels().rotate_and_store(found, where, pages, heads)
+    KERNELS.rotate_and_store(found, where, pages, heads)
     PlainKernels().rotate_and_store(expected, where, plain, heads)
     close(found, expected)
     close(pages.keys, plain.keys)
     close(pages.values, plain.values)
     close(
-        TritonKernels().attend(found, where, pages, heads),
+        KERNELS.attend(found, where, pages, heads),
         PlainKernels().attend(found, where, pages, heads),
     )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("tokens", [1, 3, 16, 29, 33])
+def test_products(dtype: torch.dtype, tokens: int) -> None:
+    torch.manual_seed(tokens)
+    features, outputs = 512, 100
+    hidden = torch.randn(tokens, features, dtype=dtype, device=DEVICE)
+    norm = torch.randn(features, dtype=dtype, device=DEVICE)
+    weight = (torch.randn(outputs, features, device=DEVICE) * features**-0.5).to(dtype)
+    found, expected = KERNELS, PlainKernels()
+    close(
+        found.normed_product(hidden, norm, 1e-5, weight), expected.normed_product(hidden, norm, 1e-5, weight)
+    )
+    close(
+        found.normed_gated_product(hidden, norm, 1e-5, weight),
+        expected.normed_gated_product(hidden, norm, 1e-5, weight),
+    )
+    one = torch.randn(tokens, outputs, dtype=dtype, device=DEVICE)
+    other = one.clone()
+    found.add_product(one, hidden, weight, 0.22)
+    expected.add_product(other, hidden, weight, 0.22)
+    close(one, other)

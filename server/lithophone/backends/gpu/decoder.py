@@ -110,14 +110,12 @@ class PagedDecoder:
         kernels = self._kernels
         hidden = embeddings * self._embedding
         for layer, pages in zip(self._layers, self._pool, strict=True):
-            normed = kernels.rms_norm(hidden, layer.first_norm, self._epsilon)
-            projected = functional.linear(normed, layer.project)
+            projected = kernels.normed_product(hidden, layer.first_norm, self._epsilon, layer.project)
             kernels.rotate_and_store(projected, where, pages, self._heads)
             attended = self._attend(projected, where, pages, prompts)
-            hidden.addmm_(attended, layer.combine.t(), alpha=self._residual)
-            normed = kernels.rms_norm(hidden, layer.second_norm, self._epsilon)
-            gated = kernels.gated(functional.linear(normed, layer.gate_and_up))
-            hidden.addmm_(gated, layer.down.t(), alpha=self._residual)
+            kernels.add_product(hidden, attended, layer.combine, self._residual)
+            gated = kernels.normed_gated_product(hidden, layer.second_norm, self._epsilon, layer.gate_and_up)
+            kernels.add_product(hidden, gated, layer.down, self._residual)
         return kernels.rms_norm(hidden, self._model.norm.weight, self._epsilon)
 
     def _attend(self, projected: Tensor, where: Where, pages: Pages, prompts: Sequence[int]) -> Tensor:

@@ -40,10 +40,17 @@ class Pages(NamedTuple):
 
 
 class Kernels(Protocol):
-    """One kernel each, none of which waits or depends on the numbers."""
+    """None of them waits for the device or depends on the numbers.
+
+    A norm is a root-mean-square norm, computed in float32.
+    """
 
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        """Root-mean-square norm of [tokens, features], computed in float32 and rounded before the weight is applied."""
+        """The norm of [tokens, features], rounded before the weight is applied."""
+        ...
+
+    def normed_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
+        """[tokens, outputs]: the norm of `hidden` [tokens, features] with weight `norm`, times `weight` [outputs, features]."""
         ...
 
     def rotate_and_store(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> None:
@@ -61,6 +68,10 @@ class Kernels(Protocol):
         """[tokens, query heads * width]: each token over its sequence up to itself, from the pages."""
         ...
 
-    def gated(self, gate_and_up: Tensor) -> Tensor:
-        """SiLU of the first half of [tokens, 2 * features], times the second: [tokens, features]."""
+    def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
+        """[tokens, outputs]: the normed product with `weight` [2 * outputs, features], SiLU of its first half times its second."""
+        ...
+
+    def add_product(self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float) -> None:
+        """Add `scale` times `hidden` [tokens, features] times `weight` [outputs, features] to `into` [tokens, outputs]."""
         ...

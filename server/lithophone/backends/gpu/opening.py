@@ -8,6 +8,7 @@ import structlog
 import torch
 
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.gpu.tuning import AMD, NVIDIA
 
 if TYPE_CHECKING:
     from lithophone.backends.gpu.kernels import Kernels
@@ -44,8 +45,8 @@ def _kernels(device: torch.device) -> Kernels | None:
     try:
         from lithophone.backends.gpu.triton_kernels import TritonKernels  # noqa: PLC0415 - may not be installed
 
-        kernels = TritonKernels()
-        kernels.gated(torch.zeros(1, 32, device=device))
+        kernels = TritonKernels(AMD if torch.version.hip else NVIDIA)
+        kernels.rms_norm(torch.zeros(1, 32, device=device), torch.ones(32, device=device), 1e-5)
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the reference serves
         log.warning("no_triton", reason=f"{type(error).__name__}: {error}")
         return None

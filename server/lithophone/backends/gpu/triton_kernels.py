@@ -14,16 +14,26 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional
 
+from lithophone.backends.gpu import triton_products as products
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.triton_attention import attend
+from lithophone.backends.gpu.tuning import Tuning
 
 GATED_BLOCK: Final = 1024
-LEAST_ROWS: Final = 16  # of a matrix product in Triton
 
 
 @triton.jit
-def _rms_norm(hidden: tl.tensor, weight: tl.tensor, out: tl.tensor, epsilon: tl.tensor, features: tl.tensor, BLOCK: tl.constexpr) -> None:
+def _rms_norm(
+    hidden: tl.tensor,
+    weight: tl.tensor,
+    out: tl.tensor,
+    epsilon: tl.tensor,
+    features: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < features
@@ -77,58 +87,6 @@ def _rotate_and_store(
 
 
 @triton.jit
-def _attend(
-    projected: tl.tensor,
-    slots: tl.tensor,
-    positions: tl.tensor,
-    table: tl.tensor,
-    keys: tl.tensor,
-    values: tl.tensor,
-    out: tl.tensor,
-    table_width: tl.tensor,
-    scale: tl.tensor,
-    QUERIES: tl.constexpr,
-    KEYS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    PAGE: tl.constexpr,
-    ROWS: tl.constexpr,
-) -> None:
-    token = tl.program_id(0).to(tl.int64)
-    key_head = tl.program_id(1)
-    position = tl.load(positions + token)
-    pages = table + tl.load(slots + token).to(tl.int64) * table_width
-    rows = tl.arange(0, ROWS)
-    shared = QUERIES // KEYS
-    within = tl.arange(0, PAGE)
-    columns = tl.arange(0, WIDTH)
-    own = rows[:, None] < shared
-    heads = key_head * shared + rows[:, None]
-    query = tl.load(
-        projected + (token * (QUERIES + 2 * KEYS) + heads) * WIDTH + columns[None, :], mask=own, other=0.0
-    )
-    largest = tl.full([ROWS], float("-inf"), tl.float32)
-    total = tl.zeros([ROWS], tl.float32)
-    summed = tl.zeros([ROWS, WIDTH], tl.float32)
-    for start in range(0, position + 1, PAGE):
-        page = tl.load(pages + start // PAGE).to(tl.int64)
-        seen = start + within <= position
-        cells = ((page * PAGE + within) * KEYS + key_head) * WIDTH
-        key = tl.load(keys + cells[None, :] + columns[:, None], mask=seen[None, :], other=0.0)
-        scores = tl.dot(query, key, input_precision="ieee") * scale
-        scores = tl.where(seen[None, :], scores, float("-inf"))
-        higher = tl.maximum(largest, tl.max(scores, axis=1))
-        weights = tl.exp(scores - higher[:, None])
-        fading = tl.exp(largest - higher)
-        value = tl.load(values + cells[:, None] + columns[None, :], mask=seen[:, None], other=0.0)
-        part = tl.dot(weights.to(value.dtype), value, input_precision="ieee")
-        summed = summed * fading[:, None] + part
-        total = total * fading + tl.sum(weights, axis=1)
-        largest = higher
-    attended = (summed / total[:, None]).to(out.dtype.element_ty)
-    tl.store(out + (token * QUERIES + heads) * WIDTH + columns[None, :], attended, mask=own)
-
-
-@triton.jit
 def _gated(gate_and_up: tl.tensor, out: tl.tensor, features: tl.tensor, BLOCK: tl.constexpr) -> None:
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -141,7 +99,14 @@ def _gated(gate_and_up: tl.tensor, out: tl.tensor, features: tl.tensor, BLOCK: t
 
 
 class TritonKernels:
-    """See `Kernels`. The width of a head has to be a power of two, 16 or more."""
+    """See `Kernels`. The width of a head has to be a power of two, 16 or more.
+
+    Args:
+        tuning: For the kind of GPU.
+    """
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
 
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """See `Kernels`."""
@@ -150,6 +115,15 @@ class TritonKernels:
         block = triton.next_power_of_2(features)
         _rms_norm[(tokens,)](hidden, weight, out, epsilon, features, BLOCK=block)
         return out
+
+    def normed_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
+        """See `Kernels`."""
+        if self._norms_within(hidden, weight):
+            return products.normed_product(hidden, norm, epsilon, weight, self._tuning.tile)
+        normed = self.rms_norm(hidden, norm, epsilon)
+        if products.takes(len(hidden), weight, self._tuning):
+            return products.thin_product(normed, weight, self._tuning.tile)
+        return functional.linear(normed, weight)
 
     def rotate_and_store(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> None:
         """See `Kernels`."""
@@ -171,30 +145,29 @@ class TritonKernels:
 
     def attend(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> Tensor:
         """See `Kernels`."""
-        out = projected.new_empty(len(projected), heads.queries * heads.width)
-        rows = max(LEAST_ROWS, triton.next_power_of_2(heads.queries // heads.keys))
-        _attend[(len(projected), heads.keys)](
-            projected,
-            where.slots,
-            where.positions,
-            where.table,
-            pages.keys,
-            pages.values,
-            out,
-            where.table.shape[1],
-            heads.scale,
-            QUERIES=heads.queries,
-            KEYS=heads.keys,
-            WIDTH=heads.width,
-            PAGE=PAGE_POSITIONS,
-            ROWS=rows,
-        )
-        return out
+        return attend(projected, where, pages, heads, self._tuning.keys_bytes)
+
+    def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
+        """See `Kernels`."""
+        if self._norms_within(hidden, weight):
+            return products.normed_gated_product(hidden, norm, epsilon, weight, self._tuning.tile)
+        return self.gated(self.normed_product(hidden, norm, epsilon, weight))
+
+    def add_product(self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float) -> None:
+        """See `Kernels`."""
+        if products.takes(len(hidden), weight, self._tuning):
+            products.add_product(into, hidden, weight, scale, self._tuning.tile)
+        else:
+            into.addmm_(hidden, weight.t(), alpha=scale)
 
     def gated(self, gate_and_up: Tensor) -> Tensor:
-        """See `Kernels`."""
+        """SiLU of the first half of [tokens, 2 * features], times the second: [tokens, features]."""
         tokens, features = len(gate_and_up), gate_and_up.shape[1] // 2
         out = gate_and_up.new_empty(tokens, features)
         grid = (tokens, triton.cdiv(features, GATED_BLOCK))
         _gated[grid](gate_and_up, out, features, BLOCK=GATED_BLOCK)
         return out
+
+    def _norms_within(self, hidden: Tensor, weight: Tensor) -> bool:
+        """The norm's division comes behind the product where what is not yet divided cannot overflow: in bfloat16."""
+        return hidden.dtype == torch.bfloat16 and products.takes(len(hidden), weight, self._tuning)
