@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch.nn import functional
 
 from lithophone.backends.base import RecognitionRequest
+from lithophone.backends.decoding import encoder
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import TorchRuntime
@@ -89,3 +92,24 @@ def test_windows_of_a_ctc_model_wait_once_together(
     backend.label(requests)
     report = device.report()
     assert traffic(device) == {Kind.COPY: 2, Kind.READ: 1, Kind.WAIT: 0, Kind.MIX: 0}, report
+
+
+def test_a_gpu_is_given_aligned_biases(
+    device: PretendDevice, plan: DevicePlan, facts: TorchFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hearing = Hearing(moved(device, "granite-speech-tiny", plan, facts).model, PLAN)
+    seen: list[torch.Tensor] = []
+    attention = functional.scaled_dot_product_attention
+
+    def watched(*tensors: Any, attn_mask: torch.Tensor | None = None, **options: Any) -> Any:
+        if attn_mask is not None:
+            seen.append(attn_mask)
+        return attention(*tensors, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(encoder.functional, "scaled_dot_product_attention", watched)
+    for milliseconds in range(200, 840, 20):  # every number of frames up to some
+        hearing.hear([babble(milliseconds / 1000, 0)])
+    assert seen
+    for mask in seen:
+        assert mask.storage_offset() % 16 == 0
+        assert all(stride % 16 == 0 for stride in mask.stride()[:-1])

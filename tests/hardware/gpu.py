@@ -62,9 +62,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, help="a folder of 16 kHz mono WAV files")
     parser.add_argument("--device", default="cuda", choices=["cuda", "rocm", "cpu"])
+    parser.add_argument("--only", default="", help="sections whose title has this in it")
     parser.add_argument("--most-seconds", type=float, default=MOST_SECONDS)
     options = parser.parse_args()
-    page = Page(options.most_seconds)
+    page = Page(options.most_seconds, only=options.only)
     run = HardwareRun(page, options.device, clips_of(options.clips))
     with TorchRuntime().thread():
         run.everything()

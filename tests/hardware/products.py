@@ -1,8 +1,8 @@
-"""Products of a few tokens on this GPU: torch's, and the Triton kernel's with several tiles; how `tuning.py` came about.
+"""Products of a few tokens on this GPU, with what belongs to them, by torch and by Triton: how `tuning.py` came about.
 
     PYTHONPATH=server:clients python -m tests.hardware.products
 
-Each time is of one product in a graph of forty over different matrices, as they stand in a step of decoding.
+Each time is of one product in a graph of forty over different matrices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lithophone.backends.gpu import triton_products as products
-from lithophone.backends.gpu.tuning import Tile
+from lithophone.backends.gpu.triton_kernels import TritonKernels
+from lithophone.backends.gpu.tuning import NVIDIA, Tile
 from tests.hardware.page import Page
 
 MATRICES = 40
@@ -25,18 +26,22 @@ TOKENS = (1, 4, 16, 32, 64)
 TILES = tuple(
     Tile(*sizes)
     for sizes in (
-        (16, 256, 4, 4),
-        (16, 256, 5, 2),
-        (16, 512, 3, 4),
-        (16, 512, 4, 8),
-        (16, 128, 8, 4),
-        (32, 256, 3, 4),
-        (32, 256, 4, 8),
+        (16, 128, 6, 4),
+        (32, 128, 4, 4),
         (32, 128, 6, 4),
+        (32, 128, 8, 4),
+        (32, 256, 3, 4),
+        (64, 128, 3, 4),
         (64, 128, 4, 4),
-        (64, 256, 3, 8),
+        (64, 64, 6, 4),
+        (128, 64, 5, 8),
     )
 )
+KERNELS = TritonKernels(NVIDIA._replace(most_tokens=0))
+EPSILON = 1e-5
+
+Way = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The product of hidden states and a matrix with what belongs to it; the third is the weight of a norm."""
 
 
 class Shape(NamedTuple):
@@ -48,10 +53,11 @@ class Shape(NamedTuple):
 
 
 SHAPES = (
-    Shape("queries, keys, values", 3072, 2048),
-    Shape("attention's output", 2048, 2048),
-    Shape("gate and up", 16384, 2048),
-    Shape("down", 2048, 8192),
+    Shape("queries, keys, values: normed", 3072, 2048),
+    Shape("attention's output: added", 2048, 2048),
+    Shape("gate and up: normed, gated", 16384, 2048),
+    Shape("down: added", 2048, 8192),
+    Shape("head", 49159, 2048),
 )
 
 
@@ -64,37 +70,61 @@ def main() -> int:
 
 
 def one_shape(page: Page, shape: Shape) -> None:
-    """Microseconds of a product, ways by numbers of tokens."""
+    """Microseconds of a product with what belongs to it, ways by numbers of tokens."""
     matrices = [
-        (torch.randn(shape.outputs, shape.features, device="cuda") * 0.02).bfloat16() for _ in range(MATRICES)
+        (torch.randn(shape.outputs, shape.features, device="cuda") * 0.02).bfloat16()
+        for _ in range(MATRICES if shape.name != "head" else 4)
     ]
-    rows: list[tuple[object, ...]] = [
-        ("torch", *(microseconds(matrices, tokens, functional.linear) for tokens in TOKENS))
-    ]
-    for tile in TILES:
-        name = "tile {}, {}, {}, {}".format(*tile)
+    page.say(f"{matrices[0].nbytes / 1e6:.1f} MB\n")
+    ways: list[tuple[str, Way]] = [("torch, and kernels around it", kept_apart(shape))]
+    if "normed" in shape.name:
+        gated = "gated" in shape.name
+        ways += [("tile {}, {}, {}, {}".format(*tile), within(tile, gated=gated)) for tile in TILES]
+    if shape.name == "head":
+        ways.append(
+            ("float32 sums", lambda hidden, matrix, _: torch.mm(hidden, matrix.t(), out_dtype=torch.float32))
+        )
+    rows: list[tuple[object, ...]] = []
+    for name, way in ways:
         try:
-            rows.append((name, *(microseconds(matrices, tokens, thin(tile)) for tokens in TOKENS)))
+            rows.append((name, *(microseconds(matrices, tokens, way, ways[0][1]) for tokens in TOKENS)))
         except Exception as error:  # noqa: BLE001 - a tile too large for this GPU is a result
             rows.append((name, f"{type(error).__name__}: {error}"[:80]))
-    page.say(f"{matrices[0].nbytes / 1e6:.1f} MB\n")
     page.table(("us", *map(str, TOKENS)), rows)
 
 
-def thin(tile: Tile) -> Callable[[Tensor, Tensor], Tensor]:
+def kept_apart(shape: Shape) -> Way:
+    """The library's product and kernels before and behind it."""
+    if "gated" in shape.name:
+        return lambda hidden, matrix, norm: KERNELS.normed_gated_product(hidden, norm, EPSILON, matrix)
+    if "normed" in shape.name:
+        return lambda hidden, matrix, norm: KERNELS.normed_product(hidden, norm, EPSILON, matrix)
+    if "added" in shape.name:
+        into = torch.zeros(max(TOKENS), shape.outputs, device="cuda", dtype=torch.bfloat16)
+        return lambda hidden, matrix, _: into[: len(hidden)].addmm_(hidden, matrix.t(), alpha=0.22)
+    return lambda hidden, matrix, _: functional.linear(hidden, matrix)
+
+
+def within(tile: Tile, *, gated: bool) -> Way:
     """The Triton kernel with a tile."""
-    return lambda hidden, weight: products.thin_product(hidden, weight, tile)
+    return lambda hidden, matrix, norm: products.normed_product(
+        hidden, norm, EPSILON, matrix, tile, gated=gated
+    )
 
 
-def microseconds(matrices: list[Tensor], tokens: int, product: Callable[[Tensor, Tensor], Tensor]) -> float:
+def microseconds(matrices: list[Tensor], tokens: int, way: Way, right: Way) -> float:
     """Of one product, the least of some rounds."""
-    hidden = torch.randn(tokens, matrices[0].shape[1], device="cuda").bfloat16()
-    close = functional.linear(hidden, matrices[0])
-    torch.testing.assert_close(product(hidden, matrices[0]), close, atol=2e-2, rtol=2e-2)
+    features = matrices[0].shape[1]
+    hidden = torch.randn(tokens, features, device="cuda").bfloat16()
+    norm = torch.randn(features, device="cuda").bfloat16()
+    if way is not right:
+        found = way(hidden, matrices[0], norm).float()
+        torch.testing.assert_close(found, right(hidden, matrices[0], norm).float(), atol=4e-2, rtol=4e-2)
+    way(hidden, matrices[0], norm)
     graph: Any = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for matrix in matrices:
-            product(hidden, matrix)
+            way(hidden, matrix, norm)
     times: list[float] = []
     for _ in range(ROUNDS + 1):
         began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))

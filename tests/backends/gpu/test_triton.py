@@ -22,7 +22,13 @@ KERNELS = TritonKernels(AMD if torch.version.hip else NVIDIA)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
-HEADS = [Heads(8, 2, 32, 0.1), Heads(4, 4, 16, 0.25), Heads(32, 8, 64, 0.015625), Heads(6, 2, 128, 0.09)]
+HEADS = [
+    Heads(8, 2, 32, 0.1),
+    Heads(4, 4, 16, 0.25),
+    Heads(32, 8, 64, 0.015625),
+    Heads(6, 2, 128, 0.09),
+    Heads(4, 2, 48, 0.1),
+]
 SLOTS, SLOT_PAGES, PAGES = 4, 3, 16
 TOKENS = [(0, 5), (1, 63), (1, 64), (1, 65), (2, 130), (3, 0), (3, 191)]
 

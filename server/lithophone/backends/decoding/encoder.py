@@ -12,7 +12,7 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lithophone.granite.packing import PackedRows, places_of, sent, starts_of
+
+ALIGNED_COLUMNS: Final = 16
 
 
 class PackedClips:
@@ -223,7 +225,7 @@ class _Attention:
         if clips.block_padding is not None:
             bias = bias.masked_fill(clips.block_padding[:, None, None, :], float("-inf"))
         attended = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=bias, scale=self._scale
+            queries, keys, values, attn_mask=_aligned(bias), scale=self._scale
         )
         return self._module.to_out(clips.from_blocks(attended.transpose(1, 2).flatten(2)))
 
@@ -245,6 +247,19 @@ class _Attention:
         return product.as_strided(
             (blocks, heads, n, n), (heads * n * row, n * row, row - 1, 1), product.storage_offset() + n - 1
         )
+
+
+def _aligned(bias: Tensor) -> Tensor:
+    """The same numbers, on GPUs in rows of whole 32 bytes and from the beginning of their memory.
+
+    Attention in 16 bits reads a bias so; torch (2.11) copies one whose strides do not fit but does not look where a view
+    begins, which ends in a misaligned address. On CPUs any view will do.
+    """
+    if bias.device.type == "cpu":
+        return bias
+    columns = bias.shape[-1]
+    whole = bias.new_empty(*bias.shape[:-1], -(-columns // ALIGNED_COLUMNS) * ALIGNED_COLUMNS)
+    return whole[..., :columns].copy_(bias)
 
 
 class _Convolution:

@@ -40,7 +40,7 @@ def can_take_over(language_model: Any) -> str | None:
         return "its layers have biases"
     if config.hidden_act != "silu":
         return f"its activation is {config.hidden_act}"
-    if width < 16 or width & (width - 1):
+    if width % 2:
         return f"its heads are {width} wide"
     if not all(isinstance(layer.mlp.up_proj, nn.Linear) for layer in language_model.layers):
         return "its layers are quantised"

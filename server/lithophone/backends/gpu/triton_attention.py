@@ -43,6 +43,7 @@ def _attend(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
     SPLITS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ) -> None:
     token = tl.program_id(0).to(tl.int64)
     key_head = tl.program_id(1)
@@ -52,21 +53,26 @@ def _attend(
     rows = tl.arange(0, ROWS)
     shared = QUERIES // KEYS
     within = tl.arange(0, BLOCK)
-    columns = tl.arange(0, WIDTH)
-    own = rows[:, None] < shared
+    columns = tl.arange(0, COLUMNS)
+    inside = columns < WIDTH
+    own = (rows[:, None] < shared) & inside[None, :]
     heads = key_head * shared + rows[:, None]
     query = tl.load(
         projected + (token * (QUERIES + 2 * KEYS) + heads) * WIDTH + columns[None, :], mask=own, other=0.0
     )
     largest = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
-    summed = tl.zeros([ROWS, WIDTH], tl.float32)
+    summed = tl.zeros([ROWS, COLUMNS], tl.float32)
     for start in range(split * BLOCK, position + 1, SPLITS * BLOCK):
         page = tl.load(pages + start // PAGE).to(tl.int64)
         seen = start + within <= position
         cells = ((page * PAGE + start % PAGE + within) * KEYS + key_head) * WIDTH
-        key = tl.load(keys + cells[None, :] + columns[:, None], mask=seen[None, :], other=0.0)
-        value = tl.load(values + cells[:, None] + columns[None, :], mask=seen[:, None], other=0.0)
+        key = tl.load(
+            keys + cells[None, :] + columns[:, None], mask=seen[None, :] & inside[:, None], other=0.0
+        )
+        value = tl.load(
+            values + cells[:, None] + columns[None, :], mask=seen[:, None] & inside[None, :], other=0.0
+        )
         scores = tl.dot(query, key, input_precision="ieee") * scale
         scores = tl.where(seen[None, :], scores, float("-inf"))
         higher = tl.maximum(largest, tl.max(scores, axis=1))
@@ -88,17 +94,23 @@ def _attend(
 
 @triton.jit
 def _join(
-    parts: tl.tensor, sums: tl.tensor, out: tl.tensor, WIDTH: tl.constexpr, SPLITS: tl.constexpr
+    parts: tl.tensor,
+    sums: tl.tensor,
+    out: tl.tensor,
+    WIDTH: tl.constexpr,
+    SPLITS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ) -> None:
     head = tl.program_id(0).to(tl.int64)
     places = head * SPLITS + tl.arange(0, SPLITS)
-    columns = tl.arange(0, WIDTH)
+    columns = tl.arange(0, COLUMNS)
+    inside = columns < WIDTH
     largest = tl.load(sums + places * 2)
     total = tl.load(sums + places * 2 + 1)
-    part = tl.load(parts + places[:, None] * WIDTH + columns[None, :])
+    part = tl.load(parts + places[:, None] * WIDTH + columns[None, :], mask=inside[None, :], other=0.0)
     share = tl.exp(largest - tl.max(largest, axis=0))
     whole = tl.sum(part * share[:, None], axis=0) / tl.sum(total * share, axis=0)
-    tl.store(out + head * WIDTH + columns, whole.to(out.dtype.element_ty))
+    tl.store(out + head * WIDTH + columns, whole.to(out.dtype.element_ty), mask=inside)
 
 
 def splits_of(tokens: int, key_heads: int) -> int:
@@ -119,6 +131,7 @@ def attend(projected: Tensor, where: Where, pages: Pages, heads: Heads, keys_byt
     tokens, splits = len(projected), splits_of(len(projected), heads.keys)
     out = projected.new_empty(tokens, heads.queries * heads.width)
     parts, sums = out, out
+    columns = max(LEAST_ROWS, triton.next_power_of_2(heads.width))
     if splits > 1:
         parts = out.new_empty((tokens * heads.queries, splits, heads.width), dtype=torch.float32)
         sums = parts.new_empty((tokens * heads.queries, splits, 2))
@@ -137,10 +150,13 @@ def attend(projected: Tensor, where: Where, pages: Pages, heads: Heads, keys_byt
         KEYS=heads.keys,
         WIDTH=heads.width,
         PAGE=PAGE_POSITIONS,
-        BLOCK=block_of(keys_bytes, heads.width, projected.itemsize),
+        BLOCK=block_of(keys_bytes, columns, projected.itemsize),
         ROWS=max(LEAST_ROWS, triton.next_power_of_2(heads.queries // heads.keys)),
         SPLITS=splits,
+        COLUMNS=columns,
     )
     if splits > 1:
-        _join[(tokens * heads.queries,)](parts, sums, out, WIDTH=heads.width, SPLITS=splits, num_warps=1)
+        _join[(tokens * heads.queries,)](
+            parts, sums, out, WIDTH=heads.width, SPLITS=splits, COLUMNS=columns, num_warps=1
+        )
     return out

@@ -59,6 +59,7 @@ def _rotate_and_store(
     KEYS: tl.constexpr,
     WIDTH: tl.constexpr,
     PAGE: tl.constexpr,
+    HALF: tl.constexpr,
 ) -> None:
     token = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
@@ -67,23 +68,25 @@ def _rotate_and_store(
     page = tl.load(table + slot * table_width + position // PAGE).to(tl.int64)
     stored = (page * PAGE + position % PAGE) * KEYS * WIDTH
     source = projected + (token * (QUERIES + 2 * KEYS) + head) * WIDTH
-    half = tl.arange(0, WIDTH // 2)
-    first, second = tl.load(source + half), tl.load(source + WIDTH // 2 + half)
+    half = tl.arange(0, HALF)
+    inside = half < WIDTH // 2
+    first = tl.load(source + half, mask=inside)
+    second = tl.load(source + WIDTH // 2 + half, mask=inside)
     if head < QUERIES + KEYS:
-        cosine = tl.load(rotation + position * WIDTH + half)
-        sine = tl.load(rotation + position * WIDTH + WIDTH // 2 + half)
+        cosine = tl.load(rotation + position * WIDTH + half, mask=inside)
+        sine = tl.load(rotation + position * WIDTH + WIDTH // 2 + half, mask=inside)
         left, right = first.to(tl.float32), second.to(tl.float32)
         first = (left * cosine - right * sine).to(projected.dtype.element_ty)
         second = (right * cosine + left * sine).to(projected.dtype.element_ty)
-        tl.store(source + half, first)
-        tl.store(source + WIDTH // 2 + half, second)
+        tl.store(source + half, first, mask=inside)
+        tl.store(source + WIDTH // 2 + half, second, mask=inside)
     if head >= QUERIES:
         if head < QUERIES + KEYS:
             target = keys + stored + (head - QUERIES) * WIDTH
         else:
             target = values + stored + (head - QUERIES - KEYS) * WIDTH
-        tl.store(target + half, first)
-        tl.store(target + WIDTH // 2 + half, second)
+        tl.store(target + half, first, mask=inside)
+        tl.store(target + WIDTH // 2 + half, second, mask=inside)
 
 
 @triton.jit
@@ -99,7 +102,7 @@ def _gated(gate_and_up: tl.tensor, out: tl.tensor, features: tl.tensor, BLOCK: t
 
 
 class TritonKernels:
-    """See `Kernels`. The width of a head has to be a power of two, 16 or more.
+    """See `Kernels`.
 
     Args:
         tuning: For the kind of GPU.
@@ -118,12 +121,10 @@ class TritonKernels:
 
     def normed_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""
-        if self._norms_within(hidden, weight):
-            return products.normed_product(hidden, norm, epsilon, weight, self._tuning.tile)
-        normed = self.rms_norm(hidden, norm, epsilon)
-        if products.takes(len(hidden), weight, self._tuning):
-            return products.thin_product(normed, weight, self._tuning.tile)
-        return functional.linear(normed, weight)
+        tile = self._tuning.normed
+        if products.takes(hidden, tile, self._tuning):
+            return products.normed_product(hidden, norm, epsilon, weight, tile, gated=False)
+        return functional.linear(self.rms_norm(hidden, norm, epsilon), weight)
 
     def rotate_and_store(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> None:
         """See `Kernels`."""
@@ -140,6 +141,7 @@ class TritonKernels:
             KEYS=heads.keys,
             WIDTH=heads.width,
             PAGE=PAGE_POSITIONS,
+            HALF=triton.next_power_of_2(heads.width // 2),
             num_warps=1,
         )
 
@@ -149,16 +151,14 @@ class TritonKernels:
 
     def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""
-        if self._norms_within(hidden, weight):
-            return products.normed_gated_product(hidden, norm, epsilon, weight, self._tuning.tile)
-        return self.gated(self.normed_product(hidden, norm, epsilon, weight))
+        tile = self._tuning.gated
+        if products.takes(hidden, tile, self._tuning):
+            return products.normed_product(hidden, norm, epsilon, weight, tile, gated=True)
+        return self.gated(functional.linear(self.rms_norm(hidden, norm, epsilon), weight))
 
     def add_product(self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float) -> None:
         """See `Kernels`."""
-        if products.takes(len(hidden), weight, self._tuning):
-            products.add_product(into, hidden, weight, scale, self._tuning.tile)
-        else:
-            into.addmm_(hidden, weight.t(), alpha=scale)
+        into.addmm_(hidden, weight.t(), alpha=scale)
 
     def gated(self, gate_and_up: Tensor) -> Tensor:
         """SiLU of the first half of [tokens, 2 * features], times the second: [tokens, features]."""
@@ -167,7 +167,3 @@ class TritonKernels:
         grid = (tokens, triton.cdiv(features, GATED_BLOCK))
         _gated[grid](gate_and_up, out, features, BLOCK=GATED_BLOCK)
         return out
-
-    def _norms_within(self, hidden: Tensor, weight: Tensor) -> bool:
-        """The norm's division comes behind the product where what is not yet divided cannot overflow: in bfloat16."""
-        return hidden.dtype == torch.bfloat16 and products.takes(len(hidden), weight, self._tuning)

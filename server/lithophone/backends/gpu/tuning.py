@@ -1,7 +1,7 @@
 """Sizes at which the Triton kernels are compiled, for each kind of GPU.
 
 For AMD they are the largest at which Triton's compiler spills no registers of an RDNA 3.5 (tests/backends/gpu/test_compiles.py);
-for NVIDIA they were measured, see docs/hardware.
+for NVIDIA they were measured on an H200 (`python -m tests.hardware.products`; docs/hardware).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Tuning(NamedTuple):
 
     Attributes:
         keys_bytes: Of keys that a program of attention looks at at a time.
-        tile: Of products with few tokens.
-        most_tokens: Up to which they are faster than the library's.
+        normed: Tile of normed products.
+        gated: Tile of normed and gated products; each program reads two such.
+        most_tokens: Up to which these are faster than the library's products between kernels of their own.
     """
 
     keys_bytes: int
-    tile: Tile
+    normed: Tile
+    gated: Tile
     most_tokens: int
 
 
-NVIDIA: Final = Tuning(
-    keys_bytes=8192, tile=Tile(outputs=16, features=256, stages=4, warps=4), most_tokens=32
-)
-AMD: Final = Tuning(keys_bytes=4096, tile=Tile(outputs=16, features=128, stages=4, warps=4), most_tokens=16)
+NVIDIA: Final = Tuning(keys_bytes=8192, normed=Tile(32, 128, 6, 4), gated=Tile(32, 128, 4, 4), most_tokens=64)
+AMD: Final = Tuning(keys_bytes=4096, normed=Tile(16, 128, 4, 4), gated=Tile(16, 128, 4, 4), most_tokens=16)
