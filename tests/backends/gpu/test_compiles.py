@@ -21,7 +21,7 @@ if triton.knobs.runtime.interpret:
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lithophone.backends.gpu import triton_attention, triton_kernels, triton_products
+from lithophone.backends.gpu import triton_attention, triton_conformer, triton_kernels, triton_products
 from lithophone.backends.gpu.tuning import AMD, NVIDIA, Tuning
 
 TARGETS = [
@@ -32,6 +32,7 @@ TARGETS = [
     GPUTarget("hip", "gfx942", 64),
 ]
 SHARED_BYTES = {80: 163 << 10, 90: 227 << 10, "gfx1151": 64 << 10, "gfx1100": 64 << 10, "gfx942": 64 << 10}
+UNEVEN = {"tokens", "frames", "blocks", "middle"}
 SPILLS = re.compile(r"\.[vs]gpr_spill_count:\s*(\d+)")
 
 
@@ -43,7 +44,21 @@ def compiled(function: Any, target: Any, dtype: str, constants: dict[str, Any], 
     """The kernel; pointers are told from numbers by their names."""
     pointers = dict.fromkeys(("slots", "positions", "table"), "*i32")
     pointers |= dict.fromkeys(("rotation", "sums", "parts"), "*fp32")
-    numbers = dict.fromkeys(("features", "table_width", "tokens", "outputs"), "i32")
+    pointers |= dict.fromkeys(("gapped_index", "places"), "*i64")
+    numbers = dict.fromkeys(
+        (
+            "features",
+            "table_width",
+            "tokens",
+            "outputs",
+            "frames",
+            "channels",
+            "blocks",
+            "bias_stride",
+            "middle",
+        ),
+        "i32",
+    )
     numbers |= dict.fromkeys(("epsilon", "scale"), "fp32")
     signature = {
         name: "constexpr" if name in constants else (pointers | numbers).get(name, f"*{dtype}")
@@ -52,7 +67,7 @@ def compiled(function: Any, target: Any, dtype: str, constants: dict[str, Any], 
     whole = {  # what is known of pointers of torch and of sizes of models
         (at,): [["tt.divisibility", 16]]
         for at, name in enumerate(function.arg_names)
-        if signature[name] not in {"constexpr", "fp32"} and name != "tokens"
+        if signature[name] not in {"constexpr", "fp32"} and name not in UNEVEN
     }
     found = triton.compile(ASTSource(function, signature, constants, whole), target=target, options=options)
     assert found.metadata.shared <= SHARED_BYTES[target.arch]
@@ -73,8 +88,8 @@ def test_every_kernel_compiles(target: Any, dtype: str) -> None:
             triton_kernels._rotate_and_store,
             target,
             dtype,
-            heads | {"WIDTH": width, "HALF": width // 2},
-            num_warps=1,
+            heads | {"WIDTH": width, "HEADS": triton_kernels.ROTATED_HEADS, "HALF": width // 2},
+            num_warps=2,
         )
         for splits in (1, 16):
             shape = heads | {"WIDTH": width, "ROWS": 16, "SPLITS": splits, "COLUMNS": width}
@@ -89,13 +104,28 @@ def test_every_kernel_compiles(target: Any, dtype: str) -> None:
         )
 
 
-@pytest.mark.parametrize("rows", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("tokens", [1, 2, 4])
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_every_product_compiles(target: Any, rows: int) -> None:
+def test_every_product_compiles(target: Any, tokens: int, dtype: str) -> None:
     tuning = tuning_for(target)
-    if rows > tuning.most_tokens:
-        pytest.skip("not used")
-    for gated, tile in ((False, tuning.normed), (True, tuning.gated)):
-        constants = {"GATED": gated, "ROWS": rows, "OUTPUTS": tile.outputs, "FEATURES": tile.features}
-        options = {"num_warps": tile.warps, "num_stages": tile.stages}
-        compiled(triton_products._normed_product, target, "bf16", constants, **options)
+    assert tuning.most_tokens == 4
+    for normed, gated, tile in (
+        (True, False, tuning.normed),
+        (True, True, tuning.gated),
+        (False, False, tuning.added),
+    ):
+        constants = {"NORMED": normed, "GATED": gated, "ADDED": not normed, "TOKENS": tokens}
+        constants |= {"OUTPUTS": tile.outputs, "FEATURES": tile.features}
+        compiled(triton_products._product, target, dtype, constants, num_warps=tile.warps)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_the_encoders_kernels_compile(target: Any, dtype: str) -> None:
+    tuning = tuning_for(target)
+    attention = {"HEADS": 8, "WIDTH": 128, "COLUMNS": 128, "ROWS": tuning.query_rows}
+    attention |= {"BLOCK": triton_attention.block_of(tuning.keys_bytes, 128, 2)}
+    compiled(triton_conformer._attend_blocks, target, dtype, attention, num_warps=tuning.query_warps)
+    sizes = {"FRAMES": triton_conformer.CONVOLVED_FRAMES, "CHANNELS": triton_conformer.CONVOLVED_CHANNELS}
+    compiled(triton_conformer._convolve, target, dtype, sizes | {"TAPS": 15})

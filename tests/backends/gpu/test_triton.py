@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +13,20 @@ pytest.importorskip("triton")
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no GPU, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
+from transformers.models.granite_speech.configuration_granite_speech import GraniteSpeechEncoderConfig
+from transformers.models.granite_speech.modeling_granite_speech import GraniteSpeechCTCEncoder
+
+from lithophone.backends.decoding.encoder import ConformerLayer, PackedClips
+from lithophone.backends.gpu.conformer import kernel_layers
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.triton_conformer import TritonConformerKernels
 from lithophone.backends.gpu.triton_kernels import TritonKernels
 from lithophone.backends.gpu.tuning import AMD, NVIDIA
 from tests.backends.gpu.plain_kernels import PlainKernels
 
-KERNELS = TritonKernels(AMD if torch.version.hip else NVIDIA)
+TUNING = AMD if torch.version.hip else NVIDIA
+KERNELS = TritonKernels(TUNING)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
@@ -79,10 +87,10 @@ def test_rotation_pages_and_attention(dtype: torch.dtype, heads: Heads) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("tokens", [1, 3, 16, 29, 33])
+@pytest.mark.parametrize("tokens", [1, 3, 4, 5, 33])
 def test_products(dtype: torch.dtype, tokens: int) -> None:
     torch.manual_seed(tokens)
-    features, outputs = 512, 100
+    features, outputs = 1024, 102
     hidden = torch.randn(tokens, features, dtype=dtype, device=DEVICE)
     norm = torch.randn(features, dtype=dtype, device=DEVICE)
     weight = (torch.randn(outputs, features, device=DEVICE) * features**-0.5).to(dtype)
@@ -99,3 +107,20 @@ def test_products(dtype: torch.dtype, tokens: int) -> None:
     found.add_product(one, hidden, weight, 0.22)
     expected.add_product(other, hidden, weight, 0.22)
     close(one, other)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("lengths", [(20, 40), (1, 7, 33, 20), (5,)], ids=str)
+def test_layers_of_the_encoder(dtype: torch.dtype, lengths: tuple[int, ...]) -> None:
+    torch.manual_seed(sum(lengths))
+    config = GraniteSpeechEncoderConfig(
+        num_layers=2, hidden_dim=48, num_heads=3, dim_head=16, context_size=20, max_pos_emb=32, dropout=0.0
+    )
+    encoder: Any = GraniteSpeechCTCEncoder(config).eval()
+    encoder.to(DEVICE, dtype)
+    clips = PackedClips(lengths, 20, 7, torch.device(DEVICE))
+    frames = torch.randn(sum(lengths), 48, device=DEVICE).to(dtype)
+    layers = kernel_layers(encoder, TritonConformerKernels(TUNING)).layers
+    with torch.inference_mode():
+        for layer, found in zip(encoder.layers, layers, strict=True):
+            close(found(frames, clips), ConformerLayer.of(layer)(frames, clips))

@@ -18,22 +18,21 @@ from lithophone.backends.decoding.encoder import ConformerLayer, LayersInForm
 
 def widened_layers(encoder: Any) -> LayersInForm:
     """The layers of `model.model.encoder`, computed in float32 whatever the weights are in."""
-    return LayersInForm(_WidenedLayers(encoder.layers, int(encoder.config.context_size)), torch.float32)
+    return LayersInForm(_WidenedLayers(encoder.layers), torch.float32)
 
 
 class _WidenedLayers:
     """The layers one after another, each copied into the same float32 memory."""
 
-    def __init__(self, layers: Sequence[nn.Module], context: int) -> None:
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
         self._layers = layers
         self._widened = copy.deepcopy(layers[0]).float()
-        self._context = context
 
     def __iter__(self) -> Iterator[ConformerLayer]:
         for layer in self._layers:
             for target, source in zip(_tensors(self._widened), _tensors(layer), strict=True):
                 target.copy_(source)
-            yield ConformerLayer(self._widened, self._context)
+            yield ConformerLayer.of(self._widened)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

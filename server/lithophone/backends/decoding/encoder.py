@@ -33,6 +33,10 @@ class PackedClips:
         context: Frames of an attention block.
         gap: Zeros the convolution needs beside a clip.
         device: Where the indexes are used; they get there in one copy.
+
+    Attributes:
+        block_places: int64 [2, blocks]: the first frame of each block in the packed row, and its frames.
+        gapped_index: int64 [frames]: the place of each frame among clips that are `gap` apart.
     """
 
     def __init__(self, lengths: Sequence[int], context: int, gap: int, device: torch.device) -> None:
@@ -47,13 +51,16 @@ class PackedClips:
         block_index = starts_of(sizes)[:, None] + np.minimum(within, sizes[:, None] - 1)
         unblocked = places_of(np.arange(self.blocks) * self.block_frames, sizes)
         gapped = np.arange(self.frames) + gap * np.repeat(np.arange(1, len(lengths) + 1), lengths)
-        self._block_index, self._unblocked, block_sizes, self.gapped_index = sent(
-            device, block_index, unblocked, sizes[:, None], gapped
+        places = np.stack([starts_of(sizes), sizes])
+        self._block_index, self._unblocked, self.block_places, self.gapped_index = sent(
+            device, block_index, unblocked, places, gapped
         )
         self._whole = int(sizes.min()) == self.block_frames
         self.block_padding: Tensor | None = None
         if not self._whole:
-            self.block_padding = torch.arange(self.block_frames, device=device) >= block_sizes
+            self.block_padding = torch.arange(self.block_frames, device=device) >= self.block_places[
+                1
+            ].unsqueeze(1)
 
     def to_blocks(self, packed: Tensor) -> Tensor:
         """[frames, features] to [blocks, block_frames, features]; short blocks repeat their last frame."""
@@ -103,7 +110,7 @@ class PackedEncoder:
         self._exported = frozenset(getattr(config, "cat_hidden_layers", None) or ())
         self._middle = int(encoder.num_layers) // 2
         self._layers, self._dtype = layers or LayersInForm(
-            [ConformerLayer(layer, self._context) for layer in encoder.layers],
+            [ConformerLayer.of(layer) for layer in encoder.layers],
             encoder.input_linear.weight.dtype,
         )
         self._gap = int(config.conv_kernel_size) // 2
@@ -190,12 +197,22 @@ def _applied(linear: Any, hidden: Tensor) -> Tensor:
 
 
 class ConformerLayer:
-    """One conformer block (Gulati et al. 2020) over packed frames."""
+    """One conformer block (Gulati et al. 2020) over packed frames.
 
-    def __init__(self, layer: Any, context: int) -> None:
+    Args:
+        layer: Of transformers' encoder.
+        attention: Its attention, in the form in which it is computed.
+        convolution: Its convolution, likewise.
+    """
+
+    def __init__(self, layer: Any, attention: BlockAttention, convolution: Convolution) -> None:
         self._first, self._second, self._norm = layer.ff1, layer.ff2, layer.post_norm
-        self._attention = _Attention(layer.attn, context)
-        self._convolution = _Convolution(layer.conv)
+        self._attention, self._convolution = attention, convolution
+
+    @classmethod
+    def of(cls, layer: Any) -> ConformerLayer:
+        """A layer in the plain operations of torch."""
+        return cls(layer, BlockAttention(layer.attn), Convolution(layer.conv))
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
         """[frames, hidden] in and out."""
@@ -206,28 +223,36 @@ class ConformerLayer:
         return self._norm(hidden)
 
 
-class _Attention:
-    """Self-attention inside blocks, with relative positions as a bias."""
+class BlockAttention:
+    """Self-attention inside blocks, with relative positions as a bias.
 
-    def __init__(self, attention: Any, context: int) -> None:
+    Args:
+        attention: Of transformers' layer.
+    """
+
+    def __init__(self, attention: Any) -> None:
         self._module = attention
         self._heads = int(attention.num_heads)
         self._scale = float(attention.scale)
-        self._context = context
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+        """[frames, hidden] in and out."""
         normed = self._module.pre_norm(hidden)
-        queries = self._by_head(clips.to_blocks(self._module.to_q(normed)))
-        keys, values = (
-            self._by_head(part) for part in clips.to_blocks(self._module.to_kv(normed)).chunk(2, dim=-1)
+        return self._module.to_out(
+            self._attended(self._module.to_q(normed), self._module.to_kv(normed), clips)
         )
+
+    def _attended(self, queries: Tensor, keys_and_values: Tensor, clips: PackedClips) -> Tensor:
+        """[frames, heads * width] of queries of that shape, and keys before values of twice the width."""
+        queries = self._by_head(clips.to_blocks(queries))
+        keys, values = (self._by_head(part) for part in clips.to_blocks(keys_and_values).chunk(2, dim=-1))
         bias = self._position_bias(queries)
         if clips.block_padding is not None:
             bias = bias.masked_fill(clips.block_padding[:, None, None, :], float("-inf"))
         attended = functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=_aligned(bias), scale=self._scale
         )
-        return self._module.to_out(clips.from_blocks(attended.transpose(1, 2).flatten(2)))
+        return clips.from_blocks(attended.transpose(1, 2).flatten(2))
 
     def _by_head(self, blocks: Tensor) -> Tensor:
         return blocks.unflatten(-1, (self._heads, -1)).transpose(1, 2)
@@ -262,8 +287,12 @@ def _aligned(bias: Tensor) -> Tensor:
     return whole[..., :columns].copy_(bias)
 
 
-class _Convolution:
-    """Gated depthwise convolution; BatchNorm is folded into its weights."""
+class Convolution:
+    """Gated depthwise convolution; BatchNorm is folded into its weights.
+
+    Args:
+        module: Of transformers' layer.
+    """
 
     def __init__(self, module: Any) -> None:
         self._norm = module.norm
@@ -273,15 +302,19 @@ class _Convolution:
         self._left = self._weight.shape[-1] // 2
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+        """[frames, hidden] in and out."""
         gated = functional.glu(functional.linear(self._norm(hidden), *self._up), dim=-1)
+        return functional.linear(self._filtered(gated, clips), *self._down)
+
+    def _filtered(self, gated: Tensor, clips: PackedClips) -> Tensor:
+        """SiLU of the convolution over [frames, channels]."""
         gapped = gated.new_zeros(clips.gapped_frames, gated.shape[-1])
         gapped[clips.gapped_index] = gated
         filtered = functional.conv1d(
             gapped.t().unsqueeze(0), self._weight, self._bias, groups=len(self._weight)
         )
         # without padding, what is centred on gapped frame i comes out at i - left
-        picked = filtered[0].t()[clips.gapped_index - self._left]
-        return functional.linear(functional.silu(picked), *self._down)
+        return functional.silu(filtered[0].t()[clips.gapped_index - self._left])
 
 
 def _as_linear(convolution: nn.Conv1d) -> tuple[Tensor, Tensor | None]:

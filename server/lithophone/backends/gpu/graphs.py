@@ -74,6 +74,7 @@ class StepGraphs:
         """All sizes, the largest first so that the others share its memory, while time and memory allow."""
         with torch.cuda.device(self._received.device):
             started = time.monotonic()
+            torch.cuda.empty_cache()  # or the pool of the graphs takes what is free already, and nothing seems taken
             before_bytes = torch.cuda.memory_reserved()
             most_bytes = MOST_CAPTURE_SHARE * torch.cuda.mem_get_info()[1]
             pool = torch.cuda.graph_pool_handle()

@@ -1,4 +1,4 @@
-"""Whether a loaded model goes the way of GPUs."""
+"""Whether the parts of a loaded model go the way of GPUs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import structlog
 import torch
 
 from lithophone.backends.device.plan import DevicePlan
-from lithophone.backends.gpu.tuning import AMD, NVIDIA
+from lithophone.backends.gpu.tuning import AMD, NVIDIA, Tuning
 
 if TYPE_CHECKING:
+    from lithophone.backends.decoding.encoder import LayersInForm
     from lithophone.backends.gpu.kernels import Kernels
     from lithophone.backends.gpu.passes import PagedLanguageModel
 
@@ -40,12 +41,26 @@ def paged_language_model(model: Any, plan: DevicePlan, windows: int) -> PagedLan
     return paged
 
 
+def kernel_encoder_layers(encoder: Any, plan: DevicePlan) -> LayersInForm | None:
+    """The layers of a loaded encoder over kernels of their own; None where plain operations have to serve."""
+    if plan.device == "cpu" or _kernels(torch.device(plan.torch_device)) is None:
+        return None
+    from lithophone.backends.gpu.conformer import kernel_layers  # noqa: PLC0415 - CPUs do without
+    from lithophone.backends.gpu.triton_conformer import TritonConformerKernels  # noqa: PLC0415 - as above
+
+    return kernel_layers(encoder, TritonConformerKernels(_tuning()))
+
+
+def _tuning() -> Tuning:
+    return AMD if torch.version.hip else NVIDIA
+
+
 def _kernels(device: torch.device) -> Kernels | None:
     """Triton's, if it is there and can compile for the device, which takes a C compiler; by trying the smallest."""
     try:
         from lithophone.backends.gpu.triton_kernels import TritonKernels  # noqa: PLC0415 - may not be installed
 
-        kernels = TritonKernels(AMD if torch.version.hip else NVIDIA)
+        kernels = TritonKernels(_tuning())
         kernels.rms_norm(torch.zeros(1, 32, device=device), torch.ones(32, device=device), 1e-5)
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the reference serves
         log.warning("no_triton", reason=f"{type(error).__name__}: {error}")

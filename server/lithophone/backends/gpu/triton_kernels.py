@@ -23,6 +23,7 @@ from lithophone.backends.gpu.triton_attention import attend
 from lithophone.backends.gpu.tuning import Tuning
 
 GATED_BLOCK: Final = 1024
+ROTATED_HEADS: Final = 16
 
 
 @triton.jit
@@ -59,34 +60,37 @@ def _rotate_and_store(
     KEYS: tl.constexpr,
     WIDTH: tl.constexpr,
     PAGE: tl.constexpr,
+    HEADS: tl.constexpr,
     HALF: tl.constexpr,
 ) -> None:
     token = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1)
+    head = (tl.program_id(1) * HEADS + tl.arange(0, HEADS))[:, None]
+    half = tl.arange(0, HALF)[None, :]
+    inside = (head < QUERIES + 2 * KEYS) & (half < WIDTH // 2)
     position = tl.load(positions + token)
     slot = tl.load(slots + token).to(tl.int64)
     page = tl.load(table + slot * table_width + position // PAGE).to(tl.int64)
     stored = (page * PAGE + position % PAGE) * KEYS * WIDTH
-    source = projected + (token * (QUERIES + 2 * KEYS) + head) * WIDTH
-    half = tl.arange(0, HALF)
-    inside = half < WIDTH // 2
-    first = tl.load(source + half, mask=inside)
-    second = tl.load(source + WIDTH // 2 + half, mask=inside)
-    if head < QUERIES + KEYS:
-        cosine = tl.load(rotation + position * WIDTH + half, mask=inside)
-        sine = tl.load(rotation + position * WIDTH + WIDTH // 2 + half, mask=inside)
-        left, right = first.to(tl.float32), second.to(tl.float32)
-        first = (left * cosine - right * sine).to(projected.dtype.element_ty)
-        second = (right * cosine + left * sine).to(projected.dtype.element_ty)
-        tl.store(source + half, first, mask=inside)
-        tl.store(source + WIDTH // 2 + half, second, mask=inside)
-    if head >= QUERIES:
-        if head < QUERIES + KEYS:
-            target = keys + stored + (head - QUERIES) * WIDTH
-        else:
-            target = values + stored + (head - QUERIES - KEYS) * WIDTH
-        tl.store(target + half, first, mask=inside)
-        tl.store(target + WIDTH // 2 + half, second, mask=inside)
+    source = projected + (token * (QUERIES + 2 * KEYS) + head) * WIDTH + half
+    first = tl.load(source, mask=inside, other=0.0)
+    second = tl.load(source + WIDTH // 2, mask=inside, other=0.0)
+    turns = head < QUERIES + KEYS
+    angle = rotation + position * WIDTH + half
+    cosine = tl.where(turns, tl.load(angle, mask=half < WIDTH // 2, other=0.0), 1.0)
+    sine = tl.where(turns, tl.load(angle + WIDTH // 2, mask=half < WIDTH // 2, other=0.0), 0.0)
+    left, right = first.to(tl.float32), second.to(tl.float32)
+    first = (left * cosine - right * sine).to(projected.dtype.element_ty)
+    second = (right * cosine + left * sine).to(projected.dtype.element_ty)
+    tl.store(source, first, mask=inside & turns)
+    tl.store(source + WIDTH // 2, second, mask=inside & turns)
+    is_key = inside & turns & (head >= QUERIES)
+    key = keys + stored + (head - QUERIES) * WIDTH + half
+    tl.store(key, first, mask=is_key)
+    tl.store(key + WIDTH // 2, second, mask=is_key)
+    is_value = inside & (head >= QUERIES + KEYS)
+    value = values + stored + (head - QUERIES - KEYS) * WIDTH + half
+    tl.store(value, first, mask=is_value)
+    tl.store(value + WIDTH // 2, second, mask=is_value)
 
 
 @triton.jit
@@ -121,14 +125,14 @@ class TritonKernels:
 
     def normed_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""
-        tile = self._tuning.normed
-        if products.takes(hidden, tile, self._tuning):
+        if products.takes(hidden, self._tuning):
+            tile = self._tuning.normed
             return products.normed_product(hidden, norm, epsilon, weight, tile, gated=False)
         return functional.linear(self.rms_norm(hidden, norm, epsilon), weight)
 
     def rotate_and_store(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> None:
         """See `Kernels`."""
-        _rotate_and_store[(len(projected), heads.queries + 2 * heads.keys)](
+        _rotate_and_store[(len(projected), triton.cdiv(heads.queries + 2 * heads.keys, ROTATED_HEADS))](
             projected,
             where.slots,
             where.positions,
@@ -141,8 +145,9 @@ class TritonKernels:
             KEYS=heads.keys,
             WIDTH=heads.width,
             PAGE=PAGE_POSITIONS,
+            HEADS=ROTATED_HEADS,
             HALF=triton.next_power_of_2(heads.width // 2),
-            num_warps=1,
+            num_warps=2,
         )
 
     def attend(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> Tensor:
@@ -151,14 +156,17 @@ class TritonKernels:
 
     def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""
-        tile = self._tuning.gated
-        if products.takes(hidden, tile, self._tuning):
+        if products.takes(hidden, self._tuning):
+            tile = self._tuning.gated
             return products.normed_product(hidden, norm, epsilon, weight, tile, gated=True)
         return self.gated(functional.linear(self.rms_norm(hidden, norm, epsilon), weight))
 
     def add_product(self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float) -> None:
         """See `Kernels`."""
-        into.addmm_(hidden, weight.t(), alpha=scale)
+        if products.takes(hidden, self._tuning):
+            products.add_product(into, hidden, weight, scale, self._tuning.added)
+        else:
+            into.addmm_(hidden, weight.t(), alpha=scale)
 
     def gated(self, gate_and_up: Tensor) -> Tensor:
         """SiLU of the first half of [tokens, 2 * features], times the second: [tokens, features]."""

@@ -17,8 +17,15 @@ from torch import Tensor
 from lithophone.backends.base import Samples
 from lithophone.backends.cpu.products import widened_products
 from lithophone.backends.cpu.widening import widened_layers
-from lithophone.backends.decoding.encoder import ClipwiseEncoder, FrameCounts, PackedEncoder, project
+from lithophone.backends.decoding.encoder import (
+    ClipwiseEncoder,
+    FrameCounts,
+    LayersInForm,
+    PackedEncoder,
+    project,
+)
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.gpu.opening import kernel_encoder_layers
 from lithophone.granite.features import stacked_log_mels
 
 
@@ -48,7 +55,7 @@ class Hearing:
         self._device = torch.device(plan.torch_device)
         self._projector = model.model.projector
         self._encoder = (
-            PackedEncoder(encoder, widened_layers(encoder) if plan.widened else None)
+            PackedEncoder(encoder, _layers(encoder, plan))
             if plan.device_map is None
             else ClipwiseEncoder(encoder, self._device)
         )
@@ -72,3 +79,8 @@ class Hearing:
             HeardWindow(ctc_log_probs=labels, embeddings=audio)
             for labels, audio in zip(labelled, embeddings, strict=True)
         ]
+
+
+def _layers(encoder: Any, plan: DevicePlan) -> LayersInForm | None:
+    """Those of the encoder in the form that suits the device."""
+    return widened_layers(encoder) if plan.widened else kernel_encoder_layers(encoder, plan)
