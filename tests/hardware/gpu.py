@@ -254,6 +254,7 @@ class ShapeRun:
             ("steps", self.steps),
             ("kernels of a step", self.kernels),
             ("hearing", self.acoustics),
+            ("one window by stages", self.stages),
             ("whole windows", self.whole_windows),
         ]
         if self.run.on_gpu:
@@ -354,6 +355,29 @@ class ShapeRun:
                 rows.append((batch, what, self.passes, seconds * 1e3, batch * WINDOW_SECONDS / seconds))
         heads = ("windows", "decoding", "passes", f"ms to {TOKENS} tokens each", "times real time")
         self.page.table(heads, rows)
+
+    def stages(self) -> None:
+        """One window after another of lengths not seen before, from its samples to the last of its tokens."""
+        said = self.decoded([None])[0]
+        draft = corrupted(said, ACCURACY, int(self.raw.config.text_config.vocab_size), 0)
+        rows: list[tuple[object, ...]] = []
+        for seconds in (30.0, 29.0, 28.0, 27.0):
+            marks = [time.perf_counter()]
+            samples = self.request.samples[: round(seconds * SAMPLE_RATE)]
+            (window,) = self.model.hear([RecognitionRequest(samples=samples)])
+            marks.append(time.perf_counter())
+            batch = self.model.start_decoding(settle_ties=False)
+            prompt = self.model.sequence(0, window, speculate=False)
+            speculator = Speculator([Source(SimulatedDraft(draft), ACCURACY)])
+            marks.append(time.perf_counter())
+            batch.admit([msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)])
+            while len(batch):
+                batch.step()
+                marks.append(time.perf_counter())
+            times = [(after - before) * 1e3 for before, after in pairwise(marks)]
+            steps = ", ".join(f"{one:.1f}" for one in times[2:])
+            rows.append((seconds, times[0], times[1], steps, sum(times)))
+        self.page.table(("seconds", "hear ms", "prompt ms", "passes ms", "in all ms"), rows)
 
     def decoded(self, drafts: Sequence[Sequence[int] | None]) -> list[list[int]]:
         """Windows heard and decoded to `TOKENS` tokens each, in one batch."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lithophone.backends.gpu.kernels import Heads, Pages, Where
+from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
 
 
 class PlainKernels:
     """See `Kernels`."""
+
+    def tune(self, layers: Sequence[Layer]) -> None:
+        """There is one way."""
 
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         wide = hidden.float()

@@ -17,8 +17,9 @@ from transformers.models.granite_speech.configuration_granite_speech import Gran
 from transformers.models.granite_speech.modeling_granite_speech import GraniteSpeechCTCEncoder
 
 from lithophone.backends.decoding.encoder import ConformerLayer, PackedClips
+from lithophone.backends.gpu import triton_products as products
 from lithophone.backends.gpu.conformer import kernel_layers
-from lithophone.backends.gpu.kernels import Heads, Pages, Where
+from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
 from lithophone.backends.gpu.triton_conformer import TritonConformerKernels
 from lithophone.backends.gpu.triton_kernels import TritonKernels
@@ -87,26 +88,55 @@ def test_rotation_pages_and_attention(dtype: torch.dtype, heads: Heads) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("tokens", [1, 3, 4, 5, 33])
-def test_products(dtype: torch.dtype, tokens: int) -> None:
-    torch.manual_seed(tokens)
-    features, outputs = 1024, 102
-    hidden = torch.randn(tokens, features, dtype=dtype, device=DEVICE)
+@pytest.mark.parametrize("features", [96, 1024, 1536])
+def test_products_of_one_token(dtype: torch.dtype, features: int) -> None:
+    torch.manual_seed(features)
+    outputs = 102
+    hidden = torch.randn(1, features, dtype=dtype, device=DEVICE)
     norm = torch.randn(features, dtype=dtype, device=DEVICE)
     weight = (torch.randn(outputs, features, device=DEVICE) * features**-0.5).to(dtype)
-    found, expected = KERNELS, PlainKernels()
+    before = torch.randn(1, outputs, dtype=dtype, device=DEVICE)
+    plain = PlainKernels()
+    for tile in TUNING.normed:
+        tile = tile._replace(programs=min(tile.programs, 7))  # noqa: PLW2901 - so that each goes on with other rows
+        found = products.normed_product(hidden, norm, 1e-5, weight, tile, gated=False)
+        close(found, plain.normed_product(hidden, norm, 1e-5, weight))
+        found = products.normed_product(hidden, norm, 1e-5, weight, tile, gated=True)
+        close(found, plain.normed_gated_product(hidden, norm, 1e-5, weight))
+    for tile in TUNING.added:
+        one, other = before.clone(), before.clone()
+        products.add_product(one, hidden, weight, 0.22, tile)
+        plain.add_product(other, hidden, weight, 0.22)
+        close(one, other)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="measures a GPU")
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_what_is_chosen_computes_the_same(tokens: int) -> None:
+    torch.manual_seed(tokens)
+    layers = [random_layer(256, 1024) for _ in range(2)]
+    kernels, plain = TritonKernels(TUNING), PlainKernels()
+    kernels.tune(layers)
+    hidden = torch.randn(tokens, 256, device=DEVICE).bfloat16()
+    norm, project = layers[0].first_norm, layers[0].project
     close(
-        found.normed_product(hidden, norm, 1e-5, weight), expected.normed_product(hidden, norm, 1e-5, weight)
+        kernels.normed_product(hidden, norm, 1e-5, project), plain.normed_product(hidden, norm, 1e-5, project)
     )
-    close(
-        found.normed_gated_product(hidden, norm, 1e-5, weight),
-        expected.normed_gated_product(hidden, norm, 1e-5, weight),
+
+
+def random_layer(features: int, between: int) -> Layer:
+    def matrix(outputs: int, inputs: int) -> torch.Tensor:
+        return (torch.randn(outputs, inputs, device=DEVICE) * inputs**-0.5).bfloat16()
+
+    norm = torch.randn(features, device=DEVICE).bfloat16()
+    return Layer(
+        first_norm=norm,
+        project=matrix(features * 2, features),
+        combine=matrix(features, features),
+        second_norm=norm,
+        gate_and_up=matrix(2 * between, features),
+        down=matrix(features, between),
     )
-    one = torch.randn(tokens, outputs, dtype=dtype, device=DEVICE)
-    other = one.clone()
-    found.add_product(one, hidden, weight, 0.22)
-    expected.add_product(other, hidden, weight, 0.22)
-    close(one, other)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -216,10 +216,10 @@ class ConformerLayer:
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
         """[frames, hidden] in and out."""
-        hidden = 0.5 * self._first(hidden) + hidden
+        hidden = torch.add(hidden, self._first(hidden), alpha=0.5)
         hidden = self._attention(hidden, clips) + hidden
         hidden = self._convolution(hidden, clips) + hidden
-        hidden = 0.5 * self._second(hidden) + hidden
+        hidden = torch.add(hidden, self._second(hidden), alpha=0.5)
         return self._norm(hidden)
 
 

@@ -13,7 +13,7 @@ from lithophone.backends.device.plan import DevicePlan
 
 
 def apply_plan(plan: DevicePlan) -> None:
-    """CPU threads for the calling thread, and MIOpen off where it fails.
+    """CPU threads for the calling thread, MIOpen off where it fails, and cuDNN's attention off.
 
     Every thread that computes has a team of its own. The model's gets all threads; those that come to it later, for voice
     activity, get one each: teams that wait for each other on the same cores take turns in doing nothing.
@@ -23,5 +23,8 @@ def apply_plan(plan: DevicePlan) -> None:
     newcomers = threading.Thread(target=torch.set_num_threads, args=(1,))
     newcomers.start()
     newcomers.join()
+    torch.backends.cuda.enable_cudnn_sdp(
+        False
+    )  # it makes a plan for every length of a prompt, and no two are the same
     if not plan.convolution_library:
         torch.backends.cudnn.enabled = False  # torch's name for MIOpen, too

@@ -10,24 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithophone.backends.gpu.kernels import Heads, Kernels, Pages, Where
+from lithophone.backends.gpu.kernels import Heads, Kernels, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
-
-
-class Layer(msgspec.Struct, frozen=True, eq=False):
-    """Weights of a layer: products are [out, in], norms [hidden]."""
-
-    first_norm: Tensor
-    project: Tensor
-    combine: Tensor
-    second_norm: Tensor
-    gate_and_up: Tensor
-    down: Tensor
 
 
 def can_take_over(language_model: Any) -> str | None:
@@ -94,6 +82,10 @@ class PagedDecoder:
     def pool_bytes(self) -> int:
         """Memory of keys and values."""
         return sum(part.nbytes for pages in self._pool for part in pages)
+
+    def tune(self) -> None:
+        """See `Kernels`."""
+        self._kernels.tune(self._layers)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """[tokens, hidden] of token ids [tokens]; before the embedding multiplier, as prompts hold them."""

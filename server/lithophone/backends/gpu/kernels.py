@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -39,11 +40,26 @@ class Pages(NamedTuple):
     values: Tensor
 
 
+class Layer(NamedTuple):
+    """Weights of a layer: products are [out, in], norms [hidden]."""
+
+    first_norm: Tensor
+    project: Tensor
+    combine: Tensor
+    second_norm: Tensor
+    gate_and_up: Tensor
+    down: Tensor
+
+
 class Kernels(Protocol):
     """None of them waits for the device or depends on the numbers.
 
     A norm is a root-mean-square norm, computed in float32.
     """
+
+    def tune(self, layers: Sequence[Layer]) -> None:
+        """Find out by measuring which way of computing is fastest for these weights. Needs a device that captures graphs."""
+        ...
 
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """The norm of [tokens, features], rounded before the weight is applied."""

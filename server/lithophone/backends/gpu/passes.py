@@ -81,8 +81,9 @@ class PagedLanguageModel:
         return torch.cat([text[: len(before)], heard, text[len(before) :]])
 
     def prepare(self) -> None:
-        """Capture the graphs."""
+        """Choose among kernels, and capture the graphs."""
         if self.graphs is not None:
+            self.decoder.tune()
             self.graphs.capture()
 
     def start(self, end_tokens: frozenset[int], *, settle_ties: bool) -> PagedPasses:

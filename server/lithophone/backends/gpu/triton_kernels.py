@@ -8,6 +8,7 @@ Sums and softmax are in float32 whatever the dtype. Tried by Triton's interprete
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -17,13 +18,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from lithophone.backends.gpu import triton_products as products
-from lithophone.backends.gpu.kernels import Heads, Pages, Where
+from lithophone.backends.gpu.choosing import Case, Choices, one_token
+from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
 from lithophone.backends.gpu.triton_attention import attend
-from lithophone.backends.gpu.tuning import Tuning
+from lithophone.backends.gpu.tuning import Tile, Tuning
 
 GATED_BLOCK: Final = 1024
 ROTATED_HEADS: Final = 16
+SAMPLED_LAYERS: Final = 16
+NORMED, GATED, ADDED = "normed", "gated", "added"
 
 
 @triton.jit
@@ -114,6 +118,37 @@ class TritonKernels:
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
+        self._choices = Choices()
+
+    def tune(self, layers: Sequence[Layer]) -> None:
+        """See `Kernels`; in float32 everything is left to the library."""
+        first = layers[0]
+        if first.project.dtype == torch.float32:
+            return
+        hidden, wide = (one_token(first.project, weight.shape[1]) for weight in (first.project, first.down))
+        into = torch.zeros_like(hidden)
+        some = layers[:SAMPLED_LAYERS]
+
+        def norm(matrix: Tensor, tile: Tile | None) -> Tensor:
+            return self._normed_product(hidden, first.first_norm, 1e-5, matrix, tile)
+
+        def gate(matrix: Tensor, tile: Tile | None) -> Tensor:
+            return self._normed_gated_product(hidden, first.first_norm, 1e-5, matrix, tile)
+
+        def add(matrix: Tensor, tile: Tile | None) -> None:
+            self._add_product(into, hidden if matrix.shape[1] == hidden.shape[1] else wide, matrix, 1.0, tile)
+
+        measure, tuning = self._choices.measure, self._tuning
+        measure(NORMED, [layer.project for layer in some], norm, tuning.normed)
+        measure(ADDED, [layer.combine for layer in some], add, tuning.added)
+        measure(GATED, [layer.gate_and_up for layer in some], gate, tuning.normed)
+        measure(ADDED, [layer.down for layer in some], add, tuning.added)
+
+    def _chosen(self, kind: str, hidden: Tensor, weight: Tensor) -> Tile | None:
+        """How to compute it by a kernel of ours; None for the library."""
+        if len(hidden) != 1:
+            return None
+        return self._choices.tile_for(Case(kind, *weight.shape))
 
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """See `Kernels`."""
@@ -125,8 +160,12 @@ class TritonKernels:
 
     def normed_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""
-        if products.takes(hidden, self._tuning):
-            tile = self._tuning.normed
+        return self._normed_product(hidden, norm, epsilon, weight, self._chosen(NORMED, hidden, weight))
+
+    def _normed_product(
+        self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor, tile: Tile | None
+    ) -> Tensor:
+        if tile is not None:
             return products.normed_product(hidden, norm, epsilon, weight, tile, gated=False)
         return functional.linear(self.rms_norm(hidden, norm, epsilon), weight)
 
@@ -156,15 +195,24 @@ class TritonKernels:
 
     def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""
-        if products.takes(hidden, self._tuning):
-            tile = self._tuning.gated
+        return self._normed_gated_product(hidden, norm, epsilon, weight, self._chosen(GATED, hidden, weight))
+
+    def _normed_gated_product(
+        self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor, tile: Tile | None
+    ) -> Tensor:
+        if tile is not None:
             return products.normed_product(hidden, norm, epsilon, weight, tile, gated=True)
         return self.gated(functional.linear(self.rms_norm(hidden, norm, epsilon), weight))
 
     def add_product(self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float) -> None:
         """See `Kernels`."""
-        if products.takes(hidden, self._tuning):
-            products.add_product(into, hidden, weight, scale, self._tuning.added)
+        self._add_product(into, hidden, weight, scale, self._chosen(ADDED, hidden, weight))
+
+    def _add_product(
+        self, into: Tensor, hidden: Tensor, weight: Tensor, scale: float, tile: Tile | None
+    ) -> None:
+        if tile is not None:
+            products.add_product(into, hidden, weight, scale, tile)
         else:
             into.addmm_(hidden, weight.t(), alpha=scale)
 

@@ -1,7 +1,7 @@
 """Sizes at which the Triton kernels are compiled, for each kind of GPU.
 
-For AMD they are such that Triton's compiler spills no registers of an RDNA 3.5 (tests/backends/gpu/test_compiles.py); for
-NVIDIA they were measured on an H200 (`python -m tests.hardware.products`; docs/hardware).
+Where the best one is not known beforehand there are several, and the fastest is chosen on the GPU at hand (see `choosing`). For
+AMD they are such that Triton's compiler spills no registers of an RDNA 3.5 (tests/backends/gpu/test_compiles.py).
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from typing import Final, NamedTuple
 
 
 class Tile(NamedTuple):
-    """What one program of a product reads of the matrix at a time, and how.
+    """How a product of one token is divided among programs.
 
     Attributes:
-        outputs: Rows of the matrix.
-        features: Of each; they have to divide all of its features.
-        warps: Groups of threads.
+        outputs: Rows of the matrix that a program reads at a time.
+        features: Of each at a time; a normed product reads all.
+        warps: Groups of threads of a program.
+        stages: Reads under way.
+        programs: At most; each goes on with other rows.
     """
 
     outputs: int
     features: int
     warps: int
+    stages: int
+    programs: int = 1 << 20
 
 
 class Tuning(NamedTuple):
@@ -28,43 +32,30 @@ class Tuning(NamedTuple):
 
     Attributes:
         keys_bytes: Of keys that a program of attention looks at at a time.
-        normed: Tile of normed products.
-        gated: Tile of normed and gated products; each program reads two such.
-        added: Tile of products that are added to something.
+        normed: Tiles of normed products, gated or not.
+        added: Tiles of products that are added to something.
         query_rows: Frames that a program of the encoder's attention looks from.
         query_warps: Groups of threads of such a program.
-        most_tokens: Up to which these are faster than the library's products between kernels of their own.
     """
 
     keys_bytes: int
-    normed: Tile
-    gated: Tile
-    added: Tile
+    normed: tuple[Tile, ...]
+    added: tuple[Tile, ...]
     query_rows: int
     query_warps: int
-    most_tokens: int
-
-    @property
-    def most_features(self) -> int:
-        """Of the tiles."""
-        return max(tile.features for tile in (self.normed, self.gated, self.added))
 
 
 NVIDIA: Final = Tuning(
     keys_bytes=8192,
-    normed=Tile(4, 1024, 4),
-    gated=Tile(4, 1024, 4),
-    added=Tile(4, 1024, 4),
+    normed=(Tile(4, 0, 4, 2, 528), Tile(2, 0, 4, 3, 528), Tile(4, 0, 8, 2, 264), Tile(4, 0, 4, 1)),
+    added=(Tile(4, 1024, 4, 1), Tile(2, 1024, 2, 1), Tile(4, 1024, 4, 3), Tile(2, 2048, 4, 3)),
     query_rows=64,
     query_warps=4,
-    most_tokens=4,
 )
 AMD: Final = Tuning(
     keys_bytes=4096,
-    normed=Tile(4, 512, 4),
-    gated=Tile(4, 512, 4),
-    added=Tile(4, 512, 4),
-    query_rows=32,
+    normed=(Tile(2, 0, 4, 1, 320), Tile(4, 0, 8, 1, 160), Tile(2, 0, 4, 1)),
+    added=(Tile(4, 512, 4, 1), Tile(2, 1024, 4, 1)),
+    query_rows=16,
     query_warps=8,
-    most_tokens=4,
 )
