@@ -23,8 +23,7 @@ def apply_plan(plan: DevicePlan) -> None:
     newcomers = threading.Thread(target=torch.set_num_threads, args=(1,))
     newcomers.start()
     newcomers.join()
-    torch.backends.cuda.enable_cudnn_sdp(
-        False
-    )  # it makes a plan for every length of a prompt, and no two are the same
+    # it makes a plan for every length of a prompt, and hardly two are the same
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
     if not plan.convolution_library:
         torch.backends.cudnn.enabled = False  # torch's name for MIOpen, too
