@@ -51,7 +51,17 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
-class Transcription(msgspec.Struct, frozen=True, kw_only=True):
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
+    """Any answer about a recording, and what is to be known of it.
+
+    `warnings` come in the header `x-lithophone-warning`: what was asked for in vain, what of a file could not be read, that
+    a demonstration model answers.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+
+class Transcription(Warned, frozen=True, kw_only=True):
     """The `json` answer. `logprobs` only when asked for, `languages` only from models that tell them."""
 
     text: str
@@ -88,7 +98,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     probability: float | None = None
 
 
-class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
+class VerboseTranscription(Warned, frozen=True, kw_only=True):
     """The `verbose_json` answer. `language` is an English name; `words` is None unless asked for."""
 
     language: str
@@ -100,7 +110,7 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
 
 
-class Translation(msgspec.Struct, frozen=True, kw_only=True):
+class Translation(Warned, frozen=True, kw_only=True):
     """The `json` answer of a translation: always English."""
 
     text: str
@@ -119,7 +129,7 @@ class SpeakerSegment(
     text: str
 
 
-class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
+class DiarizedTranscription(Warned, frozen=True, kw_only=True):
     """The `diarized_json` answer."""
 
     duration: float
@@ -153,7 +163,8 @@ StreamEvent = TextDelta | SpeakerSegment | Done
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What a Lithophone server says of a model beyond OpenAI's fields.
 
-    `alias_of` is the id of the model that answers, where this one is another name; `revision` says which weights it has.
+    `alias_of` is the id of the model that answers, where this one is another name; `revision` says which weights it has;
+    `note` is what a demonstration model says of itself.
     """
 
     alias_of: str | None = None
@@ -161,6 +172,7 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     dtype: str | None = None
     revision: str | None = None
+    note: str | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from lithophone.audio.incoming import IncomingAudio
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.dictation.events import Completed, DictationEvent, NothingToCommit
 from lithophone.engine.dictation.session import LiveSession
+from lithophone.engine.understanding import doubts_about
 from lithophone.errors import InternalError, ServiceError, SessionExpiredError, SessionIdleError
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
@@ -36,13 +37,14 @@ from lithophone.http.realtime.client_events import (
     parse,
 )
 from lithophone.http.realtime.configuration import Configuration, Json, from_beta, merged, read
-from lithophone.http.realtime.documents import Session, beta_document, session_document
+from lithophone.http.realtime.documents import Extras, Session, beta_document, session_document
 from lithophone.http.realtime.server_events import (
     BetaSessionCreated,
     BetaSessionUpdated,
     ServerEvent,
     SessionCreated,
     SessionUpdated,
+    TranscriptCompleted,
     error_event,
     wire_events,
 )
@@ -264,6 +266,14 @@ class Conversation:
             event_id=self._answering,
         )
 
+    def _doubted(self, wire: ServerEvent, heard: Completed) -> ServerEvent:
+        """What a demonstration model says of a turn that it did not understand."""
+        doubts = doubts_about(self._host.spec, (heard,))
+        if not doubts or not isinstance(wire, TranscriptCompleted):
+            return wire
+        log.warning("not_understood", model=self._host.model_id)
+        return msgspec.structs.replace(wire, lithophone=Extras(warnings=doubts))
+
     def _tell_session(
         self,
         event: type[SessionCreated | SessionUpdated],
@@ -299,7 +309,7 @@ class Conversation:
     async def _send(self, event: ServerEvent | Completed) -> None:
         if isinstance(event, Completed):
             for wire in self._wired(await self._live.with_language(event)):
-                await self._send_wire(wire)
+                await self._send_wire(self._doubted(wire, event))
         else:
             await self._send_wire(event)
 
