@@ -18,7 +18,7 @@ from lithophone.http.options import HttpOptions
 from tests.conftest import start_server
 from tests.http.conftest import SHORT, THREE_WINDOWS, serving
 from tests.page.conftest import SPEECH, Opened, Workbench
-from tests.page.relay import relayed
+from tests.relay import relayed
 
 
 def recording(name: str, audio: bytes) -> dict[str, Any]:

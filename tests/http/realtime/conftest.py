@@ -102,10 +102,11 @@ def talking(
     *,
     protocols: Sequence[str] = (),
     headers: dict[str, str] | None = None,
+    url: str | None = None,
 ) -> Iterator[Talk]:
-    """A session that has begun."""
+    """A session that has begun, at another address where one is told."""
     with connect(
-        live.url.replace("http", "ws") + path,
+        (url or live.url).replace("http", "ws") + path,
         subprotocols=list(protocols) or None,  # pyright: ignore[reportArgumentType] - plain strings will do
         additional_headers=headers,
         compression=None,
