@@ -11,6 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from lithophone_client._subtitles.cues import USUAL_LIMITS, CueLimits
+from lithophone_client._subtitles.subtitles import render_srt, render_vtt
+from lithophone_client._subtitles.words import Segment as TimedSegment
+from lithophone_client._timed import Whole, timed_segments
+
 
 class InputTokenDetails(msgspec.Struct, frozen=True, kw_only=True):
     """Where the input tokens of a request came from."""
@@ -98,7 +103,34 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     probability: float | None = None
 
 
-class VerboseTranscription(Warned, frozen=True, kw_only=True):
+class _Timed(Warned, frozen=True, kw_only=True):
+    """An answer with times, of which subtitles can be made."""
+
+    def to_srt(
+        self, *, line_characters: int = USUAL_LIMITS.line_characters, lines: int = USUAL_LIMITS.lines
+    ) -> str:
+        """A SubRip file, the one that the server would write if the answer has segments and words.
+
+        Args:
+            line_characters: the longest line of a subtitle.
+            lines: how many it may have.
+
+        Raises:
+            ValueError: the answer has no times.
+        """
+        return render_srt(self._timed(), CueLimits(line_characters=line_characters, lines=lines))
+
+    def to_vtt(
+        self, *, line_characters: int = USUAL_LIMITS.line_characters, lines: int = USUAL_LIMITS.lines
+    ) -> str:
+        """A WebVTT file; as `to_srt`."""
+        return render_vtt(self._timed(), CueLimits(line_characters=line_characters, lines=lines))
+
+    def _timed(self) -> list[TimedSegment]:
+        raise NotImplementedError
+
+
+class VerboseTranscription(_Timed, frozen=True, kw_only=True):
     """The `verbose_json` answer. `language` is an English name; `words` is None unless asked for."""
 
     language: str
@@ -108,6 +140,13 @@ class VerboseTranscription(Warned, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] | None = None
     words: tuple[Word, ...] | None = None
     usage: Usage | None = None
+
+    def _timed(self) -> list[TimedSegment]:
+        if self.segments is not None:
+            return timed_segments(self.segments, self.words or ())
+        if self.words is None:
+            raise ValueError("the answer has no times: ask for timestamp_granularities")
+        return timed_segments([Whole(0.0, self.duration, self.text)], self.words)
 
 
 class Translation(Warned, frozen=True, kw_only=True):
@@ -129,7 +168,7 @@ class SpeakerSegment(
     text: str
 
 
-class DiarizedTranscription(Warned, frozen=True, kw_only=True):
+class DiarizedTranscription(_Timed, frozen=True, kw_only=True):
     """The `diarized_json` answer."""
 
     duration: float
@@ -137,6 +176,9 @@ class DiarizedTranscription(Warned, frozen=True, kw_only=True):
     segments: tuple[SpeakerSegment, ...]
     task: Literal["transcribe"] = "transcribe"
     usage: Usage | None = None
+
+    def _timed(self) -> list[TimedSegment]:
+        return timed_segments(self.segments)
 
 
 class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.delta", tag_field="type"):
