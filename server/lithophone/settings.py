@@ -49,7 +49,7 @@ def _doc(text: str, **limits: Any) -> Meta:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting with its default. Descriptions are shown by `--help` and in the README."""
+    """Every setting with its default. Descriptions are shown by `--help` and in docs/settings.md."""
 
     model: Annotated[
         tuple[str, ...],
