@@ -121,6 +121,7 @@ def live_serving(
     *,
     places: LivePlaces | None = None,
     spec: ModelSpec = PUBLISHED,
+    head_seconds: float = WAIT_SECONDS,
     **options: Any,
 ) -> Iterator[Live]:
     """A server with live sessions; its model does not pass for a demonstration, whose warnings nobody waits for."""
@@ -130,6 +131,7 @@ def live_serving(
         places=places or LivePlaces(8),
         options=HttpOptions(**options),
         spec=spec,
+        head_seconds=head_seconds,
     ) as live:
         yield live
 

@@ -265,3 +265,10 @@ def test_a_server_that_ends_tells_what_it_has_heard(real: RealServer, expected: 
     assert closed(idle) == (1012, "The server is shutting down.")
     assert "error" not in {event["type"] for event in (*talk.events, *idle.events)}
     assert real.process.wait(START_SECONDS) == 0
+
+
+def test_a_session_outlasts_the_time_that_the_head_of_a_request_may_take() -> None:
+    with live_serving(head_seconds=0.3) as live, talking(live) as talk:
+        talk.receive()
+        time.sleep(0.6)
+        talk.configure(turn_detection=None)
