@@ -48,7 +48,7 @@ class Restarts:
 
     def restart(self) -> None:
         """A new server in place of the old."""
-        done = subprocess.run(self._command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(self._command, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr
 
     @property
@@ -59,7 +59,7 @@ class Restarts:
     def fails(self, *flags: str) -> str:
         """What is said where the new server does not start."""
         done = subprocess.run(
-            [*self._command, *flags], capture_output=True, text=True, timeout=120, check=False
+            [*self._command, *flags], capture_output=True, text=True, timeout=280, check=False
         )
         assert done.returncode == 1
         return done.stderr
@@ -131,7 +131,7 @@ def test_a_server_that_does_not_start_leaves_the_old_one_be(restarts: Restarts) 
     assert httpx.get(f"{restarts.url}/ready").status_code == 200
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_no_request_fails_while_servers_follow_one_another_and_sessions_are_told(
     restarts: Restarts, times: int
 ) -> None:

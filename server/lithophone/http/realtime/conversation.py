@@ -38,6 +38,7 @@ from lithophone.http.realtime.client_events import (
 )
 from lithophone.http.realtime.configuration import Configuration, Json, from_beta, merged, read
 from lithophone.http.realtime.documents import Extras, Session, beta_document, session_document
+from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.realtime.server_events import (
     BetaSessionCreated,
     BetaSessionUpdated,
@@ -95,7 +96,7 @@ class Conversation:
         catalogue: Their names.
         voice: Tells voice from silence.
         limits: When it ends.
-        draining: Set when the server is about to end.
+        places: Among which it has one; they know when the server is about to end.
         document: What is set in it from the start.
         beta: Whether the client speaks the beta's names.
 
@@ -111,7 +112,7 @@ class Conversation:
         catalogue: Catalogue,
         voice: VoiceDetector,
         limits: Limits,
-        draining: asyncio.Event,
+        places: LivePlaces,
         document: Json,
         beta: bool,
     ) -> None:
@@ -119,7 +120,7 @@ class Conversation:
         self._models = models
         self._catalogue = catalogue
         self._limits = limits
-        self._draining = draining
+        self._draining = places.draining
         self._document = document
         self._configuration = read(document)
         self._beta = beta
@@ -137,6 +138,7 @@ class Conversation:
             dictation_options(self._configuration, self._host),
             tell=self._told,
             new_id=self._new_item_id,
+            lagged=places.lags.add,
         )
 
     async def run(self) -> None:
