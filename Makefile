@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-clients test-live-clients test-mcp test-gpu test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-gpu test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,6 +29,9 @@ test-client:     ## the client in an environment of its own: what comes with it,
 
 test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
 	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
+
+test-helm:       ## the Helm chart, rendered and checked against Kubernetes' schemas
+	PYTHON=$(PYTHON) .ci/test-helm $(ARGS)
 
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
 	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)

@@ -29,6 +29,7 @@ from lithophone_client._errors import (
 from lithophone_client._requests import (
     DiarizationOptions,
     JsonOptions,
+    OnUpload,
     SubtitleFormat,
     TranscriptionOptions,
     TranslationOptions,
@@ -79,6 +80,7 @@ __all__ = [
     "Model",
     "ModelDetails",
     "NotFoundError",
+    "OnUpload",
     "PayloadTooLargeError",
     "Segment",
     "ServerError",

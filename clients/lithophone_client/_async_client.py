@@ -246,6 +246,10 @@ class _Connection:
 
 async def _pieces(body: FormBody) -> AsyncIterator[bytes]:
     yield body.head
+    sent_bytes = 0
+    body.sent(sent_bytes)
     while piece := await anyio.to_thread.run_sync(body.reader.read, PIECE_BYTES):
         yield piece
+        sent_bytes += len(piece)
+        body.sent(sent_bytes)
     yield body.tail

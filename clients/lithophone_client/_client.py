@@ -234,6 +234,10 @@ class _Connection:
 
 def _pieces(body: FormBody) -> Iterator[bytes]:
     yield body.head
+    sent_bytes = 0
+    body.sent(sent_bytes)
     while piece := body.reader.read(PIECE_BYTES):
         yield piece
+        sent_bytes += len(piece)
+        body.sent(sent_bytes)
     yield body.tail

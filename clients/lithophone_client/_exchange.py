@@ -11,11 +11,13 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from lithophone_client._errors import LithophoneError, TransportError, UnavailableError
 from lithophone_client._requests import Call
-from lithophone_client._responses import EventDecoder, api_error
+from lithophone_client._responses import EventDecoder, api_error, warnings_of
 from lithophone_client._retries import RetryPolicy
-from lithophone_client._types import StreamEvent
+from lithophone_client._types import StreamEvent, Warned
 
 _T = TypeVar("_T")
 
@@ -79,9 +81,12 @@ def advance(exchange: Exchange[_T], outcome: Outcome) -> Step | Result[_T] | Non
 
 
 def fetch(call: Call, policy: RetryPolicy, decode: Callable[[bytes], _T]) -> Exchange[_T]:
-    """One answer, read whole."""
-    yield from _accepted(call, policy)
-    yield Result(decode((yield from _body())))
+    """One answer, read whole, with the warnings of its head."""
+    head = yield from _accepted(call, policy)
+    answer = decode((yield from _body()))
+    if isinstance(answer, Warned):
+        answer = msgspec.structs.replace(answer, warnings=warnings_of(head.headers))
+    yield Result(answer)
 
 
 def listen(call: Call, policy: RetryPolicy) -> Exchange[StreamEvent]:

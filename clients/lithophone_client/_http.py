@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, TypedDict
@@ -62,12 +62,14 @@ class FormBody:
         head: the bytes before the file.
         reader: the file, open at the first byte to send.
         tail: the bytes after it.
+        sent: told how many bytes of the file are sent.
     """
 
     headers: dict[str, str]
     head: bytes
     reader: BinaryIO
     tail: bytes
+    sent: Callable[[int], None]
 
 
 @contextmanager
@@ -80,7 +82,14 @@ def open_body(call: Call) -> Generator[FormBody | None, None, None]:
         call.fields, call.upload.name, boundary=secrets.token_hex(16)
     )  # nobody can guess it
     with call.upload.open() as reader:
-        yield FormBody(_form_headers(form, remaining_bytes(reader)), form.head, reader, form.tail)
+        file_bytes = remaining_bytes(reader)
+        yield FormBody(
+            _form_headers(form, file_bytes),
+            form.head,
+            reader,
+            form.tail,
+            lambda sent_bytes: call.on_upload(sent_bytes, file_bytes) if call.on_upload else None,
+        )
 
 
 def _form_headers(form: MultipartForm, file_bytes: int | None) -> dict[str, str]:

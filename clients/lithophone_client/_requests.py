@@ -7,7 +7,7 @@ This module knows neither sockets nor answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict, cast
 from urllib.parse import quote
@@ -26,6 +26,11 @@ MODELS_PATH = "/v1/models"
 HEALTH_PATH = "/health"
 READY_PATH = "/ready"
 
+OnUpload = Callable[[int, int | None], None]
+"""Takes the bytes of the file that are sent, and how many it has."""
+
+_ON_UPLOAD = "on_upload"
+
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 SubtitleFormat = Literal["srt", "vtt"]
 
@@ -38,12 +43,14 @@ class RecordingOptions(TypedDict, total=False):
         prompt: names and terms likely to be said: a list, or a text they are taken from.
         temperature: 0 to 1; 0 is greedy.
         audio_track: which of a file's audio tracks to hear, counted from 1. Lithophone alone knows it.
+        on_upload: told how many bytes of the file are sent, and of how many, which is None for a pipe. Every attempt begins at 0.
     """
 
     model: str
     prompt: str | None
     temperature: float | None
     audio_track: int | None
+    on_upload: OnUpload | None
 
 
 class TranslationOptions(RecordingOptions, total=False):
@@ -111,6 +118,7 @@ class Call:
     path: str
     fields: tuple[tuple[str, str], ...] = ()
     upload: Upload | None = None
+    on_upload: OnUpload | None = None
 
     @property
     def method(self) -> str:
@@ -193,8 +201,10 @@ def _audio_call(
     stream: bool | None = None,
 ) -> Call:
     _check_options(options, allowed)
-    values = {"model": DEFAULT_MODEL, "response_format": response_format, "stream": stream, **options}
-    return Call(path, form_fields(values), upload_of(file))
+    asked = {name: value for name, value in options.items() if name != _ON_UPLOAD}
+    values = {"model": DEFAULT_MODEL, "response_format": response_format, "stream": stream, **asked}
+    on_upload = cast("OnUpload | None", options.get(_ON_UPLOAD))
+    return Call(path, form_fields(values), upload_of(file), on_upload)
 
 
 def _check_options(options: Mapping[str, object], allowed: type) -> None:

@@ -6,6 +6,7 @@ All pure: status, headers and bytes go in. Both clients use it, so they cannot d
 from __future__ import annotations
 
 import email.utils
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -24,6 +25,7 @@ from lithophone_client._sse import ServerSentEvent, SSEParser
 from lithophone_client._types import Done, Model, SpeakerSegment, StreamEvent, TextDelta
 
 _T = TypeVar("_T")
+_NEXT_WARNING = re.compile(r"(?<=\.) (?=[\w\[\]]+: )")
 _END_OF_STREAM = "[DONE]"
 _SHOWN_CHARACTERS = 200
 
@@ -86,6 +88,12 @@ def decode_text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError as error:
         raise UnexpectedResponseError(f"the answer is not UTF-8: {error}") from error
+
+
+def warnings_of(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The sentences of `x-lithophone-warning`, each of which begins with the name of what it is about and a colon."""
+    told = headers.get("x-lithophone-warning", "")
+    return tuple(_NEXT_WARNING.split(told)) if told else ()
 
 
 def api_error(status: int, headers: Mapping[str, str], body: bytes) -> APIError:

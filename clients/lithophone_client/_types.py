@@ -11,6 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from lithophone_client._subtitles.cues import USUAL_LIMITS, CueLimits
+from lithophone_client._subtitles.subtitles import render_srt, render_vtt
+from lithophone_client._subtitles.words import Segment as TimedSegment
+from lithophone_client._timed import Whole, timed_segments
+
 
 class InputTokenDetails(msgspec.Struct, frozen=True, kw_only=True):
     """Where the input tokens of a request came from."""
@@ -51,7 +56,17 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
-class Transcription(msgspec.Struct, frozen=True, kw_only=True):
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
+    """Any answer about a recording, and what is to be known of it.
+
+    `warnings` come in the header `x-lithophone-warning`: what was asked for in vain, what of a file could not be read, that
+    a demonstration model answers.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+
+class Transcription(Warned, frozen=True, kw_only=True):
     """The `json` answer. `logprobs` only when asked for, `languages` only from models that tell them."""
 
     text: str
@@ -88,7 +103,34 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     probability: float | None = None
 
 
-class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
+class _Timed(Warned, frozen=True, kw_only=True):
+    """An answer with times, of which subtitles can be made."""
+
+    def to_srt(
+        self, *, line_characters: int = USUAL_LIMITS.line_characters, lines: int = USUAL_LIMITS.lines
+    ) -> str:
+        """A SubRip file, the one that the server would write if the answer has segments and words.
+
+        Args:
+            line_characters: the longest line of a subtitle.
+            lines: how many it may have.
+
+        Raises:
+            ValueError: the answer has no times.
+        """
+        return render_srt(self._timed(), CueLimits(line_characters=line_characters, lines=lines))
+
+    def to_vtt(
+        self, *, line_characters: int = USUAL_LIMITS.line_characters, lines: int = USUAL_LIMITS.lines
+    ) -> str:
+        """A WebVTT file; as `to_srt`."""
+        return render_vtt(self._timed(), CueLimits(line_characters=line_characters, lines=lines))
+
+    def _timed(self) -> list[TimedSegment]:
+        raise NotImplementedError
+
+
+class VerboseTranscription(_Timed, frozen=True, kw_only=True):
     """The `verbose_json` answer. `language` is an English name; `words` is None unless asked for."""
 
     language: str
@@ -99,8 +141,15 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[Word, ...] | None = None
     usage: Usage | None = None
 
+    def _timed(self) -> list[TimedSegment]:
+        if self.segments is not None:
+            return timed_segments(self.segments, self.words or ())
+        if self.words is None:
+            raise ValueError("the answer has no times: ask for timestamp_granularities")
+        return timed_segments([Whole(0.0, self.duration, self.text)], self.words)
 
-class Translation(msgspec.Struct, frozen=True, kw_only=True):
+
+class Translation(Warned, frozen=True, kw_only=True):
     """The `json` answer of a translation: always English."""
 
     text: str
@@ -119,7 +168,7 @@ class SpeakerSegment(
     text: str
 
 
-class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
+class DiarizedTranscription(_Timed, frozen=True, kw_only=True):
     """The `diarized_json` answer."""
 
     duration: float
@@ -127,6 +176,9 @@ class DiarizedTranscription(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[SpeakerSegment, ...]
     task: Literal["transcribe"] = "transcribe"
     usage: Usage | None = None
+
+    def _timed(self) -> list[TimedSegment]:
+        return timed_segments(self.segments)
 
 
 class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="transcript.text.delta", tag_field="type"):
@@ -153,7 +205,8 @@ StreamEvent = TextDelta | SpeakerSegment | Done
 class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What a Lithophone server says of a model beyond OpenAI's fields.
 
-    `alias_of` is the id of the model that answers, where this one is another name; `revision` says which weights it has.
+    `alias_of` is the id of the model that answers, where this one is another name; `revision` says which weights it has;
+    `note` is what a demonstration model says of itself.
     """
 
     alias_of: str | None = None
@@ -161,6 +214,7 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     dtype: str | None = None
     revision: str | None = None
+    note: str | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -41,6 +41,7 @@ from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.hub.cache import DEFAULT_REVISION
+from lithophone.listener import BACKLOG, bound, send_new_to_newest
 from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
 from lithophone.systemd import READY, STOPPING, Notifier
@@ -58,6 +59,9 @@ EXIT_REFUSED: Final = 2
 LAST_WORDS_SECONDS: Final = 2  # to tell requests that the end has come
 INTERRUPT_GRACE_SECONDS: Final = 2
 """How long running requests may take to finish after Ctrl-C: somebody sits there and waits."""
+
+HAND_OVER_SECONDS: Final = 6.0
+"""How long a server that shares its port goes on after SIGTERM: a connection that does nothing is closed after five anyway."""
 
 
 def build_models(settings: Settings) -> Models:
@@ -200,7 +204,16 @@ def _aliases(settings: Settings) -> dict[str, str]:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, closing the door as soon as a signal comes."""
+    """uvicorn, closing the door as soon as a signal comes, or with a shared port once a newer server takes over.
+
+    Args:
+        config: uvicorn's.
+        entrances: Who may come in.
+        listener: The socket.
+        connections: All of them.
+        notifier: Tells systemd.
+        ready: With a port that is shared, what is waited for before it is listened on; None listens on it already.
+    """
 
     def __init__(
         self,
@@ -209,8 +222,13 @@ class Server(uvicorn.Server):
         listener: socket.socket,
         connections: Connections,
         notifier: Notifier | None = None,
+        *,
+        ready: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(config)
+        self._ready = ready
+        self._shares = False
+        self._leaving: asyncio.TimerHandle | None = None
         self._notifier = notifier or Notifier()
         self._entrances = entrances
         self._listener = listener
@@ -232,17 +250,38 @@ class Server(uvicorn.Server):
                         self.config, self.server_state, self.lifespan.state, self._connections
                     ),
                     self.config.ssl,
+                    None if self._ready is None else partial(self._join, self._ready),
                 )
                 for socket in sockets or ()
             ],
         )
+        if self._ready is None:
+            self._listening.set()
+
+    async def _join(self, ready: Callable[[], Awaitable[object]]) -> None:
+        """Listen on the shared port once the model answers; if it never does, the server ends by that."""
+        try:
+            await ready()
+        except ServiceError:
+            await asyncio.Event().wait()
+        self._listener.listen(BACKLOG)
+        self._shares = True
         self._listening.set()
+
+    async def _part(self) -> None:
+        """Listen on the shared port no more, so that the system does not reckon with this server."""
+        for server in self.servers:
+            server.close()
+            await server.wait_closed()
+        self._listener.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Running requests may finish, or are told at the end of the grace; live sessions say what they have heard.
 
         uvicorn itself would cut both.
         """
+        if self._ready is not None:
+            await self._part()
         grace = self.config.timeout_graceful_shutdown or 0
         self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
         ending = asyncio.get_running_loop().call_later(grace, self._entrances.admission.deadlines.end)
@@ -274,6 +313,9 @@ class Server(uvicorn.Server):
 
         uvicorn's own handler would raise the signal again after an orderly end, and the exit code would tell of a crash.
         """
+        if self._shares and sig != signal.SIGINT and self._leaving is None:
+            self._hand_over(sig)
+            return
         log.info("draining", signal=signal.Signals(sig).name)
         self._notifier.tell(STOPPING)
         self._entrances.admission.drain()
@@ -283,6 +325,13 @@ class Server(uvicorn.Server):
             grace = self.config.timeout_graceful_shutdown or 0
             self.config.timeout_graceful_shutdown = min(grace, INTERRUPT_GRACE_SECONDS)
         self.should_exit = True
+
+    def _hand_over(self, sig: int) -> None:
+        """New connections go to the newer server; those that are there end with their next answer, and then this one drains."""
+        log.info("handing_over", to_newest=send_new_to_newest(self._listener))
+        self._notifier.tell(STOPPING)
+        self._entrances.admission.leaving = True
+        self._leaving = asyncio.get_running_loop().call_later(HAND_OVER_SECONDS, self.handle_exit, sig, None)
 
     def _end_now(self) -> None:
         """Tell running requests, and do not wait for more than that; the next time not even so long."""
@@ -312,7 +361,10 @@ def serve(settings: Settings) -> int:
     )
     entrances = Entrances(build_admission(settings, allowed.requests), LivePlaces(settings.max_live_sessions))
     _watch_children_by_descriptor()
-    with _bound(settings.host, settings.port) as listener, _wyoming_listener(settings) as wyoming:
+    with (
+        bound(settings.host, settings.port, shared=settings.reuse_port) as listener,
+        _wyoming_listener(settings) as wyoming,
+    ):
         done = asyncio.run(
             _serve(settings, models, entrances, listener, wyoming, max_connections=allowed.connections)
         )
@@ -372,21 +424,8 @@ def _wyoming_listener(settings: Settings) -> Generator[socket.socket | None]:
         return
     if find_spec("wyoming") is None:
         raise ConfigurationError("--wyoming-port needs the protocol: pip install 'lithophone[wyoming]'")
-    with _bound(settings.host, settings.wyoming_port) as listener:
+    with bound(settings.host, settings.wyoming_port, shared=settings.reuse_port) as listener:
         yield listener
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """The socket to listen on.
-
-    Raises:
-        ConfigurationError: the address is taken or is none.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
 async def _serve(
@@ -419,7 +458,8 @@ async def _serve(
         from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
 
         connections = Connections(max_connections, settings.request_head_seconds)
-        server = Server(config, entrances, listener, connections, notifier)
+        ready = models.default.loaded if settings.reuse_port else None
+        server = Server(config, entrances, listener, connections, notifier, ready=ready)
         announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
         async with _wyoming_door(settings, models, entrances.admission, wyoming):
@@ -475,7 +515,6 @@ def _leave_busy_threads(code: int) -> None:
 
 async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None:
     """Say where and what, once the model answers, and to systemd from then on that the server lives; end the server if it never will."""
-    url = await server.url()
     try:
         await host.loaded()
     except ServiceError:
@@ -483,7 +522,7 @@ async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None
             print(f"lithophone: {host.failure}", file=sys.stderr)  # noqa: T201 - the reason the command ends
             server.should_exit = True
         return
-    print(welcome(host, url), flush=True)  # noqa: T201 - what the person who typed the command waits for
+    print(welcome(host, await server.url()), flush=True)  # noqa: T201 - what the person who typed the command waits for
     notifier.tell(READY)
     await notifier.stay_alive()
 

@@ -49,7 +49,7 @@ def _doc(text: str, **limits: Any) -> Meta:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting with its default. Descriptions are shown by `--help` and in the README."""
+    """Every setting with its default. Descriptions are shown by `--help` and in docs/settings.md."""
 
     model: Annotated[
         tuple[str, ...],
@@ -92,6 +92,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "aligned"
     host: Annotated[str, _doc("address to listen on; 0.0.0.0 opens the server to the network")] = "127.0.0.1"
     port: Annotated[int, _doc("port to listen on; 0 takes a free one", ge=0, le=65_535)] = 8000
+    reuse_port: Annotated[
+        bool,
+        _doc(
+            "share the port with a server that is there already, listen once the model answers, and after SIGTERM leave new "
+            "connections to a newer one: a restart without a failed request (docs/operations.md)"
+        ),
+    ] = False
     wyoming_port: Annotated[
         int, _doc("port for Home Assistant (Wyoming protocol, without keys); 0 opens none", ge=0, le=65_535)
     ] = 0

@@ -65,6 +65,7 @@ function told(): Plugin {
 }
 
 export default defineConfig({
+  base: "./", // a proxy may serve the page under a path of its own
   plugins: [told()],
   worker: { format: "es" },
   build: {

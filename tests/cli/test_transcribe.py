@@ -71,17 +71,21 @@ def same(document: bytes, other: bytes) -> bool:
 
 
 def test_a_folder_in_process_and_by_a_server_alike(
-    live_server: LiveServer, talks: Path, tmp_path: Path
+    live_server: LiveServer, talks: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     common = [str(talks), "--recursive", "--output-format", "all", "--word-timestamps"]
     here = run(*common, "--output-dir", str(tmp_path / "here"), "--cpu-threads", "1")
     assert here.returncode == 1
     assert b"broken.mp3: " in here.stderr
-    assert here.stderr.count(b"\n") == 1, here.stderr
+    assert here.stderr.count(b"is a demonstration model") == 1
+    assert here.stderr.count(b"\n") == 2, here.stderr
     assert (
         main(["transcribe", *common, "--output-dir", str(tmp_path / "there"), "--server", live_server.url])
         == 1
     )
+    there = capfd.readouterr().err
+    assert there.count("is a demonstration model") == 1
+    assert there.count("\n") == 2, there
     for audio in talks.rglob("*.ogg"):
         place = audio.relative_to(talks).with_suffix("")
         for suffix, response_format in (
@@ -106,7 +110,8 @@ def test_standard_input_to_standard_output(
     assert main(["transcribe", str(audio), "--output-format", "srt", "--server", live_server.url]) == 0
     assert capfdbinary.readouterr().out == answer(live_server, audio, "srt")
     piped = run("-", "--server", live_server.url, stdin=audio.read_bytes())
-    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert (piped.returncode, piped.stderr.count(b"\n")) == (0, 1)
+    assert b"is a demonstration model" in piped.stderr
     assert piped.stdout.decode().strip() == audio.with_suffix(".txt").read_text().strip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone_client import CannotConnectError, Done, TextDelta, TimedOutError, TooManyRequestsError
+from lithophone_client import (
+    CannotConnectError,
+    Done,
+    TextDelta,
+    TimedOutError,
+    TooManyRequestsError,
+    Transcription,
+)
 from lithophone_client._exchange import (
     Answer,
     Exchange,
@@ -25,6 +33,7 @@ from lithophone_client._exchange import (
     probe,
 )
 from lithophone_client._requests import Call
+from lithophone_client._responses import decode_json
 from lithophone_client._retries import RetryPolicy
 from lithophone_client._uploads import Upload, upload_of
 
@@ -53,6 +62,21 @@ def carry_out(exchange: Exchange[Any], *outcomes: Outcome) -> list[Step | Result
 def test_an_answer_is_read_to_its_end_and_decoded() -> None:
     seen = carry_out(fetch(CALL, RetryPolicy(), bytes.decode), FINE, b"a", b"b", None)
     assert seen == [Send(CALL), Read(), Read(), Read(), Result("ab")]
+
+
+def test_the_warnings_of_a_head_are_told_with_the_answer() -> None:
+    told = (
+        "prompt: not used, tiny takes no hints. vad_filter: unknown, not used. file: its end is cut off. "
+        "model: it did not understand this; the text is a guess. tiny is a demonstration model: it knows 650 words."
+    )
+    decode = partial(decode_json, expected=Transcription)
+    for headers, warnings in (({}, 0), ({"x-lithophone-warning": told}, 4)):
+        *_, result = carry_out(
+            fetch(CALL, RetryPolicy(), decode), Answer(200, headers), b'{"text":"hi"}', None
+        )
+        assert isinstance(result, Result)
+        assert len(result.value.warnings) == warnings
+        assert " ".join(result.value.warnings) == headers.get("x-lithophone-warning", "")
 
 
 def test_a_refusal_is_read_and_the_wait_is_the_one_it_asks_for() -> None:

@@ -102,6 +102,17 @@ def test_a_file_arrives_whole_and_with_its_length(ask: Ask, server: Server, talk
     assert int(headers["Content-Length"]) == len(body)
 
 
+def test_an_upload_says_how_far_it_is(ask: Ask, server: Server, talk: Path) -> None:
+    for file, whole in ((talk, 4 + len(AUDIO)), (AUDIO, len(AUDIO))):
+        told: list[tuple[int, int | None]] = []
+        ask(server.url, "transcribe", file, on_upload=lambda *now, told=told: told.append(now))
+        assert told[0] == (0, whole)
+        assert told[-1] == (whole, whole)
+        assert [sent for sent, _ in told] == sorted({sent for sent, _ in told})
+        assert len(told) > 2
+    assert b"on_upload" not in server.received[-1][1]
+
+
 def test_a_pipe_arrives_whole_in_chunks(ask: Ask, server: Server) -> None:
     read_end, write_end = os.pipe()
 

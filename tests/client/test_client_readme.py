@@ -45,6 +45,7 @@ def text(live_server: LiveServer, folder: Path) -> str:
         pytest.param(EXAMPLES[0], r"\d\.\d\d to \d\.\d\d s: \w+\n", id="sync"),
         pytest.param(EXAMPLES[1], r"\Z", id="stream"),
         pytest.param(EXAMPLES[2], r"\nWEBVTT\n\n\d\d:\d\d", id="async"),
+        pytest.param(EXAMPLES[3], r"1\n00:00:0\d,\d{3} --> (?s:.*)\n\nWEBVTT\n", id="subtitles"),
     ],
 )
 def test_an_example_prints_the_text(
@@ -63,6 +64,6 @@ def test_an_example_prints_the_text(
 
 
 def test_no_example_and_no_method_is_left_out() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     methods = [name for name, _ in inspect.getmembers(Lithophone, inspect.isfunction) if name[0] != "_"]
     assert [name for name in methods if f"`{name}`" not in README and name != "close"] == []

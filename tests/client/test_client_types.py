@@ -89,7 +89,7 @@ def test_a_json_answer() -> None:
 
 def test_a_verbose_json_answer() -> None:
     answer = decode(VERBOSE, VerboseTranscription)
-    assert json.loads(msgspec.json.encode(answer)) == VERBOSE
+    assert json.loads(msgspec.json.encode(answer)) == {**VERBOSE, "warnings": []}  # those come in a header
     assert answer.words == (Word(word="hello", start=0.1, end=0.4, probability=0.9),)
     assert answer.usage == DurationUsage(seconds=3.0)
 

@@ -199,6 +199,7 @@ def serving(
     others: Sequence[SupervisedHost] = (),
     voice: VoiceDetector | None = None,
     places: LivePlaces | None = None,
+    head_seconds: float = WAIT_SECONDS,
 ) -> Iterator[Live]:
     """A server in a thread of its own; `ready=False` does not wait for its model, the first of several."""
     script = Script()
@@ -223,7 +224,7 @@ def serving(
             ),
             Entrances(admission, places or LivePlaces(1)),
             listener,
-            Connections(1000, head_seconds=WAIT_SECONDS),
+            Connections(1000, head_seconds),
         )
         loops: list[asyncio.AbstractEventLoop] = []
 

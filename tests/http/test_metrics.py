@@ -86,6 +86,9 @@ def test_its_sums_are_what_a_load_generator_counted(live: Live) -> None:
     assert figure(found, "lithophone_model_windows_total") == len(good)
     assert figure(found, "lithophone_model_window_seconds_count") == len(good)
     assert figure(found, "lithophone_model_window_wait_seconds_count") == len(good)
+    assert figure(found, "lithophone_model_window_real_time_factor_count") == len(good)
+    assert 1 <= figure(found, "lithophone_model_batch_windows_count") <= len(good)
+    assert figure(found, "lithophone_model_batch_windows_sum") >= len(good)
     assert figure(found, "lithophone_model_tokens_total") > len(good)
     assert figure(found, "lithophone_model_window_seconds_bucket", le="+Inf") == len(good)
     assert figure(found, "lithophone_requests_running") == 0

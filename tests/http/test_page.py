@@ -71,10 +71,10 @@ def test_a_browser_gets_the_page_and_asks_again_each_time(server: Live) -> None:
 
 
 def test_what_the_page_names_is_there_and_may_be_kept_for_ever(server: Live) -> None:
-    names = re.findall(r'(?:src|href)="(/[^"]+)"', page_of(server).text)
+    names = re.findall(r'(?:src|href)="\./([^"]+)"', page_of(server).text)
     assert len(names) >= 3
     for name in names:
-        asset = server.client.get(name)
+        asset = server.client.get(f"/{name}")
         assert asset.status_code == 200
         assert "immutable" in asset.headers["cache-control"]
         assert asset.headers["x-content-type-options"] == "nosniff"

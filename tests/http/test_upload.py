@@ -124,6 +124,31 @@ def test_a_file_in_another_field_is_named(small: Live) -> None:
     assert error["param"] == "audio"
 
 
+@pytest.mark.parametrize("name", ["cover", "file[]", ""])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_file_beside_the_audio_is_passed_over_and_named(small: Live, name: str, before: bool) -> None:
+    audio = FILE_HEAD + SHORT + b"\r\n"
+    other = FILE_HEAD.replace(b'"file"', f'"{name}"'.encode()) + b"\0" * 2_000 + b"\r\n"
+    parts = other + audio if before else audio + other
+    answer = post(small, MODEL_PART + parts + END[2:])
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["text"] == post(small, MODEL_PART + audio + END[2:]).json()["text"]
+    assert answer.headers["x-lithophone-warning"] == f"{name}: unknown, not used."
+
+
+def test_a_field_that_comes_as_a_file_is_named(small: Live) -> None:
+    language = FILE_HEAD.replace(b'"file"', b'"language"') + b"en\r\n"
+    error = error_of(post(small, MODEL_PART + language + FILE_HEAD + SHORT + END), 400)
+    assert error["param"] == "language"
+
+
+def test_a_strict_server_refuses_a_file_beside_the_audio() -> None:
+    other = FILE_HEAD.replace(b'"file"', b'"cover"') + b"x\r\n"
+    with serving(options=HttpOptions(strict=True), audio_source=any_sound) as live:
+        error = error_of(post(live, MODEL_PART + other + FILE_HEAD + SHORT + END), 400)
+    assert error["param"] == "cover"
+
+
 def test_a_name_in_another_charset_is_no_obstacle(small: Live) -> None:
     head = FILE_HEAD.replace(b"a.wav", "größe.wav".encode("latin-1"))
     assert post(small, MODEL_PART + head + SHORT + END).status_code == 200

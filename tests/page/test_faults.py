@@ -18,7 +18,7 @@ from lithophone.http.options import HttpOptions
 from tests.conftest import start_server
 from tests.http.conftest import SHORT, THREE_WINDOWS, serving
 from tests.page.conftest import SPEECH, Opened, Workbench
-from tests.page.relay import relayed
+from tests.relay import relayed
 
 
 def recording(name: str, audio: bytes) -> dict[str, Any]:
@@ -171,13 +171,13 @@ def test_a_microphone_that_is_denied(opened: Opened) -> None:
 
 
 def test_a_busy_server_is_asked_again(opened: Opened, gate: Gate) -> None:
-    with serving(max_requests=1) as live:
+    with serving(max_requests=1, wait_seconds=0.2) as live:
         live.script.hear = gate.hear
         other = threading.Thread(target=live.transcribe, args=(THREE_WINDOWS,))
         other.start()
         bench = opened(live.url)
         bench.add(BRIEF)
-        bench.page.get_by_text("All 1 places are taken").first.wait_for()
+        bench.page.get_by_text("The server is busy").first.wait_for()
         gate.opened.set()
         bench.becomes("brief.wav", "done")
         other.join()

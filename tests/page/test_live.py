@@ -139,6 +139,34 @@ def test_captions_are_kept_with_their_sound_and_survive_a_reload(
     bench.page.locator(".said", has_text="nancy").wait_for()  # what the microphone really heard
 
 
+def test_captions_under_way_are_kept_piece_by_piece_so_that_a_crash_loses_seconds_alone(
+    bench: Workbench, socket: ScriptedSocket
+) -> None:
+    start(bench)
+    bench.page.get_by_text("and goes on").wait_for()
+    item = bench.item("Captions ")
+    assert item.locator(".status").inner_text() == "Listening"
+    assert item.get_by_role("button", name=re.compile("Delete|Cancel")).count() == 0
+    until = 24_000 * 12
+    while socket.samples < until:
+        bench.page.wait_for_timeout(200)
+    other = bench.page.context.new_page()
+    other.goto(bench.url)
+    other.locator(".item .status", has_text="Listening").wait_for()  # it is not lost: the first page is there
+    bench.page.goto("about:blank")
+    other.locator(".item .status", has_text="Interrupted").wait_for()
+    other.close()
+    bench.open()
+    bench.show("Captions ")
+    assert bench.text == "So it begins."
+    assert "while it listened" in bench.page.locator(".problem-card").inner_text()
+    bench.page.locator(".wave").wait_for()
+    length = float(bench.page.get_by_role("slider", name="Position").get_attribute("aria-valuemax") or 0)
+    assert 5 <= length <= socket.samples / 24_000 + 1
+    bench.page.get_by_role("button", name="Start again").click()
+    bench.page.locator(".said", has_text="nancy").first.wait_for()  # what the microphone really heard
+
+
 def test_nothing_said_before_the_end_is_no_error(bench: Workbench, socket: ScriptedSocket) -> None:
     socket.samples = -(10**9)
     start(bench)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lithophone.backends.fake import FakeBackend, PlainRuntime
-from lithophone.granite.family import FAMILY
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from tests.http.conftest import SHORT, serving
@@ -22,7 +22,7 @@ def real_model() -> SupervisedHost:
 
 
 def test_the_demonstration_is_left_for_a_real_model_that_is_loaded_by_a_button(opened: Opened) -> None:
-    with serving(others=[real_model()]) as live:
+    with serving(spec=FAMILY[DEMONSTRATION_ID], others=[real_model()]) as live:
         bench = opened(live.url)
         model = bench.page.get_by_test_id("model")
         model.get_by_role("button", name=f"Use {REAL.id}").click()

@@ -21,6 +21,14 @@ class _Error(msgspec.Struct, frozen=True):
     event_id: str | None = None
 
 
+class _Extras(msgspec.Struct, frozen=True):
+    warnings: tuple[str, ...] = ()
+
+
+class _Session(msgspec.Struct, frozen=True):
+    lithophone: _Extras = _Extras()
+
+
 class _Event(msgspec.Struct, frozen=True):
     """The fields of any event."""
 
@@ -31,6 +39,8 @@ class _Event(msgspec.Struct, frozen=True):
     audio_start_ms: int = 0
     audio_end_ms: int = 0
     error: _Error | None = None
+    session: _Session = _Session()
+    lithophone: _Extras = _Extras()
 
 
 class Caption(msgspec.Struct, frozen=True):
@@ -55,9 +65,11 @@ class Captions:
     Attributes:
         end_id: The name of the client's last commit.
         is_over: Everything was told that was said before that commit.
+        warnings: What the server says of the session and of turns, each once.
     """
 
     end_id: str
+    warnings: list[str] = field(default_factory=list[str])
     _turns: dict[str, _Turn] = field(default_factory=dict[str, _Turn])
     _unfinished: set[str] = field(default_factory=set[str])
     _cleared: bool = False
@@ -87,6 +99,8 @@ class Captions:
             event = msgspec.json.decode(frame, type=_Event)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnexpectedResponseError(f"the server sent no event: {error}") from error
+        told = (*event.session.lithophone.warnings, *event.lithophone.warnings)
+        self.warnings += [warning for warning in dict.fromkeys(told) if warning not in self.warnings]
         match event.type.removeprefix("input_audio_buffer.").removeprefix(f"{_TRANSCRIPTION}."):
             case "speech_started":
                 self._turns[event.item_id] = _Turn(event.audio_start_ms / 1000)

@@ -91,6 +91,11 @@ class Screen:
         self._kept.write(subtitle(self._captions, caption) if self._subtitles else f"{caption.text}\n")
         self._kept.flush()
 
+    def warn(self, text: str) -> None:
+        """Something to know of what is kept."""
+        self.show("")
+        print(f"lithophone-client: {text}", file=sys.stderr)  # noqa: T201 - a command line prints
+
     def show(self, text: str) -> None:
         """Words under way: as many of the last as fit the line."""
         if self._in_place:
@@ -110,6 +115,7 @@ async def _listen(options: argparse.Namespace, screen: Screen) -> None:
         Wishes(options.model, options.language, options.prompt, options.delay),
         caption=screen.keep,
         under_way=screen.show,
+        warn=screen.warn,
     )
     _once_on_interrupt(listener.stop)
     try:

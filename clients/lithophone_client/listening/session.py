@@ -57,6 +57,7 @@ class Listener:
         wishes: What is asked for.
         caption: Takes each caption when it is final.
         under_way: Takes the words so far of what is not, each time there are more.
+        warn: Takes what the server says of the session, each sentence once.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Listener:
         *,
         caption: Callable[[Caption], None],
         under_way: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._source = source
         self._wishes = wishes
         self._caption = caption
         self._under_way = under_way
+        self._warn = warn
         self._captions = Captions(END_ID)
         self._sent_samples = 0
         self._stopped = asyncio.Event()
@@ -117,7 +120,10 @@ class Listener:
     async def _hear(self, socket: ClientConnection) -> None:
         while not self._captions.is_over:
             frame = await socket.recv()
+            told = len(self._captions.warnings)
             final = self._captions.take(frame, self._sent_samples / self._source.rate)
+            for warning in self._captions.warnings[told:]:
+                self._warn(warning)
             if final is not None:
                 self._caption(final)
             self._under_way(self._captions.under_way)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from lithophone.errors import ConfigurationError
+from lithophone.granite.family import demonstration_note
 from lithophone.settings import Settings
 from lithophone.transcribe.transcriber import Transcriber, Wanted
 
@@ -61,8 +62,7 @@ async def _here(settings: Settings, wanted: Wanted) -> AsyncGenerator[Transcribe
     models = build_models(settings)
     spec = models.default.spec
     options = here.asked_of(wanted, spec, native_word_times=settings.word_times == "native")
-    for text in here.unused(wanted, spec):
-        print(f"lithophone: {text}", file=sys.stderr)
+    _say(demonstration_note(spec), *here.unused(wanted, spec))
     limits = DecodeLimits(
         max_audio_seconds=settings.max_audio_seconds, stall_seconds=settings.decode_stall_seconds
     )
@@ -81,6 +81,12 @@ async def _here(settings: Settings, wanted: Wanted) -> AsyncGenerator[Transcribe
         )
 
 
+def _say(*texts: str | None) -> None:
+    """What is to be known before anything is transcribed."""
+    for text in filter(None, texts):
+        print(f"lithophone: {text}", file=sys.stderr)
+
+
 def _revision(model: str) -> str:
     from lithophone.backends.transformers_backend import checkpoint  # noqa: PLC0415 - loaded by now
     from lithophone.transcribe.revision import revision_of  # noqa: PLC0415 - as above
@@ -97,4 +103,5 @@ async def _elsewhere(url: str, wanted: Wanted) -> AsyncGenerator[Transcriber]:
             "--server needs the client: pip install lithophone-client (in a clone: pip install ./clients)"
         ) from None
     async with connected(url, os.environ.get("LITHOPHONE_API_KEY"), wanted) as transcriber:
+        _say(transcriber.note)
         yield transcriber

@@ -64,6 +64,9 @@ class Admission:
         wait_seconds: How long one without a place waits for it.
         max_request_seconds: How long a request may take altogether; 0: as long as it takes.
         clock: Seconds, ever growing.
+
+    Attributes:
+        leaving: A newer server takes over: whoever is answered should come to it by a new connection.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Admission:
         self._promises = Promises()
         self._turns: dict[Seat, asyncio.Future[None]] = {}
         self._draining = False
+        self.leaving = False
 
     @property
     def draining(self) -> bool:

@@ -67,6 +67,11 @@ class _Work:
     started: bool = False
     deaths: int = 0
 
+    @property
+    def is_at_work(self) -> bool:
+        """It is in the model's batch."""
+        return self.started and not self.answer.done()
+
 
 def _ignore(info: BackendInfo, memory_bytes: int) -> None:
     """For hosts whose memory nobody keeps account of."""
@@ -267,6 +272,7 @@ class SupervisedHost:
             case Started(work_ids):
                 for work_id in work_ids:
                     self._note_start(work_id)
+                self.tally.batches.add(sum(work.is_at_work for work in self._works.values()))
             case _:
                 self._on_news_of_model(event)
 

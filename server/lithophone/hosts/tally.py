@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,21 +18,36 @@ BOUNDS_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 """Up to which durations are counted together: a window takes milliseconds on a GPU, and minutes on a busy CPU."""
 
 
+BATCH_BOUNDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+"""Windows in a batch."""
+
+PACE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Seconds of work for a second of audio; above 1 the model is slower than speech."""
+
+
 class Distribution:
-    """How often a duration was how long."""
+    """How often something was how large.
 
-    def __init__(self) -> None:
-        self.sum_seconds = 0.0
-        self._counts = [0] * (len(BOUNDS_SECONDS) + 1)
+    Args:
+        bounds: Up to which values are counted together; durations in seconds unless told.
 
-    def add(self, seconds: float) -> None:
+    Attributes:
+        total: The sum of all values.
+    """
+
+    def __init__(self, bounds: Sequence[float] = BOUNDS_SECONDS) -> None:
+        self.total = 0.0
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(bounds) + 1)
+
+    def add(self, value: float) -> None:
         """One more."""
-        self.sum_seconds += seconds
-        self._counts[bisect_left(BOUNDS_SECONDS, seconds)] += 1
+        self.total += value
+        self._counts[bisect_left(self._bounds, value)] += 1
 
     def up_to(self) -> list[tuple[float, int]]:
-        """For each bound, and at last for infinity, how many were no longer."""
-        bounds = (*BOUNDS_SECONDS, float("inf"))
+        """For each bound, and at last for infinity, how many were no larger."""
+        bounds = (*self._bounds, float("inf"))
         return [(bound, sum(self._counts[: index + 1])) for index, bound in enumerate(bounds)]
 
 
@@ -53,6 +69,8 @@ class Tally:
         failures: Windows that failed, by why.
         waited: From the moment a window was sent to the one it joined the batch.
         recognised: From there to its text.
+        paces: The same for each second of its audio.
+        batches: Windows in the batch, each time that some joined.
     """
 
     loads: int = 0
@@ -68,6 +86,8 @@ class Tally:
     failures: Counter[Cause] = field(default_factory=Counter[Cause])
     waited: Distribution = field(default_factory=Distribution)
     recognised: Distribution = field(default_factory=Distribution)
+    paces: Distribution = field(default_factory=lambda: Distribution(PACE_BOUNDS))
+    batches: Distribution = field(default_factory=lambda: Distribution(BATCH_BOUNDS))
 
     def add(self, request: RecognitionRequest, recognition: Recognition, seconds: float) -> None:
         """One more window, recognised in so many seconds."""
@@ -78,3 +98,5 @@ class Tally:
         self.drafted_tokens += recognition.drafted_tokens
         self.accepted_tokens += recognition.accepted_tokens
         self.recognised.add(seconds)
+        if request.seconds:
+            self.paces.add(seconds / request.seconds)

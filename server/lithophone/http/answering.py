@@ -27,7 +27,7 @@ from lithophone.engine.options import JobOptions
 from lithophone.engine.shortages import Shortages
 from lithophone.engine.transcript import Segment, Transcript
 from lithophone.engine.understanding import demonstration_warnings, understood
-from lithophone.errors import InternalError, InvalidRequestError
+from lithophone.errors import InternalError
 from lithophone.formats.documents import SpeakerLabels
 from lithophone.formats.events import DONE, delta_event, done_event, segment_event
 from lithophone.formats.rendering import Rendered, RenderOptions, render
@@ -40,7 +40,7 @@ from lithophone.http.disconnect import unless_disconnected
 from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import EventStream, error_event
 from lithophone.http.exchange import Exchange, Stage, exchange_of
-from lithophone.http.forms import Form, parse_form, unknown_fields
+from lithophone.http.forms import Form, parse_form, require_audio, unknown_fields
 from lithophone.http.options import HttpOptions
 from lithophone.http.storage import Uploads
 from lithophone.http.support import require_used, unknown_warnings, warnings_for
@@ -138,8 +138,7 @@ async def accepted(
         exchange.enter(Stage.UPLOAD)
         body = await read_form(request, service.options, upload)
         form = parse_form(kind, body.fields)
-        if not body.has_file:
-            raise InvalidRequestError("The audio is missing (curl: -F file=@recording.wav).", param="file")
+        require_audio(kind, body.other_files, has_file=body.has_file)
         model_id = service.catalogue.resolve(form.model)
         exchange.enter(Stage.QUEUE)
         place = service.admission.place(
@@ -151,7 +150,8 @@ async def accepted(
         exchange.enter(Stage.LOAD)
         host = await resources.enter_async_context(service.models.use(model_id))
         exchange.enter(Stage.ANSWER)
-        yield AcceptedRequest(form, unknown_fields(kind, body.fields), host, upload.file, place, resources)
+        unknown = unknown_fields(kind, body.fields, body.other_files)
+        yield AcceptedRequest(form, unknown, host, upload.file, place, resources)
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):

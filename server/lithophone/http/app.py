@@ -105,7 +105,9 @@ def create_app(
         if exchange.lacking:
             service.shortages.note(exchange.lacking)
 
-    app.asgi_handler = normalised(observed(inside, note_shortage, metrics.count), options.root_path)
+    app.asgi_handler = normalised(
+        observed(inside, note_shortage, metrics.count, leaving=lambda: admission.leaving), options.root_path
+    )
     return app
 
 

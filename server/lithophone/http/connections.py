@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,7 @@ class Connection(H11Protocol):
         super().__init__(config, state, app_state)
         self._all = connections
         self._timer: asyncio.TimerHandle | None = None
+        self._is_socket = False
         self.idle_since = 0.0
 
     @property
@@ -68,6 +69,8 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """A part of a head does not make the time longer."""
         super().data_received(data)
+        if self._is_socket:
+            return
         if not self.is_idle:
             self._stop_timer()
         elif self._timer is None and not self.transport.is_closing():
@@ -88,6 +91,7 @@ class Connection(H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The socket has rules of its own."""
         self._stop_timer()
+        self._is_socket = True
         self._all.upgraded(self)
         super().handle_websocket_upgrade(event)
 
@@ -187,7 +191,15 @@ class Connections:
 
 
 class Acceptor:
-    """Accepts connections one by one, as there is room. Looks like an `asyncio.Server` to uvicorn."""
+    """Accepts connections one by one, as there is room. Looks like an `asyncio.Server` to uvicorn.
+
+    Args:
+        listener: The socket, which listens already or does once `opened` is done.
+        connections: Those that there are.
+        make: A protocol for each.
+        tls: To serve HTTPS.
+        opened: What is waited for before anything is accepted.
+    """
 
     def __init__(
         self,
@@ -195,7 +207,9 @@ class Acceptor:
         connections: Connections,
         make: Callable[[], Connection],
         tls: ssl.SSLContext | None,
+        opened: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._opened = opened
         listener.settimeout(0)
         self._listener = listener
         self._connections = connections
@@ -214,6 +228,8 @@ class Acceptor:
 
     async def _accept_all(self) -> None:
         loop, lacking = asyncio.get_running_loop(), False
+        if self._opened is not None:
+            await self._opened()
         while True:
             await self._connections.room()
             try:

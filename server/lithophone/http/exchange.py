@@ -156,8 +156,13 @@ def exchange_of(scope: Any) -> Exchange:
     return exchange
 
 
-def observed(app: ASGIApp, *watchers: Callable[[Exchange], None]) -> ASGIApp:
-    """`app`, with an `Exchange` around every HTTP request. `watchers` see each when it is over."""
+def observed(
+    app: ASGIApp, *watchers: Callable[[Exchange], None], leaving: Callable[[], bool] = lambda: False
+) -> ASGIApp:
+    """`app`, with an `Exchange` around every HTTP request. `watchers` see each when it is over.
+
+    While `leaving` says so, an answer is the last of its connection.
+    """
 
     async def observing(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -168,6 +173,8 @@ def observed(app: ASGIApp, *watchers: Callable[[Exchange], None]) -> ASGIApp:
 
         async def observing_send(message: Message) -> None:
             exchange.observe_send(message)
+            if message["type"] == "http.response.start" and leaving():
+                MutableScopeHeaders.from_message(message)["connection"] = "close"
             await send(message)
 
         async def observing_receive() -> Any:

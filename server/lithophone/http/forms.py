@@ -177,11 +177,36 @@ def parse_form(kind: type[Form], pairs: Iterable[tuple[str, str]]) -> Form:
     return kind(**{name: _convert(name, value, fields[name].type) for name, value in raw.items()})
 
 
-def unknown_fields(kind: type[Form], pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The names in `pairs` that a form of this kind does not know, as they were sent, each once."""
+def unknown_fields(
+    kind: type[Form], pairs: Iterable[tuple[str, str]], files: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """The names in `pairs` and `files` that a form of this kind does not know, as they were sent, each once."""
     fields = fields_of(kind)
-    sent = dict.fromkeys(name for name, value in pairs if value)
+    sent = dict.fromkeys((*(name for name, value in pairs if value), *files))
     return tuple(name for name in sent if _known(name, fields) is None)
+
+
+def require_audio(kind: type[Form], files: Sequence[str], *, has_file: bool) -> None:
+    """The audio came, and no field of the form as a file; files that no form knows may come beside it.
+
+    Args:
+        kind: What the form is read as.
+        files: Names of the parts that are files, but for the audio.
+        has_file: Whether the audio came.
+
+    Raises:
+        InvalidRequestError: else; `param` names the field.
+    """
+    fields = fields_of(kind)
+    for name in files:
+        if not has_file or _known(name, fields) is not None:
+            raise InvalidRequestError(
+                f"Unexpected file in {quote(name)}: the audio goes into `{FILE_FIELD}`.", param=name
+            )
+    if not has_file:
+        raise InvalidRequestError(
+            f"The audio is missing (curl: -F {FILE_FIELD}=@recording.wav).", param=FILE_FIELD
+        )
 
 
 @cache

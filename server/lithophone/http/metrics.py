@@ -137,6 +137,7 @@ class _Reader(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         yield from _server_figures(self._kept)
+        yield _live_lag(self._kept.places)
         hosts = self._kept.models.hosts
         yield _states(hosts)
         yield _by_model("memory_bytes", "The most memory it was seen to take", hosts, _memory_bytes)
@@ -221,11 +222,21 @@ def _distributed_by_model(
     family = HistogramMetricFamily(f"lithophone_model_{name}", meaning, labels=("model",))
     for host in hosts:
         distribution = read(host.tally)
-        buckets = [
-            ("+Inf" if bound == float("inf") else str(bound), count) for bound, count in distribution.up_to()
-        ]
-        family.add_metric((host.model_id,), buckets, distribution.sum_seconds)
+        family.add_metric((host.model_id,), _buckets(distribution), distribution.total)
     return family
+
+
+def _live_lag(places: LivePlaces) -> Metric:
+    family = HistogramMetricFamily(
+        "lithophone_live_lag_seconds",
+        "How much newer audio a live session had when the model had heard what there was",
+    )
+    family.add_metric((), _buckets(places.lags), places.lags.total)
+    return family
+
+
+def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
+    return [("+Inf" if bound == float("inf") else str(bound), count) for bound, count in distribution.up_to()]
 
 
 _COUNTS: Final[tuple[tuple[str, str, Callable[[Tally], float]], ...]] = (
@@ -243,6 +254,8 @@ _COUNTS: Final[tuple[tuple[str, str, Callable[[Tally], float]], ...]] = (
 _DISTRIBUTIONS: Final[tuple[tuple[str, str, Callable[[Tally], Distribution]], ...]] = (
     ("window_wait_seconds", "Until a window joined the batch", lambda tally: tally.waited),
     ("window_seconds", "From there to the window's text", lambda tally: tally.recognised),
+    ("window_real_time_factor", "The same for each second of the window's audio", lambda tally: tally.paces),
+    ("batch_windows", "Windows in the batch, each time that some joined", lambda tally: tally.batches),
 )
 
 

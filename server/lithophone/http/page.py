@@ -21,6 +21,7 @@ from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, SkipValidation
+from litestar.response import Redirect
 
 from lithophone import __version__
 from lithophone.granite.family import demonstration_note
@@ -102,6 +103,11 @@ def front_door(
     """The page for a browser, a few lines for a terminal, and the same as JSON for a program that asks for it."""
     host = service.models.default
     match request.accept.best_match(OFFERED):
+        case "text/html" if _lacks_slash(request):
+            query = request.scope["query_string"].decode("latin-1")
+            return Redirect(
+                f"{request.scope['root_path']}/{'?' * bool(query)}{query}", headers={"Vary": "Accept"}
+            )
         case "text/html":
             return built_page()["index.html"].answer(request, PAGE_HEADERS)
         case "application/json":
@@ -111,6 +117,12 @@ def front_door(
             if note := demonstration_note(host.spec):
                 text += f"{note}\n"
             return Response(text, media_type=MediaType.TEXT, headers={"Vary": "Accept"})
+
+
+def _lacks_slash(request: Request[Any, Any, Any]) -> bool:
+    """Whether the path is the prefix alone: what the page names beside itself would be looked for above it."""
+    prefix = request.scope["root_path"]
+    return prefix != "" and request.scope["raw_path"] == prefix.encode()
 
 
 @get("/assets/{name:str}", include_in_schema=False, sync_to_thread=False)

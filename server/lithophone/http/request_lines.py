@@ -55,11 +55,13 @@ def _in_origin_form(scope: Scope) -> Scope:
 
 
 def _below(prefix: str, scope: Scope) -> Scope:
-    """The path behind the prefix, which is told to those who make addresses."""
+    """The path behind the prefix, which is told to those who make addresses; `raw_path` still tells it where it is all there is."""
     if not prefix:
         return scope
     path = scope["path"]
-    inside = path == prefix or path.startswith(f"{prefix}/")
+    if path == prefix:
+        return _with(scope, path="/", root_path=prefix)
+    inside = path.startswith(f"{prefix}/")
     return _with(_moved(scope, path.removeprefix(prefix)) if inside else scope, root_path=prefix)
 
 

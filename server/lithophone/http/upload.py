@@ -41,10 +41,11 @@ _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=\s*[^\s;]", re.IGNORECASE)
 
 
 class UploadedForm(NamedTuple):
-    """The text parts in their order, and whether the file part came."""
+    """The text parts in their order, whether the file part came, and the names of other parts that are files."""
 
     fields: tuple[tuple[str, str], ...]
     has_file: bool
+    other_files: tuple[str, ...] = ()
 
 
 def refuse_oversized(request: Request[Any, Any, Any], options: HttpOptions) -> None:
@@ -61,7 +62,7 @@ def refuse_oversized(request: Request[Any, Any, Any], options: HttpOptions) -> N
 async def read_form(
     request: Request[Any, Any, Any], options: HttpOptions, spool: StoredUpload
 ) -> UploadedForm:
-    """Read the body to its end; the file part goes to `spool`, which is not rewound.
+    """Read the body to its end; the file part goes to `spool`, which is not rewound. Other files are kept nowhere.
 
     Raises:
         InvalidRequestError: not multipart, broken, not UTF-8, or two files.
@@ -87,7 +88,7 @@ async def read_form(
     except MultipartError as error:
         raise InvalidRequestError(f"The multipart body is broken: {error}") from None
     reader.write_rest()
-    return UploadedForm(tuple(reader.fields), reader.has_file)
+    return UploadedForm(tuple(reader.fields), reader.has_file, tuple(reader.other_files))
 
 
 class _PartReader:
@@ -96,6 +97,7 @@ class _PartReader:
     def __init__(self, spool: StoredUpload, options: HttpOptions) -> None:
         self.fields: list[tuple[str, str]] = []
         self.has_file = False
+        self.other_files: list[str] = []
         self._spool = spool
         self._options = options
         self._part: MultipartSegment | None = None
@@ -111,10 +113,10 @@ class _PartReader:
             self._begin(event)
         elif event is None:
             self._end()
-        elif self._is_file:
-            self._add_to_file(event)
-        else:
+        elif not self._is_file:
             self._add_to_text(event)
+        elif self._part is not None and self._part.name == FILE_FIELD:
+            self._add_to_file(event)
 
     async def write_much(self) -> None:
         """Write to disk, off the event loop, once much is waiting."""
@@ -134,10 +136,8 @@ class _PartReader:
         if not self._is_file:
             return
         if part.name != FILE_FIELD:
-            raise InvalidRequestError(
-                f"Unexpected file in {quote(part.name or '')}: the audio goes into `{FILE_FIELD}`.",
-                param=part.name,
-            )
+            self.other_files.append(part.name or "")
+            return
         if self.has_file:
             raise InvalidRequestError("Only one file can be transcribed at a time.", param=FILE_FIELD)
         self.has_file = True

@@ -38,6 +38,9 @@ from lithophone_client import (
 AT_ONCE: Final = 8
 """Requests under way: enough for the batch of most servers, and few of the places that others want too."""
 
+OF_ONE_RECORDING: Final = ("file: ", "audio_track: ", "model: ")
+"""How warnings begin that are true of a recording, and may be of the next; the others are of what is asked for."""
+
 PATIENT_RETRIES: Final = 20
 """A server that is full says for how long; a folder has time."""
 
@@ -49,6 +52,7 @@ class TranscriberElsewhere:
         self._client = client
         self._model = model
         self._wanted = wanted
+        self._told: set[str] = set()
 
     @property
     def maker(self) -> Maker:
@@ -57,6 +61,11 @@ class TranscriberElsewhere:
         if details is None:
             return Maker(self._model.id, None)
         return Maker(details.alias_of or self._model.id, details.revision)
+
+    @property
+    def note(self) -> str | None:
+        """What a demonstration model says of itself."""
+        return self._model.lithophone and self._model.lithophone.note
 
     @property
     def at_once(self) -> int:
@@ -73,8 +82,15 @@ class TranscriberElsewhere:
             raise InvalidRequestError(error.message) from error
         except LithophoneError as error:
             raise UnavailableError(error.message) from error
-        heard(Heard(answer.duration, answer.duration))
+        heard(Heard(answer.duration, answer.duration, self._untold(answer.warnings)))
         return transcript_of(answer, translated_to=self._translated_to)
+
+    def _untold(self, warnings: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of this recording, and those of every one that were not told yet; of the model its note is told by now."""
+        note = self.note
+        told = [warning for warning in warnings if warning not in self._told and warning != f"model: {note}"]
+        self._told.update(warning for warning in told if not warning.startswith(OF_ONE_RECORDING))
+        return tuple(told)
 
     @property
     def _translated_to(self) -> str | None:

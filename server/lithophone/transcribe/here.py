@@ -14,7 +14,7 @@ from lithophone.engine.job import Job
 from lithophone.engine.language import prepare_detection
 from lithophone.engine.options import JobOptions
 from lithophone.engine.transcript import Transcript
-from lithophone.engine.understanding import demonstration_warnings, understood
+from lithophone.engine.understanding import doubts_about
 from lithophone.errors import CheckpointError, ModelFailedError
 from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import ModelHost
@@ -115,17 +115,9 @@ class TranscriberHere:
         except ModelFailedError as error:
             raise CheckpointError(error.message) from error
         transcript = await job.transcript()
-        heard(
-            Heard(job.duration_seconds, stream.stated_seconds, (*stream.warnings, *self._doubts(transcript)))
-        )
+        doubts = doubts_about(self._host.spec, transcript.segments)
+        heard(Heard(job.duration_seconds, stream.stated_seconds, (*stream.warnings, *doubts)))
         return transcript
-
-    def _doubts(self, transcript: Transcript) -> tuple[str, ...]:
-        """What a demonstration model says of itself where it did not understand."""
-        spec = self._host.spec
-        return (
-            () if understood(spec, transcript.segments) else demonstration_warnings(spec, transcript.segments)
-        )
 
     def _blocks(self, stream: PcmStream) -> AsyncGenerator[bytes]:
         return muted(stream, self._clips) if self._clips else _all(stream)

@@ -1,6 +1,7 @@
 /** Begins everything. */
 
 import { render } from "preact";
+import { endLostCaptions } from "./store/listening.ts";
 import { openStore } from "./store/recordings.ts";
 import { startQueue } from "./store/queue.ts";
 import { watchServer } from "./store/server.ts";
@@ -11,6 +12,7 @@ const root = document.getElementById("page");
 
 await openStore();
 startQueue();
+endLostCaptions();
 void watchServer();
 addEventListener("online", () => void watchServer());
 document.addEventListener("visibilitychange", () => void watchServer());

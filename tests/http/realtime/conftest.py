@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from websockets.sync.client import connect
@@ -16,6 +17,7 @@ from websockets.sync.connection import Connection
 from lithophone.audio.waveform import Waveform, pcm16_from_waveform
 from lithophone.backends.base import Backend
 from lithophone.backends.fake import LoudnessDetector
+from lithophone.granite.family import ModelSpec
 from lithophone.http.options import HttpOptions
 from lithophone.http.realtime.places import LivePlaces
 from tests.engine.dictation.spoken import SPEC, SpokenBackend
@@ -23,6 +25,7 @@ from tests.http.conftest import Live, serving
 
 Event = dict[str, Any]
 
+PUBLISHED = msgspec.structs.replace(SPEC, stands_for=None, least_logprob=None)
 WAIT_SECONDS = 20.0
 PATH = "/v1/realtime?intent=transcription"
 FRAME_SAMPLES = 1200  # 50 ms at 24 kHz, as livekit sends it
@@ -99,10 +102,11 @@ def talking(
     *,
     protocols: Sequence[str] = (),
     headers: dict[str, str] | None = None,
+    url: str | None = None,
 ) -> Iterator[Talk]:
-    """A session that has begun."""
+    """A session that has begun, at another address where one is told."""
     with connect(
-        live.url.replace("http", "ws") + path,
+        (url or live.url).replace("http", "ws") + path,
         subprotocols=list(protocols) or None,  # pyright: ignore[reportArgumentType] - plain strings will do
         additional_headers=headers,
         compression=None,
@@ -113,15 +117,21 @@ def talking(
 
 @contextmanager
 def live_serving(
-    open_backend: Callable[[], Backend] = SpokenBackend, *, places: LivePlaces | None = None, **options: Any
+    open_backend: Callable[[], Backend] = SpokenBackend,
+    *,
+    places: LivePlaces | None = None,
+    spec: ModelSpec = PUBLISHED,
+    head_seconds: float = WAIT_SECONDS,
+    **options: Any,
 ) -> Iterator[Live]:
-    """A server with live sessions."""
+    """A server with live sessions; its model does not pass for a demonstration, whose warnings nobody waits for."""
     with serving(
         open_backend,
         voice=LoudnessDetector(),
         places=places or LivePlaces(8),
         options=HttpOptions(**options),
-        spec=SPEC,
+        spec=spec,
+        head_seconds=head_seconds,
     ) as live:
         yield live
 

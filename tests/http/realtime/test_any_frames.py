@@ -19,6 +19,7 @@ from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from lithophone.http.catalogue import Catalogue
 from lithophone.http.realtime.conversation import Conversation, Limits, Socket
+from lithophone.http.realtime.places import LivePlaces
 from tests.engine.dictation.spoken import SPEC, SpokenBackend, silence, spoken
 from tests.http.realtime.conftest import ENDS, PCM_16K, Event
 
@@ -137,7 +138,7 @@ class House:
             catalogue=Catalogue(self.models, {}),
             voice=LoudnessDetector(),
             limits=Limits(WAIT_SECONDS, WAIT_SECONDS),
-            draining=asyncio.Event(),
+            places=LivePlaces(1),
             document={},
             beta=False,
         )

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 import socket
 import time
@@ -265,3 +266,22 @@ def test_a_server_that_ends_tells_what_it_has_heard(real: RealServer, expected: 
     assert closed(idle) == (1012, "The server is shutting down.")
     assert "error" not in {event["type"] for event in (*talk.events, *idle.events)}
     assert real.process.wait(START_SECONDS) == 0
+
+
+def test_a_session_outlasts_the_time_that_the_head_of_a_request_may_take() -> None:
+    with live_serving(head_seconds=0.3) as live, talking(live) as talk:
+        talk.receive()
+        time.sleep(0.6)
+        talk.configure(turn_detection=None)
+
+
+def test_how_far_sessions_are_behind_is_a_figure() -> None:
+    with live_serving() as live, talking(live) as talk:
+        talk.receive()
+        talk.configure(turn_detection=None)
+        talk.say(spoken(1, 2, 3))
+        talk.commit()
+        figures = live.client.get("/metrics").text
+        heard = re.search(r"^lithophone_live_lag_seconds_count (\S+)$", figures, re.MULTILINE)
+        assert heard is not None
+        assert float(heard[1]) >= 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import wave
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from lithophone.audio.waveform import pcm16_from_waveform
 from lithophone_client.listening.command import main
-from tests.engine.dictation.spoken import silence, spoken
+from tests.engine.dictation.spoken import SPEC, silence, spoken
 from tests.http.conftest import Live
 from tests.http.realtime.conftest import live_serving
 
@@ -39,3 +40,14 @@ def test_a_refusal_is_said(talk: str, capsys: pytest.CaptureFixture[str]) -> Non
         assert "Incorrect API key" in capsys.readouterr().err
         assert main(["listen", talk, "--url", guarded.url, "--api-key", "key", "--model", "none"]) == 2
         assert "model_not_found" in capsys.readouterr().err
+
+
+def test_what_a_demonstration_model_is_and_did_not_understand_is_said_once(
+    talk: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with live_serving(spec=msgspec.structs.replace(SPEC, least_logprob=0.0)) as live:
+        assert main(["listen", talk, "--url", live.url]) == 0
+    kept, said = capsys.readouterr()
+    assert kept == "one two\nthree\n"
+    assert said.count("is a demonstration model") == 1
+    assert said.count("did not understand") == 1

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from lithophone.backends.base import Recognition, RecognitionRequest
 from tests.engine.dictation.spoken import (
     GAP_SECONDS,
+    SPEC,
     VOCABULARY,
     WORD_SECONDS,
     SpokenBackend,
@@ -251,3 +254,16 @@ def test_a_model_that_fails_fails_the_item_and_no_other() -> None:
         assert set(failed["error"]) >= {"type", "code", "message", "param"}
         talk.say(spoken(1, 2, 3))
         assert talk.commit()["transcript"] == "one two three"
+
+
+def test_a_demonstration_model_owns_up() -> None:
+    for least, guessed in ((-99.0, False), (0.0, True)):
+        spec = msgspec.structs.replace(SPEC, least_logprob=least)
+        with live_serving(spec=spec) as live, capture_logs() as logs, talking(live) as talk:
+            (told,) = talk.receive()["session"]["lithophone"]["warnings"]
+            assert told.startswith(f"model: {SPEC.id} is a demonstration model")
+            talk.configure(turn_detection=None)
+            talk.say(spoken(1, 2))
+            doubts = talk.commit().get("lithophone", {}).get("warnings", [])
+            assert any("did not understand" in doubt for doubt in doubts) is guessed
+        assert [entry["event"] for entry in logs].count("not_understood") == guessed

@@ -55,6 +55,7 @@ class LiveSession:
         options: What is asked for until `configure` says otherwise.
         tell: Takes the events; called in the event loop, never blocks.
         new_id: Names items.
+        lagged: Takes, each time that the model has heard what there is, how many seconds of newer audio there are by then.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class LiveSession:
         *,
         tell: Callable[[DictationEvent], None],
         new_id: Callable[[], str],
+        lagged: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._models = models
         self._tell = tell
+        self._lagged = lagged
         self._detector = voice
         self._voice = voice.open_stream()
         self._machine = Dictation(options, new_id)
@@ -156,8 +159,9 @@ class LiveSession:
             if update is None:
                 await self._audio_came.wait()
                 continue
-            began = asyncio.get_running_loop().time()
+            began, heard_seconds = asyncio.get_running_loop().time(), self._machine.seconds
             recognition = await self._heard(update)
+            self._lagged(self._machine.seconds - heard_seconds)
             self._pace.took(asyncio.get_running_loop().time() - began)
             self._say_if_slow()
             if recognition is None:

@@ -21,6 +21,7 @@ from lithophone.audio.incoming import IncomingAudio
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.dictation.events import Completed, DictationEvent, NothingToCommit
 from lithophone.engine.dictation.session import LiveSession
+from lithophone.engine.understanding import doubts_about
 from lithophone.errors import InternalError, ServiceError, SessionExpiredError, SessionIdleError
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
@@ -36,13 +37,15 @@ from lithophone.http.realtime.client_events import (
     parse,
 )
 from lithophone.http.realtime.configuration import Configuration, Json, from_beta, merged, read
-from lithophone.http.realtime.documents import Session, beta_document, session_document
+from lithophone.http.realtime.documents import Extras, Session, beta_document, session_document
+from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.realtime.server_events import (
     BetaSessionCreated,
     BetaSessionUpdated,
     ServerEvent,
     SessionCreated,
     SessionUpdated,
+    TranscriptCompleted,
     error_event,
     wire_events,
 )
@@ -93,7 +96,7 @@ class Conversation:
         catalogue: Their names.
         voice: Tells voice from silence.
         limits: When it ends.
-        draining: Set when the server is about to end.
+        places: Among which it has one; they know when the server is about to end.
         document: What is set in it from the start.
         beta: Whether the client speaks the beta's names.
 
@@ -109,7 +112,7 @@ class Conversation:
         catalogue: Catalogue,
         voice: VoiceDetector,
         limits: Limits,
-        draining: asyncio.Event,
+        places: LivePlaces,
         document: Json,
         beta: bool,
     ) -> None:
@@ -117,7 +120,7 @@ class Conversation:
         self._models = models
         self._catalogue = catalogue
         self._limits = limits
-        self._draining = draining
+        self._draining = places.draining
         self._document = document
         self._configuration = read(document)
         self._beta = beta
@@ -135,6 +138,7 @@ class Conversation:
             dictation_options(self._configuration, self._host),
             tell=self._told,
             new_id=self._new_item_id,
+            lagged=places.lags.add,
         )
 
     async def run(self) -> None:
@@ -264,6 +268,14 @@ class Conversation:
             event_id=self._answering,
         )
 
+    def _doubted(self, wire: ServerEvent, heard: Completed) -> ServerEvent:
+        """What a demonstration model says of a turn that it did not understand."""
+        doubts = doubts_about(self._host.spec, (heard,))
+        if not doubts or not isinstance(wire, TranscriptCompleted):
+            return wire
+        log.warning("not_understood", model=self._host.model_id)
+        return msgspec.structs.replace(wire, lithophone=Extras(warnings=doubts))
+
     def _tell_session(
         self,
         event: type[SessionCreated | SessionUpdated],
@@ -299,7 +311,7 @@ class Conversation:
     async def _send(self, event: ServerEvent | Completed) -> None:
         if isinstance(event, Completed):
             for wire in self._wired(await self._live.with_language(event)):
-                await self._send_wire(wire)
+                await self._send_wire(self._doubted(wire, event))
         else:
             await self._send_wire(event)
 

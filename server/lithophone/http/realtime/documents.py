@@ -29,7 +29,7 @@ BETA_FORMATS: Final[dict[type[AudioFormat], str]] = {
 
 
 class Extras(msgspec.Struct, frozen=True, kw_only=True):
-    """What OpenAI's object has no field for: what is set in vain, in plain sentences."""
+    """What OpenAI's objects have no field for: what is set in vain, or to be told of the model, in plain sentences."""
 
     warnings: tuple[str, ...]
 

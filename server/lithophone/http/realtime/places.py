@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from lithophone.errors import DrainingError, OverloadedError
+from lithophone.hosts.tally import Distribution
 
 POLL_SECONDS = 0.05
 FULL_RETRY_SECONDS = 5  # sessions last for minutes: nobody can tell when one ends
@@ -23,12 +24,14 @@ class LivePlaces:
 
     Attributes:
         draining: Set when the sessions are to end.
+        lags: Seconds of newer audio that a session had each time that the model had heard what there was.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
         self.draining = asyncio.Event()
+        self.lags = Distribution()
 
     @property
     def taken(self) -> int:

@@ -79,7 +79,7 @@ def _conversation(socket: WebSocket[Any, Any, Any], live: LiveService) -> Conver
         catalogue=live.catalogue,
         voice=live.voice,
         limits=Limits(live.options.live_idle_seconds, live.options.live_session_seconds),
-        draining=live.places.draining,
+        places=live.places,
         document=merged(_hinted(socket, live), _promised(socket, live)),
         beta=_speaks_beta(socket),
     )

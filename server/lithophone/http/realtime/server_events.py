@@ -26,7 +26,7 @@ from lithophone.engine.dictation.events import (
 from lithophone.errors import NothingToCommitError, ServiceError
 from lithophone.formats.documents import logprobs_of, token_usage
 from lithophone.formats.shapes import Language, Logprob, TokenUsage
-from lithophone.http.realtime.documents import BetaSession, Session
+from lithophone.http.realtime.documents import BetaSession, Extras, Session
 
 
 class ServerEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -145,6 +145,7 @@ class TranscriptCompleted(
     usage: TokenUsage
     languages: tuple[Language, ...]
     logprobs: tuple[Logprob, ...] | UnsetType = UNSET
+    lithophone: Extras | UnsetType = UNSET
 
 
 class EventError(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from lithophone.engine.dictation.options import (
     TurnDetection,
 )
 from lithophone.engine.options import JobOptions
+from lithophone.engine.understanding import demonstration_warnings
 from lithophone.granite.family import ModelSpec
 from lithophone.granite.languages import language_code
 from lithophone.granite.prompts import hears_language_hint
@@ -45,7 +46,7 @@ def dictation_options(configuration: Configuration, host: ModelHost) -> Dictatio
 
 
 def warnings_for(configuration: Configuration, spec: ModelSpec) -> tuple[str, ...]:
-    """What is set in vain, in plain sentences."""
+    """What is set in vain, and what a demonstration model is, in plain sentences."""
     wanted, warnings = configuration.transcription, list[str]()
     if configuration.audio.input.noise_reduction is not None:
         warnings.append("noise_reduction: not done; the models are trained on noisy speech.")
@@ -54,7 +55,7 @@ def warnings_for(configuration: Configuration, spec: ModelSpec) -> tuple[str, ..
         warnings.append(f"prompt: not used, {reason}.")
     if _asked_keywords(wanted) and not spec.keywords:
         warnings.append(f"keywords: not used, {spec.id} takes none.")
-    return (*warnings, *_language_warnings(wanted, spec))
+    return (*warnings, *_language_warnings(wanted, spec), *demonstration_warnings(spec, ()))
 
 
 def _language_warnings(wanted: Transcription, spec: ModelSpec) -> list[str]:

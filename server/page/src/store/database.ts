@@ -5,7 +5,7 @@ import type { Speakers } from "../text/speakers.ts";
 import type { Line } from "../text/words.ts";
 import type { Wish } from "../wire/transcribe.ts";
 
-export type Status = "waiting" | "sending" | "recognising" | "done" | "failed" | "cancelled" | "interrupted";
+export type Status = "waiting" | "sending" | "recognising" | "listening" | "done" | "failed" | "cancelled" | "interrupted";
 
 /** What went wrong, in the words of whoever knows. */
 export interface Problem {
@@ -103,11 +103,34 @@ export class Database {
     }
   }
 
+  /** Keep a piece of a sound that goes on; false if it will be gone after a reload. */
+  async addPiece(id: string, place: number, piece: Blob): Promise<boolean> {
+    try {
+      await this.base?.put("sound", piece, `${id}/${String(place).padStart(8, "0")}`);
+      return this.lasting;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The pieces of a sound, in their order. */
+  async pieces(id: string): Promise<Blob[]> {
+    return (await this.base?.getAll("sound", piecesOf(id))) ?? [];
+  }
+
+  async dropPieces(id: string): Promise<void> {
+    await this.base?.delete("sound", piecesOf(id));
+  }
+
   async remove(id: string): Promise<void> {
     for (const store of ["lines", "sound", "peaks"] as const) {
       this.memory.delete(`${store}/${id}`);
       await this.base?.delete(store, id);
     }
+    await this.dropPieces(id);
     await this.base?.delete("recordings", id);
   }
 }
+
+/** The keys that begin with the recording's and a slash; `0` is the character behind it. */
+const piecesOf = (id: string): IDBKeyRange => IDBKeyRange.bound(`${id}/`, `${id}0`, false, true);

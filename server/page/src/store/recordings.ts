@@ -2,6 +2,7 @@
 
 import { batch, computed, type Signal, signal } from "@preact/signals";
 import { type History, NO_HISTORY, remember } from "../text/editing.ts";
+import { LIVE_RATE, wavFile } from "../sound/pcm.ts";
 import type { Line } from "../text/words.ts";
 import type { Wish } from "../wire/transcribe.ts";
 import { Database, type Recording } from "./database.ts";
@@ -78,7 +79,16 @@ async function readLines(id: string): Promise<void> {
   if (kept && lines.value === NO_LINES) lines.value = kept;
 }
 
-export const soundOf = async (id: string): Promise<Blob | undefined> => sounds.get(id) ?? database?.get("sound", id);
+export const soundOf = async (id: string): Promise<Blob | undefined> =>
+  sounds.get(id) ?? (await database?.get("sound", id)) ?? heardSoFar(id);
+
+/** The sound of captions that were cut short. */
+async function heardSoFar(id: string): Promise<Blob | undefined> {
+  const pieces = (await database?.pieces(id)) ?? [];
+  const bytes = pieces.reduce((sum, { size }) => sum + size, 0);
+  return bytes > 0 ? wavFile(pieces, bytes, LIVE_RATE, find(id)?.name ?? "captions.wav") : undefined;
+}
+
 export const peaksOf = async (id: string): Promise<Float32Array<ArrayBuffer> | undefined> => database?.get("peaks", id);
 export const keepPeaks = async (id: string, peaks: Float32Array<ArrayBuffer>): Promise<void> => {
   await database?.put("peaks", id, peaks);
@@ -106,6 +116,21 @@ export async function keepSound(id: string, sound: Blob): Promise<void> {
   const kept = await database?.put("sound", id, sound);
   if (kept === false && database?.lasting) keeping.value = NO_ROOM;
 }
+
+/** Keep a piece of sound behind those before it, while there is more to come. */
+export async function keepPiece(id: string, place: number, piece: Blob): Promise<void> {
+  const kept = await database?.addPiece(id, place, piece);
+  if (kept === false && database?.lasting) keeping.value = NO_ROOM;
+}
+
+/** Keep the whole of what was kept in pieces; those stay where there is no room for both. */
+export async function keepWhole(id: string, sound: Blob): Promise<void> {
+  sounds.set(id, sound);
+  if (await database?.put("sound", id, sound)) await database?.dropPieces(id);
+}
+
+/** A recording as it is written down, whatever this page thinks. */
+export const kept = async (id: string): Promise<Recording | undefined> => database?.recording(id);
 
 const NO_ROOM =
   "This browser has no room for the sound of a recording. Its transcript is kept; after a reload choose the file again to hear it.";

@@ -6,13 +6,14 @@ import { open, openId, recordings, remove } from "../store/recordings.ts";
 import { shortClock } from "../text/times.ts";
 import { cancel } from "../store/queue.ts";
 import { Icon } from "./icons.tsx";
-import { liveShown } from "./shown.ts";
+import { liveId, liveShown } from "./shown.ts";
 import { byteCount } from "./sizes.ts";
 
 const WORDS: Readonly<Record<Status, string>> = {
   waiting: "Waiting",
   sending: "Sending",
   recognising: "Transcribing",
+  listening: "Listening",
   done: "Done",
   failed: "Failed",
   cancelled: "Cancelled",
@@ -43,10 +44,11 @@ export function RecordingList() {
 
 function Item({ recording }: { readonly recording: Recording }) {
   const { id, name, status, seconds, bytes, problem } = recording;
-  const current = openId.value === id && !liveShown.value;
+  const isLive = liveId.value === id;
+  const current = liveShown.value ? isLive : openId.value === id;
   const show = (): void => {
-    liveShown.value = false;
-    void open(id);
+    liveShown.value = isLive;
+    if (!isLive) void open(id);
   };
   return (
     <li class={current ? "item current" : "item"} data-status={status}>
@@ -58,7 +60,7 @@ function Item({ recording }: { readonly recording: Recording }) {
         </span>
         {problem ? <span class="item-problem">{problem.message}</span> : null}
       </button>
-      {canBeCancelled(recording) ? (
+      {status === "listening" ? null : canBeCancelled(recording) ? (
         <button type="button" class="bare" aria-label={`Cancel ${name}`} title="Cancel" onClick={() => cancel(id)}>
           <Icon name="close" />
         </button>

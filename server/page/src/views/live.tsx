@@ -5,14 +5,15 @@ import { useEffect, useRef } from "preact/hooks";
 import { Capture } from "../sound/capture.ts";
 import { LIVE_RATE, wavFile } from "../sound/pcm.ts";
 import { LevelMeter, NoMicrophone, openMicrophone, recordingName } from "../sound/recorder.ts";
-import { announcement, change, create, keepSound, open, setLines } from "../store/recordings.ts";
+import { listen } from "../store/listening.ts";
+import { announcement, change, create, keepPiece, keepWhole, open, save, setLines } from "../store/recordings.ts";
 import { chosenModel } from "../store/server.ts";
 import { linesOfTurns } from "../text/turns.ts";
 import { RealtimeSession, type Turn } from "../wire/realtime.ts";
 import { Level } from "./adding.tsx";
 import { Icon } from "./icons.tsx";
 import { askBeforeLeaving, leaveFreely } from "./leaving.ts";
-import { liveShown } from "./shown.ts";
+import { liveId, liveShown } from "./shown.ts";
 import { wishNow } from "../store/wish.ts";
 
 type Phase = "idle" | "starting" | "live" | "ending";
@@ -22,6 +23,7 @@ const turns = signal<readonly Turn[]>([]);
 const problem = signal("");
 const keptId = signal<string | undefined>(undefined);
 let current: Captioning | undefined;
+const PIECES_AT_ONCE = 100; // five seconds are written down together
 
 /** A session under way: microphone, socket, and what is kept of both. */
 class Captioning {
@@ -33,8 +35,10 @@ class Captioning {
   private sound: Blob[] = [];
   private pieces: Int16Array<ArrayBuffer>[] = [];
   private bytes = 0;
+  private written = 0;
   private finals = 0;
   private kept: string | undefined;
+  private stopListening = (): void => undefined;
   /** The session may end before there is any sound. */
   ended = false;
 
@@ -72,11 +76,23 @@ class Captioning {
     this.session.hear(pcm);
     this.bytes += pcm.byteLength;
     this.pieces.push(pcm);
-    if (this.pieces.length >= 200) this.sound.push(new Blob(this.pieces.splice(0))); // ten seconds; the browser may put them on disk
+    if (this.pieces.length >= PIECES_AT_ONCE) this.gather();
+  }
+
+  /** What was heard since the last time becomes one piece, which is written down. */
+  private gather(): void {
+    if (this.pieces.length > 0) this.sound.push(new Blob(this.pieces.splice(0)));
+    if (this.kept === undefined) return;
+    for (const piece of this.sound.slice(this.written)) {
+      void keepPiece(this.kept, this.written, piece);
+      this.written += 1;
+    }
+    change(this.kept, { bytes: this.bytes, seconds: this.bytes / 2 / LIVE_RATE });
   }
 
   private take(all: readonly Turn[]): void {
     turns.value = all;
+    if (this.kept === undefined && all.some((turn) => turn.text)) this.begin();
     const finals = all.filter((turn) => turn.done);
     if (finals.length === this.finals) return;
     this.finals = finals.length;
@@ -84,11 +100,17 @@ class Captioning {
     this.keep();
   }
 
-  /** What is final is kept at once: a reload does not take it away. */
-  private keep(): string {
-    this.kept ??= create({ name: `${this.name}.wav`, bytes: 0, status: "done", wish: this.wish }).id;
-    setLines(this.kept, linesOfTurns(turns.value));
-    return this.kept;
+  /** Words came: from now on they and their sound are kept as they come, so that the end of this page takes neither away. */
+  private begin(): void {
+    const { id } = create({ name: `${this.name}.wav`, bytes: 0, status: "listening", wish: this.wish });
+    this.kept = id;
+    liveId.value = id;
+    this.stopListening = listen(id);
+    this.gather();
+  }
+
+  private keep(): void {
+    if (this.kept !== undefined) setLines(this.kept, linesOfTurns(turns.value));
   }
 
   private async end(why: string): Promise<void> {
@@ -98,14 +120,18 @@ class Captioning {
     problem.value = why;
     phase.value = "idle";
     current = undefined;
-    if (this.kept !== undefined) await this.keepAll();
+    if (this.kept !== undefined) await this.finish(this.kept);
     leaveFreely();
   }
 
-  private async keepAll(): Promise<void> {
-    const id = this.keep();
-    await keepSound(id, wavFile([...this.sound, ...this.pieces], this.bytes, LIVE_RATE, this.name));
-    change(id, { bytes: this.bytes, seconds: this.bytes / 2 / LIVE_RATE });
+  private async finish(id: string): Promise<void> {
+    this.keep();
+    this.gather();
+    await keepWhole(id, wavFile(this.sound, this.bytes, LIVE_RATE, this.name));
+    change(id, { status: "done" });
+    await save(id);
+    this.stopListening();
+    liveId.value = undefined;
     keptId.value = id;
   }
 }

@@ -25,7 +25,7 @@ export function RecordingView({ id }: { readonly id: string }) {
     <article class="recording" aria-label={recording.name}>
       <Head recording={recording} heard={heard} />
       <State recording={recording} heard={heard} />
-      <PlayerBar id={id} />
+      {recording.status === "listening" ? null : <PlayerBar id={id} />}
       {heard ? <Tools recording={recording} /> : null}
       {heard ? <Transcript id={id} /> : <Nothing recording={recording} />}
     </article>
@@ -104,6 +104,7 @@ function State({ recording, heard }: { readonly recording: Recording; readonly h
   }
   return (
     <>
+      {status === "listening" ? <p class="state">Captions are being written into it in another window.</p> : null}
       {problem ? <ProblemCard recording={recording} heard={heard} /> : null}
       {status === "cancelled" ? (
         <div class="state">
@@ -121,6 +122,7 @@ const WAYS: Readonly<Record<string, (share: number) => string>> & Record<Recordi
   waiting: () => "Waiting for its turn.",
   sending: (share) => `Sending the recording to the server.${percent(share)}`,
   recognising: (share) => `Transcribing.${percent(share)}`,
+  listening: () => "",
   done: () => "",
   failed: () => "",
   cancelled: () => "",

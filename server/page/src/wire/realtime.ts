@@ -1,6 +1,7 @@
 /** A transcription session at `/v1/realtime`: sound up, words down. Deltas are only ever added to. */
 
 import { base64 } from "../sound/pcm.ts";
+import { addressOf } from "./address.ts";
 import { apiKey } from "./key.ts";
 
 /** One turn of speech. `text` is final once `done`; times are milliseconds since the session began. */
@@ -73,7 +74,7 @@ export class RealtimeSession {
   private readonly waiting: string[] = [];
 
   constructor(model: string, language: string, private readonly events: SessionEvents) {
-    const url = new URL("/v1/realtime?intent=transcription", location.href);
+    const url = addressOf("v1/realtime?intent=transcription");
     url.protocol = url.protocol.replace("http", "ws");
     this.socket = new WebSocket(url, protocols());
     this.socket.addEventListener("open", () => this.begin(model, language));

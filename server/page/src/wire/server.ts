@@ -1,5 +1,6 @@
 /** What the server says about itself and its models. */
 
+import { addressOf } from "./address.ts";
 import { refusal } from "./failures.ts";
 import { authorization } from "./key.ts";
 
@@ -32,20 +33,20 @@ export interface Model {
   };
 }
 
-export const welcome = (): Promise<Welcome> => asked<Welcome>("/");
+export const welcome = (): Promise<Welcome> => asked<Welcome>("");
 
 /** The served models, without the aliases. */
 export async function models(): Promise<Model[]> {
-  const list = await asked<{ data: Model[] }>("/v1/models");
+  const list = await asked<{ data: Model[] }>("v1/models");
   return list.data.filter((model) => model.lithophone.alias_of === null);
 }
 
 /** Ask for a model to be loaded; answers when it is, or when the server has waited long enough. */
 export const load = (id: string): Promise<Model> =>
-  asked<Model>(`/v1/models/${id.split("/").map(encodeURIComponent).join("/")}/load`, "POST");
+  asked<Model>(`v1/models/${id.split("/").map(encodeURIComponent).join("/")}/load`, "POST");
 
-async function asked<Answer>(path: string, method = "GET"): Promise<Answer> {
-  const response = await fetch(path, { method, headers: { Accept: "application/json", ...authorization() } });
+async function asked<Answer>(route: string, method = "GET"): Promise<Answer> {
+  const response = await fetch(addressOf(route), { method, headers: { Accept: "application/json", ...authorization() } });
   if (!response.ok) {
     throw refusal(response.status, await response.text(), (name) => response.headers.get(name));
   }

@@ -2,6 +2,7 @@
 
 import { type Delta, Listener, type SpeakerSegment } from "../text/hearing.ts";
 import type { Line } from "../text/words.ts";
+import { addressOf } from "./address.ts";
 import { Disconnected, errorOf, Refused, refusal } from "./failures.ts";
 import { authorization } from "./key.ts";
 import { EventReader } from "./sse.ts";
@@ -47,7 +48,7 @@ export function transcribe(
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const answer = new Answer(request, wish, progress, resolve, reject);
-    request.open("POST", wish.translateTo ? "/v1/audio/translations" : "/v1/audio/transcriptions");
+    request.open("POST", addressOf(wish.translateTo ? "v1/audio/translations" : "v1/audio/transcriptions"));
     for (const [header, value] of Object.entries(authorization())) request.setRequestHeader(header, value);
     request.upload.addEventListener("progress", ({ loaded, total }) => progress.sent(total > 0 ? loaded / total : 0));
     request.upload.addEventListener("load", () => progress.sent(1));

@@ -1,4 +1,4 @@
-"""A wire between a browser and a server that a test can cut."""
+"""A wire between a client and a server that a test can cut, or that passes for a proxy which adds a path."""
 
 from __future__ import annotations
 
@@ -7,11 +7,31 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+Rewrite = Callable[[bytes], bytes]
+"""What becomes of the head of a request, which a proxy sends on."""
+
+
+def below(prefix: str, *, stripped: bool) -> Rewrite:
+    """A proxy that serves the server under a path, which it strips off or not. Each connection has one request."""
+
+    def rewrite(head: bytes) -> bytes:
+        line, rest = head.split(b"\r\n", 1)
+        method, path, version = line.split(b" ")
+        assert path.startswith(prefix.encode()), path
+        inside = path[len(prefix) :] if stripped else path
+        closing = b"" if b"\r\nupgrade:" in head.lower() else b"Connection: close\r\n"
+        return b" ".join((method, inside or b"/", version)) + b"\r\n" + closing + rest
+
+    return rewrite
+
 
 class Relay:
     """Passes bytes on, both ways, until it is cut; mended, it takes new connections."""
 
-    def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(
+        self, listener: socket.socket, target: tuple[str, int], rewrite: Rewrite | None = None
+    ) -> None:
+        self._rewrite = rewrite
         self._listener = listener
         self._target = target
         self._whole = True
@@ -53,8 +73,17 @@ class Relay:
                     continue
                 far = socket.create_connection(self._target)
                 self._ends += near, far
-                for source, sink in ((near, far), (far, near)):
-                    self._begin(_pass_on, source, sink)
+                self._begin(self._pass_requests_on, near, far)
+                self._begin(_pass_on, far, near)
+
+    def _pass_requests_on(self, near: socket.socket, far: socket.socket) -> None:
+        if self._rewrite is not None:
+            head = b""
+            while b"\r\n\r\n" not in head and (data := near.recv(65536)):
+                head += data
+            if head:
+                far.sendall(self._rewrite(head))
+        _pass_on(near, far)
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
@@ -70,11 +99,11 @@ def _shut(end: socket.socket) -> None:
 
 
 @contextmanager
-def relayed(url: str) -> Iterator[Relay]:
+def relayed(url: str, rewrite: Rewrite | None = None) -> Iterator[Relay]:
     """A wire to the server at `url`."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        relay = Relay(listener, (host, int(port)))
+        relay = Relay(listener, (host, int(port)), rewrite)
         try:
             yield relay
         finally:
