@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
 from collections.abc import Mapping
+from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of malloc.h
 LARGEST_KEPT_BYTES = 32 << 20
@@ -35,5 +37,21 @@ def return_freed_pages() -> None:
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
+def release_file_pages(tensor: Any) -> None:
+    """Drop the pages of a tensor that is mapped from a file, which the system would keep as long as there is room.
+
+    Reading it again reads the file again, and what was written into it is lost. Other tensors are left alone.
+    """
+    if tensor.untyped_storage().filename is None:
+        return
+    first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = tensor.data_ptr() + tensor.nbytes - first
+    try:
+        if size > 0:
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
     except (OSError, AttributeError):
         return

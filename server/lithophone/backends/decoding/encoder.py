@@ -11,7 +11,7 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -258,7 +258,7 @@ class _Convolution:
         self._left = self._weight.shape[-1] // 2
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
-        gated = functional.glu(functional.linear(self._norm(hidden), *self._up), dim=-1)
+        gated = functional.glu(self._up(self._norm(hidden)), dim=-1)
         gapped = gated.new_zeros(clips.gapped_frames, gated.shape[-1])
         gapped[clips.gapped_index] = gated
         filtered = functional.conv1d(
@@ -266,12 +266,15 @@ class _Convolution:
         )
         # without padding, what is centred on gapped frame i comes out at i - left
         picked = filtered[0].t()[clips.gapped_index - self._left]
-        return functional.linear(functional.silu(picked), *self._down)
+        return self._down(functional.silu(picked))
 
 
-def _as_linear(convolution: nn.Conv1d) -> tuple[Tensor, Tensor | None]:
-    """Weight [out, in] and bias of a convolution with kernel 1."""
-    return convolution.weight.squeeze(-1), convolution.bias
+def _as_linear(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A convolution with kernel 1 over [..., in]; one that was made a linear layer, as it is."""
+    if not isinstance(layer, nn.Conv1d):
+        return layer
+    weight, bias = layer.weight.squeeze(-1), layer.bias
+    return lambda rows: functional.linear(rows, weight, bias)
 
 
 def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

@@ -47,8 +47,9 @@ class Hearing:
         encoder = model.model.encoder
         self._device = torch.device(plan.torch_device)
         self._projector = model.model.projector
+        widened = plan.widened and plan.quantization == "none"  # 8 bits are never multiplied in 16
         self._encoder = (
-            PackedEncoder(encoder, widened_layers(encoder) if plan.widened else None)
+            PackedEncoder(encoder, widened_layers(encoder) if widened else None)
             if plan.device_map is None
             else ClipwiseEncoder(encoder, self._device)
         )
