@@ -38,19 +38,24 @@ def ways(weight: Tensor) -> Iterator[tuple[str, Callable[[], Way]]]:
     """Names, and what makes a copy of a way with weights of its own."""
     eight, halves = Int8Weight.of(weight), weight.bfloat16()
     scale = eight.scale.bfloat16()
-    yield "bf16", lambda: lambda rows, own=halves.clone(): functional.linear(rows, own)
-    yield "bf16 widened", lambda: lambda rows, own=halves.clone(): widened_linear(rows, own, None)
-    weight_only: Any = torch.ops.aten._weight_int8pack_mm  # noqa: SLF001 - torch's own name for it
-    yield "torch int8", lambda: lambda rows, own=eight.values.clone(): weight_only(rows, own, scale)
-    yield "_int_mm", lambda: lambda rows, own=eight.values.clone(): _int_mm(rows, own)
+    weight_only: Any = torch.ops.aten._weight_int8pack_mm
+    yield "bf16", lambda: _with(halves, functional.linear)
+    yield "bf16 widened", lambda: _with(halves, lambda rows, own: widened_linear(rows, own, None))
+    yield "torch int8", lambda: _with(eight.values, lambda rows, own: weight_only(rows, own, scale))
+    yield "_int_mm", lambda: _with(eight.values, _int_mm)
     yield "int8", lambda: Int8Linear(eight, None)
     if len(weight) % 64 == 0:
         yield "torch int4", lambda: _few(Int4Linear(Int4Weight.of(weight), None))
         yield "int4 widened", lambda: _many(Int4Linear(Int4Weight.of(weight), None))
 
 
+def _with(weight: Tensor, product: Callable[[Tensor, Tensor], Tensor]) -> Way:
+    own = weight.clone()
+    return lambda rows: product(rows, own)
+
+
 def _int_mm(rows: Tensor, values: Tensor) -> Tensor:
-    return torch._int_mm(rows.to(torch.int8), values.t())  # noqa: SLF001 - torch's own name for it
+    return torch._int_mm(rows.to(torch.int8), values.t())
 
 
 def _few(layer: Int4Linear) -> Way:
