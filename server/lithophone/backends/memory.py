@@ -221,7 +221,7 @@ def estimate_from_registry(spec: ModelSpec, quantization: Quantization = "none")
             activations_bytes=max(0, _margin_bytes(spec, dtype) - WORKSPACE_BYTES),
             kv_cache_bytes=0,
         )
-        for dtype, item_bytes in DTYPE_BYTES.items()
+        for dtype in DTYPE_BYTES
     }
 
 
@@ -319,7 +319,7 @@ def _registered_bytes(spec: ModelSpec, dtype: DtypeName, quantization: Quantizat
 def _small_fits(spec: ModelSpec, facts: TorchFacts) -> tuple[SmallFit, ...]:
     if spec.architecture is Architecture.CTC or spec.demonstration:
         return ()
-    needs = {one: approximate_small_bytes(spec, one) for one in SMALL_BYTES}
+    needs: dict[Quantization, int] = {one: approximate_small_bytes(spec, one) for one in SMALL_BYTES}
     free = facts.cpu.available_bytes
     return tuple(
         SmallFit(quantization=one, required_bytes=needed, fits_cpu=needed <= free)

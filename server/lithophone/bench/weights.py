@@ -140,8 +140,8 @@ class _Filling:
 
     def __init__(self, model: Any) -> None:
         self._block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(0))
-        self._head = getattr(model, "lm_head", None)
-        self._embeddings = model.model.language_model.embed_tokens if self._head is not None else None
+        self._head: Any = getattr(model, "lm_head", None)
+        self._embeddings: Any = model.model.language_model.embed_tokens if self._head is not None else None
 
     @torch.no_grad()
     def fill(self, module: nn.Module) -> None:

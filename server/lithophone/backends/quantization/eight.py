@@ -136,7 +136,9 @@ def _packed(weight: Int8Weight) -> Any:
         warnings.filterwarnings(
             "ignore", "torch.quantize_per_tensor", UserWarning
         )  # torch 2.13 means to drop it
-        made: Any = torch._make_per_channel_quantized_tensor(weight.values, weight.scale.double(), zeros, 0)  # noqa: SLF001 - of integers that are there, it has no public name
+        made: Any = torch.ops.aten._make_per_channel_quantized_tensor(
+            weight.values, weight.scale.double(), zeros, 0
+        )  # noqa: SLF001 - of integers that are there, it has no public name
     torch.backends.quantized.engine = ENGINE
     return torch.ops.quantized.linear_prepack(made, None)
 

@@ -158,7 +158,7 @@ class Int4Linear(nn.Module):
         ):
             widened = _unpacked(part).view(torch.int8).sub_(-LEAST).unflatten(1, (-1, GROUP))
             for block in widened.mul_(multipliers.unsqueeze(2)).flatten(1, 2):
-                product[:, at : at + block.shape[1]] = torch._int_mm(rows, block)  # noqa: SLF001 - torch's own name for it
+                product[:, at : at + block.shape[1]] = torch.ops.aten._int_mm(rows, block)  # noqa: SLF001 - torch's own name for it
                 at += block.shape[1]
         return product
 
