@@ -30,9 +30,9 @@ def _row(page: str, model_id: str) -> str:
 
 def test_the_table_of_a_cpu_says_which_dtypes_fit() -> None:
     page = _page(replace(CPU_BUILD, cpu=cpu(available_bytes=12 * GB)))
-    assert _row(page, "granite-speech-4.1-2b ") == "granite-speech-4.1-2b 5.4 5.4 10.1 yes"
-    assert _row(page, "granite-speech-3.3-2b ") == "granite-speech-3.3-2b 6.8 6.8 12.8 fp16/bf16"
-    assert _row(page, "granite-speech-3.3-8b ") == "granite-speech-3.3-8b 18.1 18.1 35.4 no"
+    assert _row(page, "granite-speech-4.1-2b ") == "granite-speech-4.1-2b 5.4 5.4 10.1 3.2 2.4 yes"
+    assert _row(page, "granite-speech-3.3-2b ") == "granite-speech-3.3-2b 6.8 6.8 12.8 3.8 2.9 fp16/bf16"
+    assert _row(page, "granite-speech-3.3-8b ") == "granite-speech-3.3-8b 18.1 18.1 35.4 9.5 6.6 int8/int4"
 
 
 def test_the_table_of_a_gpu_answers_for_the_gpu_and_the_cpu() -> None:

@@ -25,7 +25,7 @@ from rich.text import Text
 from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.backends.device.facts import NATIVE_BFLOAT16_FEATURES, DtypeName, TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
-from lithophone.backends.memory import DtypeFit, FitRow, family_fit_table, format_gb
+from lithophone.backends.memory import SMALL_BYTES, DtypeFit, FitRow, family_fit_table, format_gb
 from lithophone.errors import LithophoneError, StartupError
 from lithophone.measured import MeasuredMemory, Measurement, measured_path
 from lithophone.torch_builds import CPU, Choice, choose, read_machine
@@ -217,16 +217,29 @@ def _fit_table(report: DoctorReport) -> Table:
     table.add_column("Model", no_wrap=True)
     for column in DTYPE_COLUMNS.values():
         table.add_column(column, justify="right", no_wrap=True)
+    for mode in SMALL_BYTES:
+        table.add_column(mode, justify="right", no_wrap=True)
     table.add_column("fits this machine?")
     for row in report.fits:
         gigabytes = {fit.dtype: f"{fit.required_bytes / 1e9:.1f}" for fit in row.fits}
-        table.add_row(row.model_id, *(gigabytes[dtype] for dtype in DTYPE_COLUMNS), fit_words(row))
+        small = {fit.quantization: f"{fit.required_bytes / 1e9:.1f}" for fit in row.small_fits}
+        table.add_row(
+            row.model_id,
+            *(gigabytes[dtype] for dtype in DTYPE_COLUMNS),
+            *(small.get(mode, "") for mode in SMALL_BYTES),
+            fit_words(row),
+        )
     return table
 
 
 def fit_words(row: FitRow) -> Text:
-    """Whether a model fits: `yes`, the dtypes that do (`fp16/bf16`), or `no`; for GPU and CPU where there are both."""
+    """Whether a model fits: `yes`, the dtypes that do (`fp16/bf16`), or `no`; for GPU and CPU where there are both.
+
+    Of a CPU where no dtype fits, the ways of quantising that do (`int8/int4`).
+    """
     cpu = _fit_answer([fit for fit in row.fits if fit.fits_cpu], row)
+    if cpu == "no":
+        cpu = "/".join(fit.quantization for fit in row.small_fits if fit.fits_cpu) or "no"
     if row.fits[0].fits_gpu is None:
         return Text(cpu, _answer_style(cpu))
     gpu = _fit_answer([fit for fit in row.fits if fit.fits_gpu], row)
@@ -258,7 +271,8 @@ def _measured_table(report: DoctorReport) -> Iterator[RenderableType]:
 
 def _fit_legend() -> Text:
     return Text(
-        "Weights and the working memory of one 30 s window, against what is free now. The server checks again, from "
+        "Weights and the working memory of one 30 s window, against what is free now; int8 and int4 (--quantization) are for "
+        "CPUs. The server checks again, from "
         "the checkpoint's own configuration, before it loads.",
         style="dim",
     )

@@ -20,4 +20,4 @@ def refuse_what_cannot_fit(model: str, wishes: DeviceWishes) -> None:
     """
     spec = find_spec(model)
     if spec is not None:
-        plan_for(spec.id, estimate_from_registry(spec), read_torch_facts(), wishes)
+        plan_for(spec.id, estimate_from_registry(spec, wishes.quantization), read_torch_facts(), wishes)

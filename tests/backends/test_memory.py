@@ -134,7 +134,7 @@ def test_eight_billion_parameters_that_cannot_fit_are_refused_fast_with_alternat
     assert "needs 35.5 GB (34.6 GB of weights), but 9.0 GB is free in system memory" in message
     assert "granite-speech-3.3-2b (float16, bfloat16)" in message
     assert "granite-speech-5.0-470m-turboctc (any dtype)" in message
-    assert "this model" not in message
+    assert "What would fit: this model with --quantization int4;" in message
 
 
 def test_a_smaller_dtype_of_the_same_model_is_offered_where_it_fits() -> None:

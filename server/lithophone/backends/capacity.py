@@ -20,7 +20,7 @@ def windows_at_a_time(config: Any, plan: DevicePlan, facts: TorchFacts) -> int:
     """What was asked for; else as many as half of the memory beside the model holds, within reason."""
     if plan.max_batch:
         return plan.max_batch
-    one = estimate_memory(config)[plan.dtype]
+    one = estimate_memory(config, quantization=plan.quantization)[plan.dtype]
     spare = budget_bytes(facts, plan) - one.required_bytes
     most = MOST_WINDOWS_ON_CPU if plan.kind == "cpu" else MOST_WINDOWS_ON_GPU
     return max(1, min(most, 1 + spare // 2 // (one.activations_bytes + one.kv_cache_bytes)))

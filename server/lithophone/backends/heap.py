@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of malloc.h
 LARGEST_KEPT_BYTES = 32 << 20
 """Larger blocks come from the system and go back at once. glibc raises its own threshold to this as blocks are freed."""
+
+LEAST_RELEASED_BYTES = 1 << 20
+"""Of a tensor whose pages are dropped: smaller ones are not worth asking where they are."""
 
 
 def keep_freed_pages(environ: Mapping[str, str] = os.environ) -> None:
@@ -37,3 +43,29 @@ def return_freed_pages() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
         return
+
+
+def release_file_pages(tensor: Any) -> None:
+    """Drop the pages of a large tensor that is mapped from a file, which the system would keep as long as there is room.
+
+    Reading it again reads the file again, and what was written into it is lost. Other tensors are left alone.
+    """
+    if tensor.nbytes < LEAST_RELEASED_BYTES or not _is_in_file(tensor.data_ptr()):
+        return
+    first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = (tensor.data_ptr() + tensor.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
+
+
+def _is_in_file(address: int) -> bool:
+    """Whether memory is mapped from a file, as Linux says it; elsewhere no memory is."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        where, *_, source = line.split(maxsplit=5)
+        first, end = (int(bound, 16) for bound in where.split("-"))
+        if first <= address < end:
+            return source.startswith("/")
+    return False

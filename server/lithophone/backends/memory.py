@@ -24,7 +24,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lithophone.backends.device.facts import DTYPE_BYTES, DtypeName, TorchFacts
-from lithophone.backends.device.plan import DevicePlan, DeviceWishes, ModelSize, plan_device
+from lithophone.backends.device.plan import (
+    DevicePlan,
+    DeviceWishes,
+    ModelSize,
+    Quantization,
+    plan_device,
+)
 from lithophone.backends.transformers_backend.architectures import model_class, transformers_config
 from lithophone.backends.transformers_backend.configuration import AdapterConfig
 from lithophone.backends.transformers_backend.folder import read_adapter_config, read_config
@@ -46,6 +52,14 @@ FLOAT32_BYTES = 4
 WORKSPACE_BYTES = 256 << 20
 """For the workspaces of matrix libraries, the allocator's slack, and the encoder layer that is held in float32 where a CPU
 widens 16-bit weights (108 MB of the 3.3-2b): an allowance, not a measurement."""
+
+QUANTIZING_BYTES = 3
+"""For each weight of the layer that is being quantised: its rounded numbers, their packed form and what packing takes."""
+
+SMALL_BYTES: Mapping[Quantization, float] = {"int8": 1.0, "int4": 0.67}
+SMALL_FIXED_BYTES = 400 << 20
+"""Of quantised members by their number of parameters alone: the encoder stays in 8 bits, embeddings are there twice, the
+projector is not quantised. As much again is what it takes to work. A test compares both with the exact ones."""
 
 SERVING_ALLOWANCE_BYTES = 768 << 20
 """Upper bound of everything but weights for one 30 s window of any family member in any dtype (a test keeps it so)."""
@@ -87,12 +101,21 @@ class DtypeFit(msgspec.Struct, frozen=True, kw_only=True):
     fits_gpu: bool | None
 
 
+class SmallFit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model needs on a CPU with quantised weights, and whether that much is free."""
+
+    quantization: Quantization
+    required_bytes: int
+    fits_cpu: bool
+
+
 class FitRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One family member of the fit table."""
+    """One family member of the fit table; `small_fits` is empty for a model that is never quantised."""
 
     model_id: str
     parameters: int
     fits: tuple[DtypeFit, ...]
+    small_fits: tuple[SmallFit, ...] = ()
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -121,7 +144,11 @@ Estimates = Mapping[DtypeName, MemoryEstimate]
 
 
 def estimate_memory(
-    config: PreTrainedConfig | Path, *, batch: int = 1, new_tokens: int = NEW_TOKENS
+    config: PreTrainedConfig | Path,
+    *,
+    batch: int = 1,
+    new_tokens: int = NEW_TOKENS,
+    quantization: Quantization = "none",
 ) -> Estimates:
     """What a checkpoint needs to serve `batch` windows of 30 s at a time.
 
@@ -130,45 +157,71 @@ def estimate_memory(
             targets.
         batch: Windows in one call.
         new_tokens: Longest transcript of a window, in tokens.
+        quantization: Of the weights; the dtype is then that of all else.
 
     Raises:
         CheckpointError: not a usable Granite Speech configuration.
     """
     if not isinstance(config, Path):
-        return _estimate(config, None, batch, new_tokens)
+        return _estimate(config, None, batch, new_tokens, quantization)
     with refuse_unusable(str(config)):
-        return _estimate(load_config(config), read_adapter_config(config), batch, new_tokens)
+        adapter = read_adapter_config(config)
+        return _estimate(load_config(config), adapter, batch, new_tokens, quantization)
 
 
-def _estimate(resolved: Any, adapter: AdapterConfig | None, batch: int, new_tokens: int) -> Estimates:
+def _estimate(
+    resolved: Any, adapter: AdapterConfig | None, batch: int, new_tokens: int, quantization: Quantization
+) -> Estimates:
     model = build_on_meta(resolved)
+    small = _small_layers(model, quantization)
     adapter_parameters = _adapter_parameters(model, adapter) if adapter or _has_adapter(resolved) else 0
     sizes = [parameter.numel() for parameter in model.parameters()]
     return {
         dtype: MemoryEstimate(
             dtype=dtype,
             parameters=sum(sizes),
-            weights_bytes=_weight_bytes(model, item_bytes),
+            weights_bytes=_weight_bytes(model, item_bytes) + small.added_bytes(item_bytes),
             activations_bytes=batch * _activation_bytes(resolved),
             kv_cache_bytes=batch * _kv_cache_bytes(resolved, item_bytes, new_tokens),
             adapter_bytes=adapter_parameters * item_bytes,
-            largest_matrix_bytes=max(sizes) * item_bytes,
+            largest_matrix_bytes=max(sizes) * (item_bytes if quantization == "none" else QUANTIZING_BYTES),
         )
         for dtype, item_bytes in DTYPE_BYTES.items()
     }
 
 
-def estimate_from_registry(spec: ModelSpec) -> Estimates:
+class _SmallLayers(msgspec.Struct, frozen=True):
+    """The layers of a model that are quantised: how many parameters they are, shared ones once, and their bytes then."""
+
+    parameters: int = 0
+    bytes: int = 0
+
+    def added_bytes(self, item_bytes: int) -> int:
+        """Beside what the parameters would take with so many bytes each; less than nothing."""
+        return self.bytes - self.parameters * item_bytes
+
+
+def _small_layers(model: Any, quantization: Quantization) -> _SmallLayers:
+    if quantization == "none" or not hasattr(model.config, "text_config"):
+        return _SmallLayers()
+    from lithophone.backends.quantization.layers import chosen_layers  # noqa: PLC0415 - see the top
+
+    chosen = list(chosen_layers(model, quantization))
+    weights = {id(one.layer.weight): one.layer.weight.numel() for one in chosen}
+    return _SmallLayers(sum(weights.values()), sum(one.bytes for one in chosen))
+
+
+def estimate_from_registry(spec: ModelSpec, quantization: Quantization = "none") -> Estimates:
     """The same by parameter count alone, before even the configuration of a published model is fetched."""
     return {
         dtype: MemoryEstimate(
             dtype=dtype,
             parameters=spec.parameters,
-            weights_bytes=spec.parameters * item_bytes,
+            weights_bytes=_registered_bytes(spec, dtype, quantization),
             activations_bytes=max(0, _margin_bytes(spec, dtype) - WORKSPACE_BYTES),
             kv_cache_bytes=0,
         )
-        for dtype, item_bytes in DTYPE_BYTES.items()
+        for dtype in DTYPE_BYTES
     }
 
 
@@ -227,7 +280,7 @@ def check_fits(model_name: str, estimate: MemoryEstimate, facts: TorchFacts, pla
     raise DoesNotFitError(
         f"{model_name} in {estimate.dtype} needs {format_gb(estimate.required_bytes)} "
         f"({format_gb(estimate.weights_bytes)} of weights), but {format_gb(free)} is free {where}. "
-        f"{_alternatives(model_name, estimate, free)}",
+        f"{_alternatives(model_name, estimate, facts, plan)}",
         lacking_bytes=estimate.required_bytes - free,
     )
 
@@ -245,6 +298,7 @@ def family_fit_table(facts: TorchFacts, wishes: DeviceWishes) -> tuple[FitRow, .
             model_id=spec.id,
             parameters=spec.parameters,
             fits=tuple(_dtype_fit(spec, dtype, facts, wishes) for dtype in DTYPE_BYTES),
+            small_fits=_small_fits(spec, facts),
         )
         for spec in FAMILY.values()
     )
@@ -253,6 +307,29 @@ def family_fit_table(facts: TorchFacts, wishes: DeviceWishes) -> tuple[FitRow, .
 def approximate_bytes(spec: ModelSpec, dtype: DtypeName) -> int:
     """Weights of a family member plus a margin that grows with them up to the whole allowance."""
     return spec.parameters * DTYPE_BYTES[dtype] + _margin_bytes(spec, dtype)
+
+
+def _registered_bytes(spec: ModelSpec, dtype: DtypeName, quantization: Quantization) -> int:
+    """Weights by their number alone."""
+    if quantization == "none":
+        return spec.parameters * DTYPE_BYTES[dtype]
+    return SMALL_FIXED_BYTES + round(spec.parameters * SMALL_BYTES[quantization])
+
+
+def _small_fits(spec: ModelSpec, facts: TorchFacts) -> tuple[SmallFit, ...]:
+    if spec.architecture is Architecture.CTC or spec.demonstration:
+        return ()
+    needs: dict[Quantization, int] = {one: approximate_small_bytes(spec, one) for one in SMALL_BYTES}
+    free = facts.cpu.available_bytes
+    return tuple(
+        SmallFit(quantization=one, required_bytes=needed, fits_cpu=needed <= free)
+        for one, needed in needs.items()
+    )
+
+
+def approximate_small_bytes(spec: ModelSpec, quantization: Quantization) -> int:
+    """What a family member takes with quantised weights."""
+    return _registered_bytes(spec, "bfloat16", quantization) + SMALL_FIXED_BYTES
 
 
 def _margin_bytes(spec: ModelSpec, dtype: DtypeName) -> int:
@@ -286,8 +363,12 @@ def _where(plan: DevicePlan) -> str:
     return f"{gpus} and in system memory" if plan.cpu_offload else gpus
 
 
-def _alternatives(model_name: str, estimate: MemoryEstimate, free: int) -> str:
-    smaller = [f"--dtype {dtype}" for dtype in _smaller_dtypes(estimate, free)]
+def _alternatives(model_name: str, estimate: MemoryEstimate, facts: TorchFacts, plan: DevicePlan) -> str:
+    free = budget_bytes(facts, plan)
+    smaller = [
+        *(f"--dtype {dtype}" for dtype in _smaller_dtypes(estimate, free)),
+        *_smaller_weights(model_name, estimate, free, facts, plan),
+    ]
     members = [
         f"{spec.id} ({'any dtype' if len(dtypes) == len(DTYPE_BYTES) else ', '.join(dtypes)})"
         for spec in FAMILY.values()
@@ -295,6 +376,19 @@ def _alternatives(model_name: str, estimate: MemoryEstimate, free: int) -> str:
     ]
     found = [*([f"this model with {' or '.join(smaller)}"] if smaller else []), *members]
     return f"What would fit: {'; '.join(found)}." if found else "No model of the family would fit."
+
+
+def _smaller_weights(
+    model_name: str, estimate: MemoryEstimate, free: int, facts: TorchFacts, plan: DevicePlan
+) -> list[str]:
+    """On a CPU, the first way to quantise a member of the family that makes it fit."""
+    spec = FAMILY.get(model_name)
+    if plan.kind != "cpu" or plan.quantization != "none" or spec is None or not _small_fits(spec, facts):
+        return []
+    for one in SMALL_BYTES:
+        if _registered_bytes(spec, estimate.dtype, one) + estimate.working_bytes <= free:
+            return [f"--quantization {one}"]
+    return []
 
 
 def _smaller_dtypes(estimate: MemoryEstimate, free: int) -> list[DtypeName]:

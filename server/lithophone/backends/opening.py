@@ -15,6 +15,7 @@ from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes
 from lithophone.backends.memory import estimate_from_registry, estimate_memory, plan_for
+from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.transformers_backend.checkpoint import (
     Checkpoint,
     ModelReference,
@@ -45,9 +46,12 @@ def open_backend(
         ConfigurationError, DeviceUnavailableError: the wishes cannot be met.
     """
     facts = msgspec.structs.replace(read_torch_facts(), room_bytes=room_bytes)
+    wishes = as_stored(reference.path, wishes)
     if reference.path is None:
-        plan_for(reference.model_id, estimate_from_registry(reference.spec), facts, wishes)
-    estimates = estimate_memory(fetch_config(reference))
+        plan_for(
+            reference.model_id, estimate_from_registry(reference.spec, wishes.quantization), facts, wishes
+        )
+    estimates = estimate_memory(fetch_config(reference), quantization=wishes.quantization)
     plan = plan_for(reference.model_id, estimates, facts, wishes, os.environ)
     for line in (*plan.reasons, *plan.notes):
         log.info("device", model=reference.model_id, kind=plan.kind, dtype=plan.dtype, note=line)

@@ -19,6 +19,8 @@ from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan, plan_device
 from lithophone.backends.device.runtime import peak_resident_bytes
 from lithophone.backends.memory import Estimates, check_fits, estimate_memory, load_config, size_of
+from lithophone.backends.quantization.layers import count_weights
+from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint, ModelReference, read_reference
 from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
 from lithophone.bench import BenchOptions
@@ -50,9 +52,9 @@ class OpenedModel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             weights="random" if self.is_random else "checkpoint",
             device=plan.kind,
             dtype=plan.dtype,
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=count_weights(self.model),
             weight_bytes=weight_bytes(self.model),
-            options=("int8",) if plan.quantization == "int8" else (),
+            options=() if plan.quantization == "none" else (plan.quantization,),
             peak_resident_bytes=peak_resident_bytes(),
             peak_device_bytes=None
             if plan.kind == "cpu"
@@ -71,11 +73,17 @@ def open_model(options: BenchOptions, facts: TorchFacts) -> OpenedModel:
     reference = read_reference(options.model, options.revision)
     spec, model_id = reference.spec, reference.model_id
     folder = reference.path or _cached(reference)
+    options = msgspec.structs.replace(options, wishes=as_stored(folder, options.wishes))
     is_random = folder is None or options.random_weights
     config: Any = family_config(spec) if folder is None else load_config(folder)
     sized = config if folder is None or is_random else folder
     plan = _one_device(
-        model_id, estimate_memory(sized, batch=max(options.batches, default=1)), facts, options
+        model_id,
+        estimate_memory(
+            sized, batch=max(options.batches, default=1), quantization=options.wishes.quantization
+        ),
+        facts,
+        options,
     )
     if folder is None or is_random:
         model, processor = random_model(spec, config, plan), random_processor(spec, config)

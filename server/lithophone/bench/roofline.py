@@ -21,8 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.device.facts import DTYPE_BYTES
-from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.device.plan import DevicePlan, Quantization
 from lithophone.backends.memory import build_on_meta
+from lithophone.backends.quantization.layers import chosen_layers
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench.clips import BenchClip
 from lithophone.bench.report import Roofline, Stage
@@ -70,18 +71,26 @@ def text_weights(model: Any) -> int:
     return sum(module.weight.numel() for module in modules if isinstance(module, nn.Linear))
 
 
-def bytes_per_pass(model: Any, item_bytes: float, positions: int) -> int:
+def bytes_per_pass(model: Any, item_bytes: int, positions: int, quantization: Quantization = "none") -> int:
     """What a pass has to read: every weight once, and the keys and values of so many positions.
 
     Args:
         model: Of the shape; nothing of it is computed with.
-        item_bytes: Of a weight and of a cached number.
+        item_bytes: Of a cached number, and of a weight that is not quantised.
         positions: In the cache, of all sequences together.
+        quantization: Of the weights.
     """
     text = model.config.text_config
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     cached = 2 * text.num_hidden_layers * text.num_key_value_heads * width * positions
-    return round(item_bytes * (text_weights(model) + cached))
+    return _weight_bytes(model, item_bytes, quantization) + item_bytes * cached
+
+
+def _weight_bytes(model: Any, item_bytes: int, quantization: Quantization) -> int:
+    if quantization == "none":
+        return item_bytes * text_weights(model)
+    read = {id(module) for module in (*model.model.language_model.layers.modules(), model.lm_head)}
+    return sum(one.bytes for one in chosen_layers(model, quantization) if id(one.layer) in read)
 
 
 def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: BenchClip) -> Roofline:
@@ -90,12 +99,12 @@ def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: Bench
     reached = {shape: _gemm_flops(shape, dtype, device) for shape in GEMM_SHAPES}
     shape = max(reached, key=reached.__getitem__)
     flops, bandwidth = reached[shape], _bandwidth(dtype, device)
-    seconds, positions = _stage_seconds(model, clip)
+    seconds, positions = stage_seconds(model, clip)
     plain = type(config).from_dict(
         config.to_dict()
     )  # transformers' own attention, as nothing else is asked for
     drawn = build_on_meta(plain).requires_grad_(requires_grad=False)
-    read = bytes_per_pass(drawn, 1 if plan.quantization == "int8" else DTYPE_BYTES[plan.dtype], positions)
+    read = bytes_per_pass(drawn, DTYPE_BYTES[plan.dtype], positions, plan.quantization)
     work = (
         ("encoder", hearing_flops(drawn, stacked_frames(len(clip.samples))), 0),
         ("prefill", text_flops(drawn, positions), read),
@@ -116,7 +125,7 @@ def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: Bench
     )
 
 
-def _stage_seconds(model: SpeechModel, clip: BenchClip) -> tuple[tuple[float, float, float], int]:
+def stage_seconds(model: SpeechModel, clip: BenchClip) -> tuple[tuple[float, float, float], int]:
     """Hear it, take in the prompt, then some tokens one by one: the seconds of each, and the prompt's positions."""
     started = time.perf_counter()
     (window,) = model.hear([RecognitionRequest(samples=clip.samples)])

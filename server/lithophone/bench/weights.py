@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     GraniteSpeech5CTCConfig,
     GraniteSpeech5Processor,
@@ -127,28 +127,44 @@ def random_model(spec: ModelSpec, config: Any, plan: DevicePlan) -> PreTrainedMo
     with no_init_weights(), torch.device(plan.torch_device):
         model = built_class._from_config(config, dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
     model.tie_weights()
-    _fill(model)
     if speaks:
         model.generation_config.update(eos_token_id=END, bos_token_id=END, pad_token_id=PAD)
-    return ready_to_infer(model, plan)
+    filling = _Filling(model)
+    if plan.quantization == "none":
+        filling.fill(model)
+    return ready_to_infer(model, plan, prepare=filling.fill)
 
 
-@torch.no_grad()
-def _fill(model: Any) -> None:
-    generator = torch.Generator().manual_seed(0)
-    block = torch.randn(BLOCK, generator=generator)
-    for name, parameter in model.named_parameters():
+class _Filling:
+    """Numbers for the weights of a model, layer by layer: of one that is quantised, only one is there at a time."""
+
+    def __init__(self, model: Any) -> None:
+        self._block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(0))
+        self._head: Any = getattr(model, "lm_head", None)
+        self._embeddings: Any = model.model.language_model.embed_tokens if self._head is not None else None
+
+    @torch.no_grad()
+    def fill(self, module: nn.Module) -> None:
+        """All parameters below a module; an untied head comes with the embeddings."""
+        if module is self._head:
+            return
+        for name, parameter in module.named_parameters():
+            self._fill_one(name, parameter, is_embedding=module is self._embeddings or "embed_tokens" in name)
+        if any(child is self._embeddings for child in module.modules()):
+            self._fill_head()
+
+    def _fill_one(self, name: str, parameter: Tensor, *, is_embedding: bool) -> None:
         if parameter.ndim > 1:
-            scale = EMBEDDING_SCALE if "embed_tokens" in name else WEIGHT_SCALE
-            _tile(parameter.data.view(-1), (block * scale).to(parameter.device, parameter.dtype))
+            scale = EMBEDDING_SCALE if is_embedding else WEIGHT_SCALE
+            _tile(parameter.data.view(-1), (self._block * scale).to(parameter.device, parameter.dtype))
         else:
             parameter.data.fill_(0.0 if name.endswith("bias") else 1.0)
-    head = getattr(model, "lm_head", None)
-    if head is not None:
-        embeddings = model.model.language_model.embed_tokens.weight
-        if head.weight.data_ptr() != embeddings.data_ptr():
-            head.weight.data[1:] = embeddings.data[:-1]
-            head.weight.data[:1] = embeddings.data[-1:]
+
+    def _fill_head(self) -> None:
+        head, embeddings = self._head.weight, self._embeddings.weight
+        if head.data_ptr() != embeddings.data_ptr():
+            head.data[1:] = embeddings.data[:-1]
+            head.data[:1] = embeddings.data[-1:]
 
 
 def _tile(flat: Tensor, block: Tensor) -> None:

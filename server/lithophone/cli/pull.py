@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from lithophone.cli.command import EXIT_DONE, Command
+from lithophone.errors import ConfigurationError
 from lithophone.settings import Settings, add_flags
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -14,15 +16,22 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="an id of the family, or a hub id")
-    add_flags(parser, ("revision",))
+    add_flags(parser, ("revision", "quantization", "dtype"))
+    parser.add_argument("--folder", type=Path, help="with --quantization, where to write; without it MODEL-int8 or MODEL-int4 here")  # fmt: skip
 
 
 def _run(settings: Settings, options: argparse.Namespace) -> int:
-    from lithophone.pulling import pull  # noqa: PLC0415 - rich and the hub's library take a moment
+    from lithophone.pulling import keep_small, pull  # noqa: PLC0415 - rich and the hub's library take a moment
 
+    small = settings.quantization != "none"
+    if options.folder is not None and (not small or len(options.models) > 1):
+        raise ConfigurationError("--folder is for one model with --quantization")
     try:
         for name in options.models:
             print(pull(name, settings.revision), flush=True)
+            if small:
+                folder = options.folder or Path(f"{Path(name).name}-{settings.quantization}")
+                print(keep_small(name, settings.revision, settings.wishes, folder), flush=True)
     except KeyboardInterrupt:
         print("\nlithophone: stopped; the next pull goes on from here", file=sys.stderr, flush=True)
         os._exit(EXIT_INTERRUPTED)  # threads in the middle of a download would be waited for
@@ -39,6 +48,10 @@ COMMAND = Command(
     ),
     examples=(
         ("lithophone pull granite-speech-3.3-2b", "about 6 GB"),
+        (
+            "lithophone pull granite-speech-3.3-8b --quantization int4",
+            "and a folder that loads in seconds, about 6 GB",
+        ),
         (
             "lithophone pull granite-speech-4.1-2b --revision de575db64086f84fdc79da4932d1076e965bc546",
             "a state for ever",

@@ -10,7 +10,7 @@ from lithophone.settings import Settings, add_flags
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, ("model", "revision", "device", "dtype"))
+    add_flags(parser, ("model", "revision", "device", "dtype", "quantization"))
     parser.add_argument("--audio", action="append", default=[], type=Path, metavar="FILE", help="a recording to hear; give it several times for several")  # fmt: skip
     parser.add_argument("--text", action="append", default=[], metavar="WORDS", help="what is said in the recording, or a file that says so; one for each --audio, in their order")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="leave out the comparison with transformers in every number format")  # fmt: skip

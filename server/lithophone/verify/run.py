@@ -14,6 +14,7 @@ import msgspec
 from lithophone.backends.device.facts import DtypeName, read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
 from lithophone.backends.memory import Estimates, estimate_memory, plan_for
+from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.transformers_backend.checkpoint import (
     Checkpoint,
     ModelReference,
@@ -84,8 +85,9 @@ def verify(options: VerifyOptions, tell: Tell, on_fetched: OnFetched) -> VerifyR
     reference = read_reference(options.model, options.revision)
     tell("looking for the files")
     checkpoint = fetch(reference, on_fetched)
+    options = msgspec.structs.replace(options, wishes=as_stored(checkpoint.path, options.wishes))
     recordings = _recordings(options, reference)
-    estimates = estimate_memory(checkpoint.path)
+    estimates = estimate_memory(checkpoint.path, quantization=options.wishes.quantization)
     visit = Visit(options, checkpoint, recordings, tell)
     try:
         visit.run()
@@ -270,6 +272,8 @@ def _flags(options: VerifyOptions) -> list[str]:
     flags = ["--model", options.model, "--device", options.wishes.device]
     if options.revision != DEFAULT_REVISION:
         flags += ["--revision", options.revision]
+    if options.wishes.quantization != "none":
+        flags += ["--quantization", options.wishes.quantization]
     return flags
 
 

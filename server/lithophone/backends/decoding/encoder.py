@@ -11,7 +11,7 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -303,8 +303,8 @@ class Convolution:
 
     def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
         """[frames, hidden] in and out."""
-        gated = functional.glu(functional.linear(self._norm(hidden), *self._up), dim=-1)
-        return functional.linear(self._filtered(gated, clips), *self._down)
+        gated = functional.glu(self._up(self._norm(hidden)), dim=-1)
+        return self._down(self._filtered(gated, clips))
 
     def _filtered(self, gated: Tensor, clips: PackedClips) -> Tensor:
         """SiLU of the convolution over [frames, channels]."""
@@ -317,9 +317,12 @@ class Convolution:
         return functional.silu(filtered[0].t()[clips.gapped_index - self._left])
 
 
-def _as_linear(convolution: nn.Conv1d) -> tuple[Tensor, Tensor | None]:
-    """Weight [out, in] and bias of a convolution with kernel 1."""
-    return convolution.weight.squeeze(-1), convolution.bias
+def _as_linear(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A convolution with kernel 1 over [..., in]; one that was made a linear layer, as it is."""
+    if not isinstance(layer, nn.Conv1d):
+        return layer
+    weight, bias = layer.weight.squeeze(-1), layer.bias
+    return lambda rows: functional.linear(rows, weight, bias)
 
 
 def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

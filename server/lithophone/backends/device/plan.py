@@ -28,7 +28,7 @@ from lithophone.errors import ConfigurationError, DeviceUnavailableError
 
 DeviceRequest: TypeAlias = Literal["auto", "cpu", "cuda", "rocm"]
 DtypeRequest: TypeAlias = Literal["auto", "float32", "float16", "bfloat16"]
-Quantization: TypeAlias = Literal["none", "int8"]
+Quantization: TypeAlias = Literal["none", "int8", "int4"]
 GraphsRequest: TypeAlias = Literal["auto", "off"]
 
 LEAST_SHARED_PARAMETERS = 20_000_000
@@ -42,7 +42,7 @@ class DeviceWishes(msgspec.Struct, frozen=True, kw_only=True):
         device: "auto" takes a GPU if this torch can use one.
         dtype: "auto" takes bfloat16 where the hardware computes it natively, else float16 on a GPU, float32 on a CPU.
         cpu_offload: Let layers that do not fit on the GPU stay in system memory.
-        quantization: "int8" halves the language model's linear layers or better.
+        quantization: "int8" keeps linear layers in 8 bits, "int4" those of the language model in 4; on CPUs.
         graphs: "auto" captures the decoding steps of a GPU as graphs.
         cpu_threads: Threads for torch's CPU kernels; 0 takes as many as may be used and the model's size is worth.
         max_batch: Windows at a time; 0 takes as many as memory holds.
@@ -76,7 +76,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         cpu_offload: Layers that do not fit on the GPU may stay in system memory.
         cpu_threads: Threads for torch's CPU kernels.
         widened: The CPU has no instructions for `dtype`: its weights are widened to float32 as they are used.
-        quantization: "int8" keeps the language model's linear layers in 8 bits; they still compute in `dtype`.
+        quantization: As wished for; what lies between the layers is in `dtype`.
         max_batch: Windows at a time; 0 takes as many as memory holds.
         graphs: Decoding steps are captured as graphs, where the GPU's decoder serves.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
@@ -142,7 +142,7 @@ def plan_device(
 
 
 def _quantised(plan: DevicePlan, quantization: Quantization) -> DevicePlan:
-    """The plan with layers that are quantised after loading.
+    """The plan with layers that are quantised as they are loaded.
 
     Raises:
         ConfigurationError: they cannot be.
@@ -150,9 +150,10 @@ def _quantised(plan: DevicePlan, quantization: Quantization) -> DevicePlan:
     if quantization == "none":
         return plan
     option = f"--quantization {quantization}"
-    if plan.device_map is not None:
+    if plan.kind != "cpu":
         raise ConfigurationError(
-            f"{option} needs the whole model on one device, without --cpu-offload and several GPUs"
+            f"{option} serves CPUs alone: it multiplies by their 8-bit instructions, and a GPU would only be slower. Use "
+            "--device cpu, or leave it out"
         )
     return msgspec.structs.replace(
         plan, quantization=quantization, reasons=(*plan.reasons, f"{option}, as asked")

@@ -83,4 +83,6 @@ class Hearing:
 
 def _layers(encoder: Any, plan: DevicePlan) -> LayersInForm | None:
     """Those of the encoder in the form that suits the device."""
+    if plan.quantization != "none":
+        return None  # 8 bits are never multiplied in 16
     return widened_layers(encoder) if plan.widened else kernel_encoder_layers(encoder, plan)

@@ -7,7 +7,7 @@ the files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,22 +15,37 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedConfig
+from transformers.initialization import no_init_weights
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from lithophone.backends.cpu.int8 import quantize_language_model
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan, device_map_memory
+from lithophone.backends.heap import release_file_pages
+from lithophone.backends.quantization.eight import Int8Linear
+from lithophone.backends.quantization.layers import quantize
+from lithophone.backends.quantization.manifest import Manifest, read_manifest
+from lithophone.backends.quantization.stored import restore
 from lithophone.backends.transformers_backend.adapter import load_adapter, require_adapter
 from lithophone.backends.transformers_backend.architectures import model_class, transformers_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
-from lithophone.backends.transformers_backend.configuration import AdapterConfig, CtcConfig, ModelConfig
+from lithophone.backends.transformers_backend.configuration import (
+    AdapterConfig,
+    CtcConfig,
+    ModelConfig,
+    SpeechConfig,
+)
 from lithophone.backends.transformers_backend.finite import require_finite, tensors_of
 from lithophone.backends.transformers_backend.folder import read_adapter_config, read_config, read_end_tokens
 from lithophone.backends.transformers_backend.processors import ctc_processor, speech_processor
 from lithophone.backends.transformers_backend.refusals import refuse_unusable
-from lithophone.backends.transformers_backend.weights import LoadReport, read_shapes, require_whole
+from lithophone.backends.transformers_backend.weights import (
+    LoadReport,
+    read_dtype,
+    read_shapes,
+    require_whole,
+)
 from lithophone.errors import CheckpointError, ConfigurationError
 from lithophone.granite.family import Architecture
 
@@ -63,13 +78,29 @@ def load_checkpoint(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts)
         if isinstance(config, CtcConfig):
             processor = ctc_processor(folder, config)
             return LoadedCheckpoint(model=_load_model(folder, config, None, plan, facts), processor=processor)
+        manifest = read_manifest(folder)
         adapter = read_adapter_config(folder)
-        require_adapter(folder, checkpoint.spec, config, adapter)
+        if manifest is None:
+            require_adapter(folder, checkpoint.spec, config, adapter)
         end_tokens = read_end_tokens(folder, config)
         processor = speech_processor(folder, checkpoint.spec, config, end_tokens)
-        model = _load_model(folder, config, adapter, plan, facts)
+        if manifest is None:
+            model = _load_model(folder, config, adapter, plan, facts)
+        else:
+            model = _restored(folder, config, manifest, plan)
         model.generation_config.eos_token_id = list(end_tokens)
         return LoadedCheckpoint(model=model, processor=processor)
+
+
+def _restored(folder: Path, config: SpeechConfig, manifest: Manifest, plan: DevicePlan) -> Any:
+    """A model from a folder of quantised weights; an adapter is folded in already."""
+    resolved = transformers_config(config)
+    built_class: Any = model_class(Architecture(config.model_type))
+    with no_init_weights():  # pages that nobody writes take no memory
+        model = built_class._from_config(resolved, dtype=getattr(torch, plan.dtype))  # noqa: SLF001 - how transformers builds without files
+    model.eval().requires_grad_(requires_grad=False)
+    restore(model, folder, manifest, getattr(torch, plan.dtype))
+    return model
 
 
 def _load_model(
@@ -83,13 +114,13 @@ def _load_model(
             base_folder,
             config=resolved,
             generation_config=_generation_config(resolved),
-            dtype=getattr(torch, plan.dtype),
+            dtype=getattr(torch, plan.dtype) if plan.quantization == "none" else read_dtype(folder),
             **_placement(plan, facts),
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
         )
-    require_finite(tensors_of(model), folder, plan.dtype)
+    require_finite(_read_once(model), folder, plan.dtype)
     if adapter is not None:
         load_adapter(model, folder, adapter, plan.dtype)
     return ready_to_infer(model, plan)
@@ -117,16 +148,19 @@ def _generation_config(config: PreTrainedConfig) -> GenerationConfig:
     return GenerationConfig.from_model_config(config)
 
 
-def ready_to_infer(model: Any, plan: DevicePlan) -> Any:
-    """The model in eval mode, in place; quantised if the plan says so.
-
-    Raises:
-        ConfigurationError: the installation lacks what that takes.
-    """
+def ready_to_infer(model: Any, plan: DevicePlan, prepare: Callable[[nn.Module], None] | None = None) -> Any:
+    """The model in eval mode, in place; quantised if the plan says so, `prepare` as for `quantize`."""
     model.eval().requires_grad_(requires_grad=False)
-    if plan.quantization == "int8":
-        quantize_language_model(model)
+    if plan.quantization != "none":
+        quantize(model, plan.quantization, getattr(torch, plan.dtype), prepare=prepare)
     return model
+
+
+def _read_once(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """All tensors with their names; what is mapped from files leaves memory when the next one's turn comes."""
+    for name, tensor in tensors_of(model):
+        yield name, tensor
+        release_file_pages(tensor)
 
 
 def _refuse_without_language_model(architecture: Architecture, plan: DevicePlan) -> None:
@@ -160,4 +194,5 @@ def _without_adapter(folder: Path, adapter: AdapterConfig | None) -> Iterator[Pa
 def weight_bytes(model: nn.Module) -> int:
     """Memory of the parameters and buffers, shared ones once."""
     tensors = {t.data_ptr(): t for t in [*model.parameters(), *model.buffers()]}
-    return sum(tensor.nbytes for tensor in tensors.values())
+    packed = sum(layer.packed_bytes for layer in model.modules() if isinstance(layer, Int8Linear))
+    return packed + sum(tensor.nbytes for tensor in tensors.values())

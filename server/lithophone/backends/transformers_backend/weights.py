@@ -28,6 +28,9 @@ COMPUTED = (".inv_freq", ".position_ids", ".attention_dists")
 """Ends of names of tensors that the model computes itself; older versions of transformers saved them."""
 
 
+_DTYPES: Final = {"BF16": torch.bfloat16, "F16": torch.float16}
+
+
 class LoadReport(msgspec.Struct, frozen=True):
     """Names of weights that did not go where they belong; shapes are (in the file, in the model)."""
 
@@ -68,6 +71,21 @@ def read_shapes(folder: Path) -> dict[str, Tensor]:
                 name: torch.empty(weights.get_slice(name).get_shape(), device="meta") for name in names
             }
     return shapes
+
+
+def read_dtype(folder: Path) -> torch.dtype:
+    """What the weights of a folder are in, by the first matrix of its files.
+
+    Raises:
+        CheckpointError: a file is missing or damaged; names it.
+    """
+    for file in _weight_files(folder):
+        with open_weights(file) as weights:
+            for name in weights.keys():  # noqa: SIM118 - it is no mapping
+                found = weights.get_slice(name)
+                if len(found.get_shape()) > 1:
+                    return _DTYPES.get(found.get_dtype(), torch.float32)
+    return torch.float32
 
 
 def _weight_files(folder: Path) -> list[Path]:
