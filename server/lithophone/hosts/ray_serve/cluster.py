@@ -43,9 +43,13 @@ log = structlog.get_logger(__name__)
 
 REPLICA: Final = "lithophone.replica:Replica"
 TELEMETRY_VARIABLE: Final = "RAY_USAGE_STATS_ENABLED"
+INLINE_VARIABLE: Final = "RAY_max_direct_call_object_size"
+INLINE_BYTES: Final = 4_000_000
+"""A window travels in its call: one of 30 s is there in half the time that it takes by the object store (docs/ray.md)."""
+
 LOCAL_OBJECT_STORE_BYTES: Final = (
     256 * 1024 * 1024
-)  # over a hundred windows of 30 s, in a cluster of one machine
+)  # of a cluster of one machine
 MOST_ONGOING: Final = 10_000
 """Windows at one replica. No bound of ours: a window that waits there takes its turn by Lithophone's own rules."""
 
@@ -110,6 +114,7 @@ class Cluster:
 
     def _connect(self) -> None:
         os.environ.setdefault(TELEMETRY_VARIABLE, "0")
+        os.environ.setdefault(INLINE_VARIABLE, str(INLINE_BYTES))
         import ray  # noqa: PLC0415 - an extra, which takes a second to import
         from ray import serve  # noqa: PLC0415 - as above
 
