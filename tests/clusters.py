@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +35,21 @@ class Nodes:
         node = self._cluster.add_node(num_cpus=self._cpus, object_store_memory=OBJECT_STORE_BYTES)
         self.working.append(node)
         return node
+
+    def drain(self, node: Any) -> None:
+        """Say that a node will end soon, as a cloud does of a preemptible one."""
+        told = (
+            "--node-id",
+            node.node_id,
+            "--reason",
+            "DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message",
+            "it ends",
+        )
+        command = ("drain-node", "--address", self.address, *told, "--deadline-remaining-seconds", "120")
+        subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", *command], check=True, capture_output=True
+        )
 
     def kill(self, node: Any) -> None:
         """End a node with all that runs on it, as a lost machine would."""

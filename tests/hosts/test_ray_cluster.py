@@ -163,6 +163,26 @@ def test_a_node_that_dies_in_mid_window_costs_time_alone(cluster: Cluster, nodes
     run(scenario)
 
 
+def test_a_node_that_is_drained_is_left_without_a_lost_window(cluster: Cluster, nodes: Nodes) -> None:
+    async def scenario() -> None:
+        async with hosted(cluster, "open_fake", 0.05) as host:
+            await all_replicas(host)
+            before = await replicas(host)
+            leaving = nodes.working[0]
+            await asyncio.to_thread(nodes.drain, leaving)
+            seen: set[int] = set()
+            while not seen - before:
+                seen = await replicas(host)
+            while (await replicas(host)) >= before:
+                pass
+            assert host.tally.restarts == 0
+            nodes.kill(leaving)
+            nodes.add()
+            assert await replicas(host) - before
+
+    run(scenario)
+
+
 def test_a_window_that_kills_workers_fails_alone_and_kills_no_replica(cluster: Cluster) -> None:
     async def scenario() -> None:
         async with hosted(cluster, "open_deadly") as host:
