@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
 
 SPEC = FAMILY[DEMONSTRATION_ID]
+SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +302,19 @@ def test_an_address_without_a_cluster_is_refused() -> None:
             Served(model_id="x", spec=SPEC, description=WorkerDescription(opener="x:y")),
             Scale(),
         ).connect()
+
+
+def test_files_are_transcribed_by_replicas(nodes: Nodes, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "lithophone",
+        "transcribe",
+        str(SPEECH / "demo.flac"),
+        "--cpu-threads",
+        "1",
+    ]
+    command += ["--hosts", "ray", "--ray-address", nodes.address, "--output-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "demo.txt").read_text().startswith("nancy wants to sell")

@@ -47,9 +47,7 @@ INLINE_VARIABLE: Final = "RAY_max_direct_call_object_size"
 INLINE_BYTES: Final = 4_000_000
 """A window travels in its call: one of 30 s is there in half the time that it takes by the object store (docs/ray.md)."""
 
-LOCAL_OBJECT_STORE_BYTES: Final = (
-    256 * 1024 * 1024
-)  # of a cluster of one machine
+LOCAL_OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024  # of a cluster of one machine
 MOST_ONGOING: Final = 10_000
 """Windows at one replica. No bound of ours: a window that waits there takes its turn by Lithophone's own rules."""
 
