@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-gpu test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-gpu test-ray test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -35,6 +35,9 @@ test-helm:       ## the Helm chart, rendered and checked against Kubernetes' sch
 
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
 	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)
+
+test-ray:        ## models on a Ray cluster of this machine, in an environment of its own (10 minutes)
+	PYTHON=$(PYTHON) .ci/test-ray $(ARGS)
 
 test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)
 	$(BIN)/python -m tests.hardware.gpu $(ARGS)

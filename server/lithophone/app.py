@@ -37,6 +37,7 @@ from lithophone.hosts.base import HostState, Launch, ModelHost
 from lithophone.hosts.description import WorkerDescription
 from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
+from lithophone.hosts.ray_serve.deployment import Scale, Served
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
 from lithophone.http.realtime.places import LivePlaces
@@ -73,8 +74,7 @@ def build_models(settings: Settings) -> Models:
     references = _references(settings)
     _refuse_two_of_one_name(references)
     _refuse_native_times(settings, references)
-    measured = MeasuredMemory(measured_path(os.environ))
-    hosts = [_host(reference, settings, measured) for reference in references]
+    hosts = _ray_hosts(references, settings) if settings.hosts == "ray" else _own_hosts(references, settings)
     budget_bytes = round(settings.memory_budget_gb * 1e9) or None
     return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
 
@@ -95,6 +95,64 @@ def _references(settings: Settings) -> list[ModelReference]:
     return references
 
 
+def _own_hosts(references: Sequence[ModelReference], settings: Settings) -> list[ModelHost]:
+    """On this machine."""
+    measured = MeasuredMemory(measured_path(os.environ))
+    return [_host(reference, settings, measured) for reference in references]
+
+
+def _ray_hosts(references: Sequence[ModelReference], settings: Settings) -> list[ModelHost]:
+    """On the machines of a cluster.
+
+    Raises:
+        ConfigurationError: Ray is not installed, or what is asked for makes no sense there.
+    """
+    from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment, require_ray  # noqa: PLC0415 - an extra
+    from lithophone.hosts.ray_serve.host import RayHost  # noqa: PLC0415 - as above
+
+    require_ray()
+    scale = _scale(settings)
+    cluster = Cluster(settings.ray_address)
+    return [
+        RayHost(
+            reference.model_id,
+            reference.spec,
+            ServeDeployment(
+                cluster,
+                Served(
+                    model_id=reference.model_id,
+                    spec=reference.spec,
+                    description=_description(reference, settings),
+                ),
+                scale,
+            ),
+        )
+        for reference in references
+    ]
+
+
+def _scale(settings: Settings) -> Scale:
+    """How models are spread over a cluster.
+
+    Raises:
+        ConfigurationError: the settings contradict each other.
+    """
+    if settings.memory_budget_gb:
+        raise ConfigurationError("--memory-budget-gb is of one machine; with --hosts ray use --ray-gpus")
+    if settings.ray_max_replicas < settings.ray_min_replicas:
+        raise ConfigurationError(
+            f"--ray-max-replicas {settings.ray_max_replicas} is less than --ray-min-replicas {settings.ray_min_replicas}"
+        )
+    return Scale(
+        min_replicas=settings.ray_min_replicas,
+        max_replicas=settings.ray_max_replicas,
+        queued_seconds=settings.ray_queued_seconds,
+        gpus=settings.ray_gpus,
+        cpus=settings.ray_cpus,
+        idle_seconds=settings.unload_after_seconds,
+    )
+
+
 def _host(reference: ModelReference, settings: Settings, measured: MeasuredMemory) -> SupervisedHost:
     return SupervisedHost(
         reference.model_id,
@@ -113,14 +171,18 @@ def _launch(reference: ModelReference, settings: Settings) -> Launch:
         from lithophone.backends.opening import open_backend  # noqa: PLC0415 - as above
 
         return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime(), fetches=True)
-    description = WorkerDescription(
+    return in_process(_description(reference, settings))
+
+
+def _description(reference: ModelReference, settings: Settings) -> WorkerDescription:
+    """What the process of a model's worker is told, on whichever machine."""
+    return WorkerDescription(
         opener=OPENER,
         arguments=(reference, settings.wishes),
         fetches=True,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
-    return in_process(description)
 
 
 def _refuse_two_of_one_name(references: Sequence[ModelReference]) -> None:

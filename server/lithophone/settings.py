@@ -170,9 +170,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 900.0
     live_session_seconds: Annotated[float, _doc("how long a live session may last", gt=0)] = 3600.0
     hosts: Annotated[
-        Literal["process", "thread"],
-        _doc("where models run: each in a process of its own, which may die, or in a thread of the server"),
+        Literal["process", "thread", "ray"],
+        _doc(
+            "where models run: each in a process of its own, which may die, in a thread of the server, or as replicas on the "
+            "machines of a Ray cluster (docs/ray.md)"
+        ),
     ] = "process"
+    ray_address: Annotated[
+        str,
+        _doc("the Ray cluster; auto is this machine's; unset, a cluster of this machine alone is started"),
+    ] = ""
+    ray_min_replicas: Annotated[int, _doc("replicas of each model in the cluster, without load", ge=1)] = 1
+    ray_max_replicas: Annotated[int, _doc("replicas of each model in the cluster, under load", ge=1)] = 1
+    ray_queued_seconds: Annotated[
+        float, _doc("audio queued or at work at a replica beyond which there are to be more", gt=0)
+    ] = 300.0
+    ray_gpus: Annotated[
+        float, _doc("GPUs of a replica; 0.5 puts two on one (give --max-batch then)", ge=0)
+    ] = 0.0
+    ray_cpus: Annotated[float, _doc("CPU cores of a replica", gt=0)] = 1.0
     load_wait_seconds: Annotated[float, _doc("how long a request waits for its model to be loaded", ge=0)] = (
         30.0
     )

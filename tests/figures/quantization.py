@@ -23,7 +23,7 @@ from examples.train_tiny.evaluate import EvalClip, Tally, plain, samples_of, tes
 from lithophone.backends.base import Backend, Recognition, RecognitionRequest
 from lithophone.backends.batches import recognise
 from lithophone.backends.device.facts import read_torch_facts
-from lithophone.backends.device.plan import DeviceWishes, DtypeRequest, Quantization
+from lithophone.backends.device.plan import DeviceWishes, DtypeRequest, Quantization, plan_device
 from lithophone.backends.opening import load_backend
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 

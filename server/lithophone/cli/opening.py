@@ -21,6 +21,11 @@ MODEL_SETTINGS: Final = (
 )  # fmt: skip
 """Settings of a command that loads a model."""
 
+PLACE_SETTINGS: Final = (
+    "hosts", "ray_address", "ray_min_replicas", "ray_max_replicas", "ray_queued_seconds", "ray_gpus", "ray_cpus",
+)  # fmt: skip
+"""Settings of one whose model may run elsewhere."""
+
 
 ANY_MODEL: Final = "whisper-1"
 """What every server calls the model it has."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from lithophone.cli.command import EXIT_DONE, Command
-from lithophone.cli.opening import MODEL_SETTINGS, model_name, open_transcriber
+from lithophone.cli.opening import MODEL_SETTINGS, PLACE_SETTINGS, model_name, open_transcriber
 from lithophone.errors import ConfigurationError, InvalidRequestError
 from lithophone.formats.cues import USUAL_LIMITS, CueLimits
 from lithophone.granite.family import LANGUAGE_NAMES
@@ -74,7 +74,7 @@ def _add_speech_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", metavar="URL", help="let a server do it (key: LITHOPHONE_API_KEY); without this the model is loaded here")  # fmt: skip
-    add_flags(parser, MODEL_SETTINGS)
+    add_flags(parser, MODEL_SETTINGS + PLACE_SETTINGS)
 
 
 def _positive(kind: type[int]) -> Any:

@@ -30,6 +30,7 @@ from lithophone.errors import (
 )
 from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import Carrier, HostState, Launch, Recogniser
+from lithophone.hosts.recogniser import JobRecogniser
 from lithophone.hosts.tally import Tally
 from lithophone.hub.progress import Fetched
 from lithophone.worker.messages import (
@@ -62,7 +63,7 @@ class _Work:
 
     job_id: int
     request: RecognitionRequest
-    answer: asyncio.Future[Recognition]
+    answer: asyncio.Future[Recognised]
     posted_seconds: float
     started: bool = False
     deaths: int = 0
@@ -169,7 +170,7 @@ class SupervisedHost:
 
     def open_recogniser(self) -> Recogniser:
         """See `ModelHost`."""
-        return _JobRecogniser(self, next(self._ids))
+        return JobRecogniser(self, next(self._ids))
 
     async def unload(self) -> None:
         """See `ModelHost`."""
@@ -192,6 +193,10 @@ class SupervisedHost:
 
     async def recognise(self, job_id: int, request: RecognitionRequest) -> Recognition:
         """One window of a job; see `Recogniser`."""
+        return (await self.hear(job_id, request)).recognition
+
+    async def hear(self, job_id: int, request: RecognitionRequest) -> Recognised:
+        """One window of a job, and how long it took from when it joined the batch; raises as `Recogniser` does."""
         self._require_running()
         self.start()
         work_id = next(self._ids)
@@ -265,7 +270,7 @@ class SupervisedHost:
             case Recognised(work_id, recognition, seconds):
                 self._deaths = 0
                 self._count(work_id, recognition, seconds)
-                self._answer(work_id, recognition)
+                self._answer(event)
             case Failed(work_id, cause, message):
                 self.tally.failures[cause] += 1
                 self._fail(work_id, _failure(cause, message))
@@ -384,10 +389,10 @@ class SupervisedHost:
                 waiter.set_exception(failure)
         self._waiters.clear()
 
-    def _answer(self, work_id: int, recognition: Recognition) -> None:
-        work = self._works.get(work_id)
+    def _answer(self, recognised: Recognised) -> None:
+        work = self._works.get(recognised.work_id)
         if work is not None and not work.answer.done():
-            work.answer.set_result(recognition)
+            work.answer.set_result(recognised)
 
     def _fail(self, work_id: int, error: ServiceError) -> None:
         work = self._works.get(work_id)
@@ -408,32 +413,6 @@ class SupervisedHost:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-
-
-class _JobRecogniser:
-    """See `Recogniser`."""
-
-    def __init__(self, host: SupervisedHost, job_id: int) -> None:
-        self._host = host
-        self._job_id = job_id
-
-    @property
-    def spec(self) -> ModelSpec:
-        """See `Recogniser`."""
-        return self._host.spec
-
-    @property
-    def wants_more(self) -> bool:
-        """See `Recogniser`."""
-        return self._host.wants_more
-
-    async def recognise(self, request: RecognitionRequest) -> Recognition:
-        """See `Recogniser`."""
-        return await self._host.recognise(self._job_id, request)
-
-    def cancel(self) -> None:
-        """See `Recogniser`."""
-        self._host.cancel(self._job_id)
 
 
 def _failure(cause: Cause, message: str) -> ServiceError:

@@ -1,0 +1,211 @@
+"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills`. Needs Ray.
+
+`hop` sends windows of 30 s, one after another, to replicas that do nothing. `scaling` has a model that only sleeps, so that
+neither this machine's cores nor any GPU bound what is measured, and counts windows a second by the number of replicas. `kills`
+ends one of two nodes again and again while clients ask without a pause, and compares every text with what was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from statistics import median, quantiles
+from typing import Final
+
+import numpy as np
+
+from lithophone.backends.base import Backend, RecognitionRequest
+from lithophone.backends.fake import FakeBackend
+from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
+from lithophone.hosts.base import ModelHost
+from lithophone.hosts.description import WorkerDescription
+from lithophone.hosts.process import in_process
+from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment
+from lithophone.hosts.ray_serve.deployment import Scale, Served
+from lithophone.hosts.ray_serve.host import RayHost
+from lithophone.hosts.supervised import SupervisedHost
+from tests.clusters import Nodes, two_nodes
+
+SPEC: Final = FAMILY[DEMONSTRATION_ID]
+WINDOW_SECONDS: Final = 30
+SLEEP_SECONDS: Final = 1.0
+MOST_REPLICAS: Final = 8
+READY_SECONDS: Final = 120.0
+
+
+def open_sleeper(delay_seconds: float, max_batch: int) -> Backend:
+    """Says how many samples it heard, after a while."""
+    return FakeBackend(
+        lambda request: str(len(request.samples)), delay_seconds=delay_seconds, max_batch=max_batch
+    )
+
+
+class Staying(ServeDeployment):
+    """Keeps the connection for the next measurement."""
+
+    def leave(self) -> None:
+        """The cluster ends with the script."""
+
+
+@asynccontextmanager
+async def hosted(
+    cluster: Cluster, delay_seconds: float, max_batch: int, replicas: int
+) -> AsyncGenerator[RayHost]:
+    """So many replicas, all of them there."""
+    description = WorkerDescription(
+        opener="tests.figures.ray:open_sleeper",
+        arguments=(delay_seconds, max_batch),
+        runtime="lithophone.backends.fake:PlainRuntime",
+        log_level="error",
+    )
+    served = Served(model_id=SPEC.id, spec=SPEC, description=description)
+    deployment = Staying(cluster, served, Scale(min_replicas=replicas, max_replicas=replicas, cpus=0.5))
+    host = RayHost(SPEC.id, SPEC, deployment)
+    await host.loaded()
+    async with asyncio.timeout(READY_SECONDS):
+        while (await asyncio.to_thread(deployment.look)).replicas < replicas:  # noqa: ASYNC110 - Ray has no event for it
+            await asyncio.sleep(0.2)
+    try:
+        yield host
+    finally:
+        await asyncio.to_thread(deployment.remove)
+        await host.stop()
+
+
+def window(samples: int = WINDOW_SECONDS * 16_000) -> RecognitionRequest:
+    """Noise, so that nothing compresses it on its way."""
+    noise = np.random.default_rng(samples).normal(0, 0.1, samples)
+    return RecognitionRequest(samples=noise.astype(np.float32))
+
+
+async def hop(cluster: Cluster, count: int) -> None:
+    """Round trips of one window at a time, to a replica and to a process of this machine in turns."""
+    description = WorkerDescription(
+        opener="tests.figures.ray:open_sleeper",
+        arguments=(0.0, 1),
+        runtime="lithophone.backends.fake:PlainRuntime",
+        log_level="error",
+    )
+    near = SupervisedHost(SPEC.id, SPEC, in_process(description))
+    await near.loaded()
+    async with hosted(cluster, 0.0, 1, 1) as far:
+        for seconds in (WINDOW_SECONDS, 1):
+            took = await round_trips({"a replica": far, "a process": near}, window(seconds * 16_000), count)
+            for name, times in took.items():
+                print(
+                    f"{seconds} s to {name}: p50 {median(times):.1f} ms, 95 % {quantiles(times, n=20)[-1]:.1f}, "
+                    f"least {min(times):.1f}"
+                )
+    await near.stop()
+
+
+async def round_trips(
+    hosts: dict[str, ModelHost], request: RecognitionRequest, count: int
+) -> dict[str, list[float]]:
+    """In milliseconds, by host, without the first tenth."""
+    took: dict[str, list[float]] = {name: [] for name in hosts}
+    for _ in range(count):
+        for name, host in hosts.items():
+            began = time.perf_counter()
+            await host.open_recogniser().recognise(request)
+            took[name].append(1000 * (time.perf_counter() - began))
+    return {name: times[count // 10 :] for name, times in took.items()}
+
+
+async def windows_a_second(host: RayHost, replicas: int, windows: int) -> float:
+    """With four windows for each replica under way, of which it takes one at a time."""
+    recognise = host.open_recogniser().recognise
+    request = window()
+    places = asyncio.Semaphore(4 * replicas)
+
+    async def one() -> None:
+        async with places:
+            await recognise(request)
+
+    await asyncio.gather(*(one() for _ in range(2 * replicas)))
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(windows)))
+    return windows / (time.perf_counter() - began)
+
+
+async def scaling(cluster: Cluster, windows_each: int) -> None:
+    """Windows a second, by replicas."""
+    alone = 0.0
+    replicas = 1
+    while replicas <= MOST_REPLICAS:
+        async with hosted(cluster, SLEEP_SECONDS, 1, replicas) as host:
+            rate = await windows_a_second(host, replicas, windows_each * replicas)
+        alone = alone or rate
+        print(
+            f"{replicas} replicas: {rate:.2f} windows/s, {rate / alone / replicas:.2f} of linear", flush=True
+        )
+        replicas *= 2
+
+
+async def kills(cluster: Cluster, nodes: Nodes, seconds: float, every_seconds: float) -> bool:
+    """Windows asked for while nodes die; whether all was well."""
+    outcomes: Counter[str] = Counter()
+    slowest = 0.0
+    over = asyncio.Event()
+    async with hosted(cluster, 0.2, 4, 2) as host:
+
+        async def client(number: int) -> None:
+            nonlocal slowest
+            samples = 16_000 + number
+            request = window(samples)
+            while not over.is_set():
+                began = time.perf_counter()
+                try:
+                    heard = (await host.open_recogniser().recognise(request)).text
+                except Exception as error:  # noqa: BLE001 - counted
+                    outcomes[f"failed: {type(error).__name__}: {error}"] += 1
+                else:
+                    outcomes["right" if heard == str(samples) else "wrong"] += 1
+                slowest = max(slowest, time.perf_counter() - began)
+
+        clients = [asyncio.create_task(client(number)) for number in range(16)]
+        deaths, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(every_seconds)
+            nodes.kill(nodes.working[0])
+            nodes.add()
+            deaths += 1
+        over.set()
+        await asyncio.gather(*clients)
+    print(
+        f"{deaths} nodes killed in {seconds:g} s: {dict(outcomes)}; the slowest window took {slowest:.1f} s"
+    )
+    return set(outcomes) == {"right"}
+
+
+async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
+    """One of the three; whether all was well."""
+    cluster = Cluster(nodes.address)
+    try:
+        if options.what == "kills":
+            return await kills(cluster, nodes, options.seconds, options.every)
+        await (hop(cluster, options.count) if options.what == "hop" else scaling(cluster, options.count))
+        return True
+    finally:
+        await asyncio.to_thread(cluster.leave)
+
+
+def main() -> int:
+    """Measure and print; exit code 1 where a window failed or was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("hop", "scaling", "kills"))
+    parser.add_argument("--count", type=int, default=200, help="windows, for scaling of each replica")
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long nodes are killed")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two of them")
+    options = parser.parse_args()
+    with two_nodes() as nodes:
+        return 0 if asyncio.run(measure(options, nodes)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
