@@ -32,6 +32,7 @@ from lithophone.backends.batches import recognise
 from lithophone.backends.decoding.loop import DecodingBatch
 from lithophone.backends.decoding.packed import transformers_attention
 from lithophone.backends.decoding.speculation import Source, Speculator
+from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
 from lithophone.backends.device.runtime import TorchRuntime, release_memory
@@ -165,6 +166,7 @@ class HardwareRun:
     def full_size(self, name: str, *, graphs: bool) -> Iterator[tuple[SpeechModel, Any, Any]]:
         spec = FAMILY[name]
         plan = self.plan("bfloat16" if self.on_gpu else "float32", graphs=graphs)
+        apply_plan(plan)
         began = time.perf_counter()
         if self.on_gpu:
             config: Any = family_config(spec)

@@ -125,5 +125,5 @@ def test_the_encoders_kernels_compile(target: Any, dtype: str) -> None:
     attention = {"HEADS": 8, "WIDTH": 128, "COLUMNS": 128, "ROWS": tuning.query_rows}
     attention |= {"BLOCK": triton_attention.block_of(tuning.keys_bytes, 128, 2)}
     compiled(triton_conformer._attend_blocks, target, dtype, attention, num_warps=tuning.query_warps)
-    sizes = {"FRAMES": triton_conformer.CONVOLVED_FRAMES, "CHANNELS": triton_conformer.CONVOLVED_CHANNELS}
+    sizes = {"FRAMES": tuning.convolved_frames, "CHANNELS": triton_conformer.CONVOLVED_CHANNELS}
     compiled(triton_conformer._convolve, target, dtype, sizes | {"TAPS": 15})

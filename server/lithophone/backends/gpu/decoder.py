@@ -1,4 +1,4 @@
-"""Granite's language model as a GPU likes it: nine kernels a layer, over pages of keys and values.
+"""Granite's language model as a GPU likes it: six to ten kernels a layer, over pages of keys and values.
 
 Same weights and arithmetic as `transformers.models.granite.modeling_granite`, differently arranged: the projections of
 queries, keys and values are one product, so are gate and up, and the residual is added by the product before it. The weights

@@ -16,7 +16,6 @@ from lithophone.backends.gpu.kernels import Heads
 from lithophone.backends.gpu.triton_attention import LEAST_ROWS, block_of
 from lithophone.backends.gpu.tuning import Tuning
 
-CONVOLVED_FRAMES: Final = 16
 CONVOLVED_CHANNELS: Final = 128
 
 
@@ -160,7 +159,7 @@ class TritonConformerKernels:
         """See `ConformerKernels`."""
         frames, channels = gated.shape
         out = torch.empty_like(gated)
-        grid = (triton.cdiv(frames, CONVOLVED_FRAMES), triton.cdiv(channels, CONVOLVED_CHANNELS))
+        grid = (triton.cdiv(frames, self._tuning.convolved_frames), triton.cdiv(channels, CONVOLVED_CHANNELS))
         _convolve[grid](
             gated,
             gapped_index,
@@ -170,7 +169,7 @@ class TritonConformerKernels:
             frames,
             channels,
             TAPS=weight.shape[-1],
-            FRAMES=CONVOLVED_FRAMES,
+            FRAMES=self._tuning.convolved_frames,
             CHANNELS=CONVOLVED_CHANNELS,
         )
         return out

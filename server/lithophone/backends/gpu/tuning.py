@@ -36,6 +36,7 @@ class Tuning(NamedTuple):
         added: Tiles of products that are added to something.
         query_rows: Frames that a program of the encoder's attention looks from.
         query_warps: Groups of threads of such a program.
+        convolved_frames: Frames that a program of the encoder's convolution computes.
     """
 
     keys_bytes: int
@@ -43,6 +44,7 @@ class Tuning(NamedTuple):
     added: tuple[Tile, ...]
     query_rows: int
     query_warps: int
+    convolved_frames: int
 
 
 NVIDIA: Final = Tuning(
@@ -51,11 +53,13 @@ NVIDIA: Final = Tuning(
     added=(Tile(4, 1024, 4, 1), Tile(2, 1024, 2, 1), Tile(4, 1024, 4, 3), Tile(2, 2048, 4, 3)),
     query_rows=64,
     query_warps=4,
+    convolved_frames=16,
 )
 AMD: Final = Tuning(
     keys_bytes=4096,
     normed=(Tile(2, 0, 4, 1, 320), Tile(4, 0, 8, 1, 160), Tile(2, 0, 4, 1)),
     added=(Tile(4, 512, 4, 1), Tile(2, 1024, 4, 1)),
-    query_rows=16,
+    query_rows=32,
     query_warps=8,
+    convolved_frames=8,
 )
