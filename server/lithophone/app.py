@@ -13,7 +13,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -27,23 +27,16 @@ import uvicorn
 
 from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.audio.fence import DecoderMemory
-from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
 from lithophone.downloads import show_downloads
 from lithophone.engine.admission import Admission
 from lithophone.engine.descriptors import KEPT, allowed_by, open_descriptors, raise_limit
 from lithophone.errors import ConfigurationError, ServiceError
-from lithophone.granite.family import FAMILY, demonstration_note
-from lithophone.hosts.base import HostState, Launch, ModelHost
-from lithophone.hosts.description import WorkerDescription
+from lithophone.granite.family import demonstration_note
+from lithophone.hosts.base import HostState, ModelHost
 from lithophone.hosts.models import Models
-from lithophone.hosts.process import in_process
-from lithophone.hosts.ray_serve.deployment import Scale, Served
-from lithophone.hosts.supervised import SupervisedHost
-from lithophone.hosts.thread import in_thread
 from lithophone.http.realtime.places import LivePlaces
-from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.listener import BACKLOG, bound, send_new_to_newest
-from lithophone.measured import MeasuredMemory, measured_path
+from lithophone.model_hosts import build_models
 from lithophone.settings import Settings
 from lithophone.systemd import READY, STOPPING, Notifier
 
@@ -54,7 +47,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-OPENER: Final = "lithophone.backends.opening:open_backend"
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 2
 LAST_WORDS_SECONDS: Final = 2  # to tell requests that the end has come
@@ -63,142 +55,6 @@ INTERRUPT_GRACE_SECONDS: Final = 2
 
 HAND_OVER_SECONDS: Final = 6.0
 """How long a server that shares its port goes on after SIGTERM: a connection that does nothing is closed after five anyway."""
-
-
-def build_models(settings: Settings) -> Models:
-    """The models asked for and their hosts; nothing is loaded yet.
-
-    Raises:
-        StartupError: one is no model, two have one name, or none can do what is asked.
-    """
-    references = _references(settings)
-    _refuse_two_of_one_name(references)
-    _refuse_native_times(settings, references)
-    hosts = _ray_hosts(references, settings) if settings.hosts == "ray" else _own_hosts(references, settings)
-    budget_bytes = round(settings.memory_budget_gb * 1e9) or None
-    return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
-
-
-def _references(settings: Settings) -> list[ModelReference]:
-    """What the models' names mean.
-
-    Raises:
-        ConfigurationError: a revision is named that could be of several.
-        CheckpointError: one is no model.
-    """
-    references = [read_reference(name, settings.revision) for name in settings.model]
-    from_hub = [reference.model_id for reference in references if reference.path is None]
-    if settings.revision != DEFAULT_REVISION and len(from_hub) != 1:
-        raise ConfigurationError(
-            f"--revision {settings.revision} is of one model on the hub; here are {', '.join(from_hub) or 'none'}"
-        )
-    return references
-
-
-def _own_hosts(references: Sequence[ModelReference], settings: Settings) -> list[ModelHost]:
-    """On this machine."""
-    measured = MeasuredMemory(measured_path(os.environ))
-    return [_host(reference, settings, measured) for reference in references]
-
-
-def _ray_hosts(references: Sequence[ModelReference], settings: Settings) -> list[ModelHost]:
-    """On the machines of a cluster.
-
-    Raises:
-        ConfigurationError: Ray is not installed, or what is asked for makes no sense there.
-    """
-    from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment, require_ray  # noqa: PLC0415 - an extra
-    from lithophone.hosts.ray_serve.host import RayHost  # noqa: PLC0415 - as above
-
-    require_ray()
-    scale = _scale(settings)
-    cluster = Cluster(settings.ray_address)
-    return [
-        RayHost(
-            reference.model_id,
-            reference.spec,
-            ServeDeployment(
-                cluster,
-                Served(
-                    model_id=reference.model_id,
-                    spec=reference.spec,
-                    description=_description(reference, settings),
-                ),
-                scale,
-            ),
-        )
-        for reference in references
-    ]
-
-
-def _scale(settings: Settings) -> Scale:
-    """How models are spread over a cluster.
-
-    Raises:
-        ConfigurationError: the settings contradict each other.
-    """
-    if settings.memory_budget_gb:
-        raise ConfigurationError("--memory-budget-gb is of one machine; with --hosts ray use --ray-gpus")
-    if settings.ray_max_replicas < settings.ray_min_replicas:
-        raise ConfigurationError(
-            f"--ray-max-replicas {settings.ray_max_replicas} is less than --ray-min-replicas {settings.ray_min_replicas}"
-        )
-    return Scale(
-        min_replicas=settings.ray_min_replicas,
-        max_replicas=settings.ray_max_replicas,
-        queued_seconds=settings.ray_queued_seconds,
-        gpus=settings.ray_gpus,
-        cpus=settings.ray_cpus,
-        idle_seconds=settings.unload_after_seconds,
-    )
-
-
-def _host(reference: ModelReference, settings: Settings, measured: MeasuredMemory) -> SupervisedHost:
-    return SupervisedHost(
-        reference.model_id,
-        reference.spec,
-        _launch(reference, settings),
-        unload_after_seconds=settings.unload_after_seconds,
-        memory_bytes=measured.expected_bytes(reference.model_id, settings.wishes),
-        on_measured=lambda info, memory_bytes: measured.record(info, settings.wishes, memory_bytes),
-    )
-
-
-def _launch(reference: ModelReference, settings: Settings) -> Launch:
-    """How the workers of a model are started."""
-    if settings.hosts == "thread":
-        from lithophone.backends.device.runtime import TorchRuntime  # noqa: PLC0415 - else torch stays outside
-        from lithophone.backends.opening import open_backend  # noqa: PLC0415 - as above
-
-        return in_thread(partial(open_backend, reference, settings.wishes), TorchRuntime(), fetches=True)
-    return in_process(_description(reference, settings))
-
-
-def _description(reference: ModelReference, settings: Settings) -> WorkerDescription:
-    """What the process of a model's worker is told, on whichever machine."""
-    return WorkerDescription(
-        opener=OPENER,
-        arguments=(reference, settings.wishes),
-        fetches=True,
-        log_level=settings.log_level,
-        log_format=settings.log_format,
-    )
-
-
-def _refuse_two_of_one_name(references: Sequence[ModelReference]) -> None:
-    names = [reference.model_id for reference in references]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationError(f"two models would be served as {name}; rename the folder of one")
-
-
-def _refuse_native_times(settings: Settings, references: Sequence[ModelReference]) -> None:
-    if settings.word_times == "native" and not any(reference.spec.word_times for reference in references):
-        names = ", ".join(reference.model_id for reference in references)
-        able = ", ".join(member.id for member in FAMILY.values() if member.word_times)
-        raise ConfigurationError(
-            f"{names} writes no word times of its own (--word-times native); {able} does"
-        )
 
 
 class Entrances(NamedTuple):

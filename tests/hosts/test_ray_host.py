@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.app import build_models
 from lithophone.backends.base import BackendInfo, Recognition, RecognitionRequest
 from lithophone.backends.fake import FakeBackend
 from lithophone.errors import (
@@ -36,6 +35,7 @@ from lithophone.hosts.ray_serve.deployment import (
 )
 from lithophone.hosts.ray_serve.host import RayHost
 from lithophone.hosts.ray_serve.scaling import QUEUED_METRIC, QueuedAudio, replicas_for
+from lithophone.model_hosts import build_models
 from lithophone.settings import Settings
 from lithophone.worker.messages import Recognise, Recognised
 from tests.hosts.puppet import until
@@ -405,7 +405,7 @@ def test_without_ray_the_command_says_what_to_install() -> None:
 
 def test_ray_is_not_imported_unless_it_was_asked_for() -> None:
     code = (
-        "import sys; from lithophone.app import build_models; from lithophone.settings import Settings\n"
+        "import sys; from lithophone.model_hosts import build_models; from lithophone.settings import Settings\n"
         "build_models(Settings()); print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -60,8 +60,8 @@ async def open_transcriber(
 @asynccontextmanager
 async def _here(settings: Settings, wanted: Wanted) -> AsyncGenerator[Transcriber]:
     """What the model cannot do is refused before anything is loaded; what it cannot use is said."""
-    from lithophone.app import build_models  # noqa: PLC0415 - it takes a moment to import
     from lithophone.audio.stream import DecodeLimits  # noqa: PLC0415 - as above
+    from lithophone.model_hosts import build_models  # noqa: PLC0415 - it takes a moment to import
     from lithophone.transcribe import here  # noqa: PLC0415 - as above
 
     models = build_models(settings)
