@@ -17,11 +17,11 @@ RUNTIME = "lithophone.backends.fake:PlainRuntime"
 
 def open_fake(delay_seconds: float = 0.0, max_batch: int = 4) -> Backend:
     """Says which process heard how many samples."""
-    return FakeBackend(
-        lambda request: f"{os.getpid()} {len(request.samples)}",
-        delay_seconds=delay_seconds,
-        max_batch=max_batch,
-    )
+    return FakeBackend(_says_who_heard, delay_seconds=delay_seconds, max_batch=max_batch)
+
+
+def _says_who_heard(request: RecognitionRequest) -> str:
+    return f"{os.getpid()} {len(request.samples)}"
 
 
 def refuse() -> Backend:
@@ -38,6 +38,11 @@ def die_while_loading() -> Backend:
     return FakeBackend()
 
 
+def stop_while_loading() -> Backend:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return FakeBackend()
+
+
 class Deadly(FakeBackend):
     """Windows drawn at temperature 0.9 end the process in a way that no Python code can see."""
 
@@ -49,3 +54,16 @@ class Deadly(FakeBackend):
 
 def open_deadly() -> Backend:
     return Deadly(max_batch=4)
+
+
+class Mute(FakeBackend):
+    """Windows drawn at temperature 0.9 sleep without letting go of the interpreter."""
+
+    def decode(self, requests: Sequence[RecognitionRequest], interrupted: Callable[[], bool]) -> list[str]:
+        if any(request.temperature > 0.5 for request in requests):
+            ctypes.PyDLL(None).sleep(60)
+        return super().decode(requests, interrupted)
+
+
+def open_mute() -> Backend:
+    return Mute(_says_who_heard)

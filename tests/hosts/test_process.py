@@ -116,17 +116,41 @@ def test_a_window_that_kills_workers_fails_alone() -> None:
     run(scenario)
 
 
-def test_a_worker_that_answers_no_more_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(process, "SILENCE_SECONDS", 1.0)
-
+def test_a_worker_that_is_stopped_is_killed_and_replaced_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     async def scenario() -> None:
         async with hosted("open_fake") as host:
             await host.loaded()
             first = await heard_by(host)
             os.kill(first, signal.SIGSTOP)
-            assert await heard_by(host) != first
+            async with asyncio.timeout(process.SILENCE_SECONDS / 2):
+                assert await heard_by(host) != first
             assert [child.pid for child in children()] != [first]
+
+    run(scenario)
+    assert "its process was stopped" in capsys.readouterr().out
+
+
+def test_a_worker_stopped_while_it_loads_is_not_waited_for() -> None:
+    async def scenario() -> None:
+        async with hosted("stop_while_loading") as host:
+            with pytest.raises(ModelFailedError, match="stopped"):
+                await host.loaded()
+
+    run(scenario)
+
+
+def test_a_worker_that_answers_no_more_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SILENCE_SECONDS", 1.0)
+
+    async def scenario() -> None:
+        async with hosted("open_mute") as host:
+            await host.loaded()
+            first = await heard_by(host)
+            mute = asyncio.create_task(host.open_recogniser().recognise(window(temperature=0.9)))
+            await asyncio.sleep(0.1)
+            assert await heard_by(host) != first
+            with pytest.raises(InternalError, match="twice"):
+                await mute
 
     run(scenario)
 

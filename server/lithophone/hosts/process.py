@@ -7,6 +7,7 @@ which gives back all of its memory, the device's too, whatever it was doing.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+import psutil
 import structlog
 
 from lithophone.hosts.base import Launch
@@ -31,10 +33,13 @@ log = structlog.get_logger(__name__)
 CHILD_MODULE: Final = "lithophone.child"
 SOCKET_BYTES: Final = 1 << 20  # asked for; the system may allow less
 STDERR_DESCRIPTOR: Final = 2
-PING_SECONDS: Final = 1.0
+PING_SECONDS: Final = 0.5
 SILENCE_SECONDS: Final = 10.0
-"""A loaded worker that has not answered for so long is stopped or stuck. It answers from a thread of its own, in the middle
-of any computation."""
+"""A loaded worker that has not answered for so long is stuck. It answers from a thread of its own, in the middle of any
+computation."""
+STOPPED_SECONDS: Final = 0.5
+"""The same for one that the system has stopped (SIGSTOP): it is not busy, so that there is nothing to be patient with. What
+is stopped and let go many times a second, to use less of a processor, answers in between."""
 
 
 class ProcessCarrier:
@@ -55,6 +60,7 @@ class ProcessCarrier:
         self._writer: asyncio.StreamWriter | None = None
         self._unsent: list[Part] = encode(description)
         self._heard = time.monotonic()
+        self._patience_seconds = math.inf  # importing and loading may hold the interpreter for longer
         ours, theirs = socket.socketpair()
         with theirs:
             _widen(ours, theirs)
@@ -87,19 +93,18 @@ class ProcessCarrier:
         for part in self._unsent:
             self._writer.write(part)
         self._unsent = []
-        watching: asyncio.Task[None] | None = None
+        watching = asyncio.create_task(self._watch())
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
                     message = await _read(reader)
                     self._heard = time.monotonic()
                     if isinstance(message, Loaded):
-                        watching = asyncio.create_task(self._watch())
+                        self._patience_seconds = SILENCE_SECONDS
                     if not isinstance(message, Pong):
                         self._on_event(message)
         finally:
-            if watching is not None:
-                watching.cancel()
+            watching.cancel()
             self._writer.close()
             self._process.kill()  # if it has closed the socket and lives
             code = await asyncio.to_thread(self._process.wait)
@@ -111,11 +116,18 @@ class ProcessCarrier:
         while True:
             self.post(Ping())
             await asyncio.sleep(PING_SECONDS)
-            silence = time.monotonic() - self._heard
-            if silence > SILENCE_SECONDS:
-                self._verdict = f"it did not answer for {silence:.0f} s"
+            self._verdict = self._judge(time.monotonic() - self._heard)
+            if self._verdict is not None:
                 self._process.kill()
                 return
+
+    def _judge(self, silence_seconds: float) -> str | None:
+        """Why a process that has been silent for so long is to be given up; `None` where it is not."""
+        if silence_seconds > self._patience_seconds:
+            return f"it did not answer for {silence_seconds:.0f} s"
+        if silence_seconds > STOPPED_SECONDS and _is_stopped(self._process.pid):
+            return "its process was stopped"
+        return None
 
 
 def in_process(description: WorkerDescription) -> Launch:
@@ -146,6 +158,13 @@ async def _read(reader: asyncio.StreamReader) -> Any:
     count = await reader.readexactly(COUNT_BYTES)
     sizes = lengths(await reader.readexactly(lengths_bytes(count)))
     return decode([await reader.readexactly(size) for size in sizes])
+
+
+def _is_stopped(pid: int) -> bool:
+    """By a signal; one that a debugger holds is not."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def _exit_words(code: int) -> str:
