@@ -12,9 +12,9 @@ import asyncio
 import base64
 import io
 import itertools
-import json
 import time
 import wave
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,6 +41,7 @@ LEAST_CLIP_SECONDS: Final = 1.6
 LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
 PAUSE_SECONDS: Final = 0.6
 HOUR_SECONDS: Final = 3600.0
+MARKS: Final = 12
 DELTA: Final = "conversation.item.input_audio_transcription.delta"
 COMPLETED: Final = "conversation.item.input_audio_transcription.completed"
 
@@ -155,10 +156,15 @@ async def _speak_one(connection: Any, utterance: Utterance) -> Told:
         frame = utterance.pcm[start : start + FRAME_BYTES]
         spoken_until = began + (start + len(frame)) / 2 / WIRE_RATE
         await asyncio.sleep(max(0.0, spoken_until - time.perf_counter()))
-        await connection.input_audio_buffer.append(audio=base64.b64encode(frame).decode())
+        await append(connection, frame)
     await connection.input_audio_buffer.commit()
     await hearing
     return told
+
+
+async def append(connection: Any, pcm: bytes) -> None:
+    """Send PCM."""
+    await connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())
 
 
 async def _hear_one(connection: Any, told: Told, began: float) -> None:
@@ -269,7 +275,11 @@ def cpu_seconds(pid: int) -> float:
 
 
 class Mark(NamedTuple):
-    """A moment of the hour: audio spoken, its wall time, processor time and memory, and how far the times are off."""
+    """A moment of the hour: audio heard, its wall time, processor time and memory, and how far times were off since the last.
+
+    "Off" is from where a clip was sent to where speech was said to begin: the clip's own silence and a constant, so that
+    a growing median is drift.
+    """
 
     audio_seconds: float
     wall_seconds: float
@@ -278,63 +288,73 @@ class Mark(NamedTuple):
     off_ms: float
 
 
-async def hour(arguments: argparse.Namespace) -> None:
+@dataclass(slots=True)
+class Hour:
     """An hour of speech in one session, as fast as the server takes it."""
+
+    server: ServerProcess
+    seconds: float
+    said: list[str] = field(default_factory=list[str])
+    starts: list[float] = field(default_factory=list[float])
+    texts: list[str] = field(default_factory=list[str])
+    marks: list[Mark] = field(default_factory=list[Mark])
+    _began: float = field(default_factory=time.perf_counter)
+    _off: list[float] = field(default_factory=list[float])
+
+    async def speak(self, connection: Any, clips: Sequence[tuple[str, Waveform]]) -> None:
+        """Clip after clip, with a pause behind each."""
+        spoken = 0.0
+        pause = np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE), np.float32)
+        for text, samples in itertools.cycle(clips):
+            if spoken >= self.seconds:
+                break
+            pcm = at_wire_rate(np.concatenate([samples, pause]))
+            self.said.append(text)
+            self.starts.append(spoken)
+            for start in range(0, len(pcm), FRAME_BYTES):
+                await append(connection, pcm[start : start + FRAME_BYTES])
+            spoken += len(pcm) / 2 / WIRE_RATE
+        await connection.input_audio_buffer.commit(event_id="last")
+
+    async def hear(self, connection: Any) -> None:
+        """Until all that was committed is heard."""
+        committed, last = 0, False
+        async for event in connection:
+            if event.type == "input_audio_buffer.speech_started":
+                self._note(event.audio_start_ms / 1000)
+            committed += event.type == "input_audio_buffer.committed"
+            last = last or (event.type == "error" and event.error.event_id == "last")
+            if event.type == COMPLETED:
+                self.texts.append(event.transcript)
+            if last and len(self.texts) == committed:
+                return
+
+    def _note(self, audio: float) -> None:
+        self._off.append(audio - self.starts[bisect_right(self.starts, audio) - 1])
+        if self.marks and audio - self.marks[-1].audio_seconds < self.seconds / MARKS:
+            return
+        wall, memory = time.perf_counter() - self._began, resident_bytes(psutil.Process(self.server.pid))
+        off_ms = 1000 * float(np.median(self._off))
+        self.marks.append(Mark(audio, wall, cpu_seconds(self.server.pid), memory / MIB, off_ms))
+        self._off.clear()
+
+
+async def hour(arguments: argparse.Namespace) -> None:
+    """Its figures, a line for each twelfth."""
     turns = {"type": "server_vad"} if arguments.turns == "server_vad" else None
     with running_server(*arguments.flags) as server:
         clips = [(clip.text, samples_of(clip.path)) for clip in manifest_clips(SPEECH, ["short"])]
-        marks: list[Mark] = []
-        texts: list[str] = []
         async with session(server.url, turns, arguments.delays[0]) as connection:
-            hearing = asyncio.create_task(_hear_hour(connection, server, arguments.seconds, marks, texts))
-            said, starts = await _speak_hour(connection, clips, arguments.seconds)
+            whole = Hour(server, arguments.seconds)
+            hearing = asyncio.create_task(whole.hear(connection))
+            await whole.speak(connection, clips)
             await hearing
-        print(json.dumps({"words_said": len(normalised(" ".join(said))), "turns": len(texts)}))
-        wanted, got = normalised(" ".join(said)), normalised(" ".join(texts))
-        print(f"WER {100 * edit_distance(wanted, got) / len(wanted):.2f} %")
-        print(starts[-1] if starts else "")
-        for mark in marks:
-            print(mark)
-
-
-async def _speak_hour(
-    connection: Any, clips: Sequence[tuple[str, Waveform]], seconds: float
-) -> tuple[list[str], list[float]]:
-    said: list[str] = []
-    starts: list[float] = []
-    spoken = 0.0
-    pause = np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE), np.float32)
-    for text, samples in itertools.cycle(clips):
-        if spoken >= seconds:
-            break
-        pcm = at_wire_rate(np.concatenate([samples, pause]))
-        for start in range(0, len(pcm), FRAME_BYTES):
-            frame = pcm[start : start + FRAME_BYTES]
-            await connection.input_audio_buffer.append(audio=base64.b64encode(frame).decode())
-        said.append(text)
-        starts.append(spoken)
-        spoken += len(pcm) / 2 / WIRE_RATE
-    await connection.input_audio_buffer.commit(event_id="last")
-    return said, starts
-
-
-async def _hear_hour(
-    connection: Any, server: ServerProcess, seconds: float, marks: list[Mark], texts: list[str]
-) -> None:
-    began, committed, done, last = time.perf_counter(), 0, 0, False
-    async for event in connection:
-        if event.type == "input_audio_buffer.speech_started":
-            audio = event.audio_start_ms / 1000
-            if not marks or audio - marks[-1].audio_seconds >= seconds / 12:
-                memory = resident_bytes(psutil.Process(server.pid)) / MIB
-                marks.append(Mark(audio, time.perf_counter() - began, cpu_seconds(server.pid), memory, 0.0))
-        committed += event.type == "input_audio_buffer.committed"
-        last = last or (event.type == "error" and event.error.event_id == "last")
-        if event.type == COMPLETED:
-            texts.append(event.transcript)
-            done += 1
-        if last and done == committed:
-            return
+    wanted, got = normalised(" ".join(whole.said)), normalised(" ".join(whole.texts))
+    print(
+        f"{len(wanted)} words, {len(whole.texts)} turns, WER {100 * edit_distance(wanted, got) / len(wanted):.2f} %"
+    )
+    for mark in whole.marks:
+        print(mark)
 
 
 def main() -> None:
