@@ -9,9 +9,13 @@ import pytest
 import soundfile
 
 from lithophone.backends.base import Backend, LiveWindow, Recognition, RecognitionRequest, Samples
+from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.device.runtime import TorchRuntime
+from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
+from lithophone.backends.transformers_backend.speech import SpeechBackend
 from lithophone.granite.family import DEMONSTRATION_ID
-from tests.backends.conftest import RATE, opened, transcribed
+from tests.backends.conftest import RATE, heard_by, opened, transcribed
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 FRAME = 320
@@ -104,3 +108,13 @@ def test_a_piece_of_a_transcript_tells_nothing_of_how_the_next_is_written(plan: 
         heard_live(backend, demo(), *behind(whole, word))
     again = transcribed(backend, RecognitionRequest(samples=demo()))[0]
     assert again.passes <= plain.passes
+
+
+def test_what_is_settled_of_a_window_that_grows_is_not_heard_again(plan: DevicePlan) -> None:
+    with TorchRuntime().thread():
+        backend = SpeechBackend(fetch(read_reference(DEMONSTRATION_ID)), plan, read_torch_facts())
+    hearing, samples = backend._model.hearing, np.tile(demo(), 2)
+    ends = range(4 * RATE, len(samples), RATE // 2)
+    texts = [heard_live(backend, samples[:end]).text for end in ends]
+    assert hearing.frame_counts.frames < sum(end // FRAME for end in ends) / 2
+    assert texts[-1] == heard_by(backend, samples[: ends[-1]]).text

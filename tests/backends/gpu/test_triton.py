@@ -153,4 +153,4 @@ def test_layers_of_the_encoder(dtype: torch.dtype, lengths: tuple[int, ...]) -> 
     layers = kernel_layers(encoder, TritonConformerKernels(TUNING)).layers
     with torch.inference_mode():
         for layer, found in zip(encoder.layers, layers, strict=True):
-            close(found(frames, clips), ConformerLayer.of(layer)(frames, clips))
+            close(found(frames, clips, None), ConformerLayer.of(layer)(frames, clips, None))

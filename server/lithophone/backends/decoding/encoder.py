@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lithophone.backends.decoding.growing import Beginning, Seam, Seams
 from lithophone.granite.packing import PackedRows, places_of, sent, starts_of
 
 ALIGNED_COLUMNS: Final = 16
@@ -86,10 +87,14 @@ class FrameCounts(msgspec.Struct, frozen=True):
 
 
 class LayersInForm(NamedTuple):
-    """The layers of an encoder, made anew for each pass if need be, and the dtype they compute in."""
+    """The layers of an encoder, made anew for each pass if need be, and the dtype they compute in.
+
+    `go_on` says whether they can go on from what was kept of a clip.
+    """
 
     layers: Iterable[ConformerLayer]
     dtype: torch.dtype
+    go_on: bool = True
 
 
 class PackedEncoder:
@@ -101,6 +106,7 @@ class PackedEncoder:
 
     Attributes:
         counts: What has gone through it.
+        goes_on: Clips that grow need not be heard from their beginning.
     """
 
     def __init__(self, encoder: Any, layers: LayersInForm | None = None) -> None:
@@ -109,7 +115,7 @@ class PackedEncoder:
         self._context = int(config.context_size)
         self._exported = frozenset(getattr(config, "cat_hidden_layers", None) or ())
         self._middle = int(encoder.num_layers) // 2
-        self._layers, self._dtype = layers or LayersInForm(
+        self._layers, self._dtype, self.goes_on = layers or LayersInForm(
             [ConformerLayer.of(layer) for layer in encoder.layers],
             encoder.input_linear.weight.dtype,
         )
@@ -125,20 +131,41 @@ class PackedEncoder:
         Returns:
             [frames, hidden]; of the plus model [frames, exported layers * hidden + hidden]. In the dtype of the layers.
         """
-        device = self._encoder.input_linear.weight.device
-        clips = PackedClips(features.lengths, self._context, self._gap, device)
+        clips = self._packed(features.lengths, self._gap)
+        return PackedRows(self._forward(features.rows, clips, None), features.lengths)
+
+    def encode_growing(
+        self, features: PackedRows, before: Sequence[Beginning | None]
+    ) -> tuple[PackedRows, list[Beginning | None]]:
+        """Last hidden states of whole clips, and what is to be kept of them.
+
+        Args:
+            features: [frames, 160] of whole clips, at least one frame more of each than is kept of it.
+            before: What was kept of each clip; None for one that does not grow.
+        """
+        seams = Seams(before, features.lengths, self._context, self._gap, self._device)
+        clips = self._packed(seams.lengths, seams.gap)
+        whole = seams.whole(self._forward(seams.new_rows(features), clips, seams))
+        return whole, seams.beginnings(whole)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._encoder.input_linear.weight.device
+
+    def _packed(self, lengths: Sequence[int], gap: int) -> PackedClips:
+        clips = PackedClips(lengths, self._context, gap, self._device)
         self.counts = self.counts.plus(clips.frames, clips.blocks * clips.block_frames - clips.frames)
-        return PackedRows(self._forward(features.rows.to(device, self._dtype), clips), features.lengths)
+        return clips
 
     def ctc_log_probs(self, hidden: Tensor) -> Tensor:
         """Natural-log probabilities of the grapheme labels, float32 [frames, labels], of hidden states."""
         return head_log_probs(self._encoder.out, hidden)
 
-    def _forward(self, packed: Tensor, clips: PackedClips) -> Tensor:
-        hidden = _applied(self._encoder.input_linear, packed)
+    def _forward(self, features: Tensor, clips: PackedClips, seams: Seams | None) -> Tensor:
+        hidden = _applied(self._encoder.input_linear, features.to(self._device, self._dtype))
         exported = [hidden] if 0 in self._exported else []
         for number, layer in enumerate(self._layers, start=1):
-            hidden = layer(hidden, clips)
+            hidden = layer(hidden, clips, None if seams is None else seams.next_layer())
             if number in self._exported:
                 exported.append(hidden)
             if number == self._middle:
@@ -214,11 +241,11 @@ class ConformerLayer:
         """A layer in the plain operations of torch."""
         return cls(layer, BlockAttention(layer.attn), Convolution(layer.conv))
 
-    def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
-        """[frames, hidden] in and out."""
+    def __call__(self, hidden: Tensor, clips: PackedClips, seam: Seam | None) -> Tensor:
+        """[frames, hidden] in and out; `seam` is where clips go on from what was kept of them."""
         hidden = torch.add(hidden, self._first(hidden), alpha=0.5)
         hidden = self._attention(hidden, clips) + hidden
-        hidden = self._convolution(hidden, clips) + hidden
+        hidden = self._convolution(hidden, clips, seam) + hidden
         hidden = torch.add(hidden, self._second(hidden), alpha=0.5)
         return self._norm(hidden)
 
@@ -301,15 +328,18 @@ class Convolution:
         self._weight, self._bias = _folded(module.depth_conv.conv, module.batch_norm)
         self._left = self._weight.shape[-1] // 2
 
-    def __call__(self, hidden: Tensor, clips: PackedClips) -> Tensor:
+    def __call__(self, hidden: Tensor, clips: PackedClips, seam: Seam | None) -> Tensor:
         """[frames, hidden] in and out."""
         gated = functional.glu(self._up(self._norm(hidden)), dim=-1)
-        return self._down(self._filtered(gated, clips))
+        return self._down(self._filtered(gated, clips, seam))
 
-    def _filtered(self, gated: Tensor, clips: PackedClips) -> Tensor:
+    def _filtered(self, gated: Tensor, clips: PackedClips, seam: Seam | None) -> Tensor:
         """SiLU of the convolution over [frames, channels]."""
         gapped = gated.new_zeros(clips.gapped_frames, gated.shape[-1])
         gapped[clips.gapped_index] = gated
+        if seam is not None:
+            seam.fill(gapped)
+            seam.keep(gated)
         filtered = functional.conv1d(
             gapped.t().unsqueeze(0), self._weight, self._bias, groups=len(self._weight)
         )

@@ -15,6 +15,7 @@ from lithophone.backends.decoding.encoder import (
     LayersInForm,
     PackedClips,
 )
+from lithophone.backends.decoding.growing import Seam
 from lithophone.backends.gpu.kernels import Heads
 
 ALIGNED_ROWS = 8
@@ -60,7 +61,7 @@ def kernel_layers(encoder: Any, kernels: ConformerKernels) -> LayersInForm:
         )
         for layer in encoder.layers
     ]
-    return LayersInForm(layers, encoder.input_linear.weight.dtype)
+    return LayersInForm(layers, encoder.input_linear.weight.dtype, go_on=False)
 
 
 class _KernelAttention(BlockAttention):
@@ -86,5 +87,5 @@ class _KernelConvolution(Convolution):
         super().__init__(module)
         self._kernels = kernels
 
-    def _filtered(self, gated: Tensor, clips: PackedClips) -> Tensor:
+    def _filtered(self, gated: Tensor, clips: PackedClips, seam: Seam | None) -> Tensor:  # noqa: ARG002 - `go_on` is false
         return self._kernels.convolve(gated, clips.gapped_index, self._weight, self._bias)

@@ -24,9 +24,11 @@ from lithophone.backends.decoding.encoder import (
     PackedEncoder,
     project,
 )
+from lithophone.backends.decoding.growing import Beginnings
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.gpu.opening import kernel_encoder_layers
 from lithophone.granite.features import stacked_log_mels
+from lithophone.granite.packing import PackedRows
 
 
 class HeardWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +61,7 @@ class Hearing:
             if plan.device_map is None
             else ClipwiseEncoder(encoder, self._device)
         )
+        self._beginnings = Beginnings()
         self._projection = widened_products(self._projector, model.dtype, wanted=plan.widened)
 
     @property
@@ -66,11 +69,16 @@ class Hearing:
         """What has gone through the encoder so far."""
         return self._encoder.counts
 
-    def hear(self, clips: Sequence[Samples]) -> list[HeardWindow]:
-        """All windows in one pass; the host waits once, for what the CTC head says."""
+    def hear(self, clips: Sequence[Samples], keys: Sequence[str | None] | None = None) -> list[HeardWindow]:
+        """All windows in one pass; the host waits once, for what the CTC head says.
+
+        Args:
+            clips: float32 [samples], 16 kHz.
+            keys: Of those that grow: what is settled of such a clip is not computed again when more of it is heard.
+        """
         if not clips:
             return []
-        hidden = self._encoder.encode(stacked_log_mels(clips, self._device))
+        hidden = self._encoded(clips, keys or [None] * len(clips))
         with self._projection.during_pass(len(hidden.rows)):
             embeddings = project(self._projector, hidden).split()
         log_probs = self._encoder.ctc_log_probs(hidden.rows).cpu().numpy()
@@ -79,6 +87,17 @@ class Hearing:
             HeardWindow(ctc_log_probs=labels, embeddings=audio)
             for labels, audio in zip(labelled, embeddings, strict=True)
         ]
+
+    def _encoded(self, clips: Sequence[Samples], keys: Sequence[str | None]) -> PackedRows:
+        features = stacked_log_mels(clips, self._device)
+        if isinstance(self._encoder, ClipwiseEncoder) or not self._encoder.goes_on or not any(keys):
+            return self._encoder.encode(features)
+        before = [self._beginnings.of(key, clip) for key, clip in zip(keys, clips, strict=True)]
+        hidden, kept = self._encoder.encode_growing(features, before)
+        for key, clip, beginning in zip(keys, clips, kept, strict=True):
+            if key is not None and beginning is not None:
+                self._beginnings.keep(key, clip, beginning)
+        return hidden
 
 
 def _layers(encoder: Any, plan: DevicePlan) -> LayersInForm | None:

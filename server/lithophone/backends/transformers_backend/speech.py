@@ -163,7 +163,7 @@ class SpeechBatch:
         if not self._contested or len(self._alone) > 0:
             return 0
         key, request = self._contested.popitem(last=False)
-        (window,) = self._model.hear([request])
+        (window,) = self._model.hear([request], anew=True)
         self._under_way[key] = window
         self._alone.admit([self._sequence(key, window, speculate=False)])
         return 1

@@ -120,9 +120,15 @@ class SpeechModel:
             self._budget,
         )
 
-    def hear(self, requests: Sequence[RecognitionRequest]) -> list[PromptedWindow]:
-        """Features, encoder, CTC head and projector over all windows in one pass."""
-        heard = self.hearing.hear([request.samples for request in requests])
+    def hear(self, requests: Sequence[RecognitionRequest], *, anew: bool = False) -> list[PromptedWindow]:
+        """Features, encoder, CTC head and projector over all windows in one pass.
+
+        Args:
+            requests: The windows.
+            anew: Compute all of live windows too, also what is settled of them.
+        """
+        live = [None if anew or request.live is None else request.live.key for request in requests]
+        heard = self.hearing.hear([request.samples for request in requests], live)
         return [
             PromptedWindow(request=request, prompt=self.prompting.tokens(request.task), heard=window)
             for request, window in zip(requests, heard, strict=True)
