@@ -43,6 +43,15 @@ class Stitcher:
         self._held = recognised if recognised.window.shared_after_samples else None
         return final if self._held is not None else [*final, recognised]
 
+    @property
+    def settled(self) -> RecognisedWindow | None:
+        """The window that waits for the next one, without what that one will hear too."""
+        if self._held is None:
+            return None
+        window, recognition = self._held.window, self._held.attempt.recognition
+        alone_seconds = window.duration_seconds - seconds_from_samples(window.shared_after_samples)
+        return _keep(self._held, 0, sum(word.middle_seconds < alone_seconds for word in recognition.words))
+
     def finish(self) -> list[RecognisedWindow]:
         """What still waited for a next window."""
         held, self._held = self._held, None

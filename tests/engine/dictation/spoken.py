@@ -31,6 +31,7 @@ WORD_SECONDS = 0.32
 GAP_SECONDS = 0.08
 LEVEL_STEP = 0.05
 FRAME_SAMPLES = 800
+LEAST_SAMPLES = 160  # of what sounds like anything: noise is no thousand words
 
 
 def spoken(*words: int, pause_seconds: float = 0.0) -> Waveform:
@@ -55,7 +56,7 @@ def read_words(samples: Waveform) -> list[tuple[int, int, int]]:
     return [
         (int(levels[start]) - 1, int(start), int(stop))
         for start, stop in itertools.pairwise(edges)
-        if levels[start]
+        if levels[start] and stop - start >= LEAST_SAMPLES
     ]
 
 
@@ -141,10 +142,16 @@ class Session:
 
     def hear_windows(self, failure: ServiceError | None = None) -> None:
         """The closed windows."""
-        while (closed := self.machine.next_window()) is not None:
-            request = RecognitionRequest(samples=closed.window.samples)
-            attempt = Attempt(self.model(request), 0.0)
+        while self.hear_window(failure):
+            pass
+
+    def hear_window(self, failure: ServiceError | None = None) -> bool:
+        """The closed window that waits longest, if there is one."""
+        closed = self.machine.next_window()
+        if closed is not None:
+            attempt = Attempt(self.model(RecognitionRequest(samples=closed.window.samples)), 0.0)
             self.take(self.machine.window_done(closed, failure or attempt))
+        return closed is not None
 
     def commit(self) -> None:
         """The client's commit, and everything heard."""

@@ -42,6 +42,8 @@ class Player:
                 session.commit_only()
             case "clear", _:
                 session.clear()
+            case "window", _:
+                session.hear_window()
             case "windows", _:
                 session.hear_windows()
             case "fail", _:
@@ -88,6 +90,26 @@ UTTERANCE = st.lists(st.tuples(PHRASE, MODEL_STEPS), min_size=1, max_size=4)  # 
 def test_whenever_the_model_answers_each_word_is_told_once(
     delay: Delay, utterances: list[list[tuple[tuple[list[int], float], list[str]]]]
 ) -> None:
+    assert heard_words(delay, utterances) == said_words(utterances)
+
+
+LONG_PHRASE = st.tuples(st.lists(st.integers(0, 9), min_size=3, max_size=8), st.floats(0.3, 0.6))
+SLOW_STEPS = st.lists(st.sampled_from(["ask", "answer", "give up", "window"]), max_size=3)
+
+
+@settings(max_examples=60)
+@given(DELAYS, st.lists(st.tuples(LONG_PHRASE, SLOW_STEPS), min_size=4, max_size=12))
+def test_whenever_the_windows_of_a_long_utterance_are_heard_each_word_is_told_once(
+    delay: Delay, utterance: list[tuple[tuple[list[int], float], list[str]]]
+) -> None:
+    assert heard_words(delay, [utterance]) == said_words([utterance])
+
+
+Utterances = list[list[tuple[tuple[list[int], float], list[str]]]]
+
+
+def heard_words(delay: Delay, utterances: Utterances) -> list[list[str]]:
+    """The words of each item, of utterances with steps of the model between their phrases."""
     session = Session(options(None, delay))
     player = Player(session)
     for utterance in utterances:
@@ -97,5 +119,9 @@ def test_whenever_the_model_answers_each_word_is_told_once(
                 player.play(step)
         session.commit_only()
     session.hear_windows()
-    said = [[VOCABULARY[word] for (words, _), _ in utterance for word in words] for utterance in utterances]
-    assert [end.text.split() for end in session.completed()] == said
+    return [end.text.split() for end in session.completed()]
+
+
+def said_words(utterances: Utterances) -> list[list[str]]:
+    """What is said in each."""
+    return [[VOCABULARY[word] for (words, _), _ in utterance for word in words] for utterance in utterances]

@@ -90,7 +90,7 @@ def test_a_slow_model_makes_the_steps_longer_and_says_so() -> None:
         async with running(backend, options(delay=Delay.MINIMAL)) as one:
             while "live_step_grew" not in said:
                 await one.session.append(spoken(1, 2))
-                await asyncio.sleep(0.04)
+                await asyncio.sleep(0.2)
                 said[:] = [entry["event"] for entry in logs if entry["log_level"] == "warning"]
             assert len(backend.calls) < one.session.seconds  # at this delay there would be four a second
 

@@ -168,11 +168,13 @@ class Turn:
     def next_update(self, least_step_seconds: float) -> Update | None:
         """What is to be heard now, if anything; an update must be answered or given up before the next.
 
+        The open window has to wait for the closed ones: words are told in their order.
+
         Args:
             least_step_seconds: The machine is not fast enough for shorter steps.
         """
         over = self.committed or self.failure is not None
-        if over or self._updating or not self._is_due(least_step_seconds):
+        if over or self._updating or self._unheard or not self._is_due(least_step_seconds):
             return None
         window = self._splitter.open_window()
         if window is None or not self._holds_speech(window):
@@ -255,20 +257,24 @@ class Turn:
     def window_done(self, window: Window, attempt: Attempt) -> list[HeardWord]:
         """A closed window was heard, in its turn; returns the words told by it."""
         self._unheard -= 1
+        self.usage += usage_of(attempt.recognition)
+        self._forget_hypothesis()
         final = self._stitcher.push(RecognisedWindow(window, attempt))
         if self.committed and not self._unheard:
             final += self._stitcher.finish()
+        elif (settled := self._stitcher.settled) is not None:
+            final.append(settled)
         return [heard for recognised in final for heard in self._final(recognised)]
 
+    def _forget_hypothesis(self) -> None:
+        """What was heard of a window that is heard as a whole now; an update of it that is under way comes too late."""
+        self._hypothesis = []
+        self._agreement.restart()
+        self._version += 1
+
     def _final(self, recognised: RecognisedWindow) -> list[HeardWord]:
-        recognition = recognised.attempt.recognition
-        self.usage += usage_of(recognition)
-        words = heard_words(recognition, recognised.window.start_seconds)
+        words = heard_words(recognised.attempt.recognition, recognised.window.start_seconds)
         rest = self.caption.following(spaced(words) if words and not self.caption.is_empty else words)
-        if rest:
-            self._hypothesis = []
-            self._agreement.restart()
-            self._version += 1
         return self.caption.tell(rest)
 
 
