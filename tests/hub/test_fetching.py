@@ -17,6 +17,7 @@ from lithophone.errors import CheckpointError
 from lithophone.hub import download
 from lithophone.hub.cache import Repository, find_snapshot, lacks
 from lithophone.hub.fetching import fetch_anew, fetch_config, fetch_model, fetch_sample
+from lithophone.hub.layout import CONFIG_FILES
 from lithophone.hub.progress import Fetched
 from tests.hub.conftest import HUB_ID, NEEDED, SHARD_BYTES, published
 from tests.hub.fake import FakeHub, etag_of
@@ -54,7 +55,7 @@ def test_others_find_in_the_cache_what_was_fetched(hub: FakeHub, repository: Rep
 
 
 def test_a_configuration_comes_without_weights(hub: FakeHub, repository: Repository) -> None:
-    assert names(fetch_config(repository).path) == {"config.json", "adapter_config.json"}
+    assert names(fetch_config(repository).path) == {*CONFIG_FILES}
     hub.asked.clear()
     fetch_config(repository)
     assert not hub.asked
