@@ -32,7 +32,6 @@ from lithophone.hub.cache import DEFAULT_REVISION, Repository
 from lithophone.hub.layout import ADAPTER_CONFIG, BPE_HEAD
 from lithophone.hub.progress import OnFetched, ignore
 
-
 CONTROL_TOKEN: Final = "<|start_of_role|>"  # noqa: S105 - of the chat templates of 3.3 and plus, no secret
 
 
