@@ -384,6 +384,7 @@ async def _serve(
             await server.serve(sockets=[listener])
         for task in (announcing, *watching):
             task.cancel()
+        _tell_unfinished(models)
     finally:
         await models.stop()
     return models.default.info is not None and server.started
@@ -443,6 +444,16 @@ async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None
     print(welcome(host, await server.url()), flush=True)  # noqa: T201 - what the person who typed the command waits for
     notifier.tell(READY)
     await notifier.stay_alive()
+
+
+def _tell_unfinished(models: Models) -> None:
+    """What is to be known of downloads that the end has cut."""
+    for host in models.hosts:
+        if host.fetched is not None and host.info is None:
+            print(  # noqa: T201 - for whoever typed Ctrl-C
+                f"lithophone: stopped with {host.fetched} of {host.model_id} downloaded; the next start goes on from there",
+                file=sys.stderr,
+            )
 
 
 def welcome(host: ModelHost, url: str) -> str:

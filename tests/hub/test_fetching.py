@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from huggingface_hub import constants, scan_cache_dir, snapshot_download
+from huggingface_hub.utils import WeakFileLock
 
 from lithophone.errors import CheckpointError
 from lithophone.hub import download
@@ -128,6 +129,23 @@ def test_a_file_that_comes_damaged_every_time_is_named(hub: FakeHub, repository:
     with pytest.raises(CheckpointError, match=rf"{SHARD} came damaged 2 times"):
         fetch_model(repository)
     assert not (find_snapshot(repository) and lacks(find_snapshot(repository)) is None)  # type: ignore[arg-type]
+
+
+def test_what_was_begun_of_another_state_leaves_no_litter(hub: FakeHub, repository: Repository) -> None:
+    hub.break_after["model-00001-of-00003.safetensors"] = [20_000] * 20
+    hub.refuse["/cdn/"] = (500, {})
+    hub.refusals_left["/cdn/"] = 10**6
+    with pytest.raises(CheckpointError):
+        fetch_model(repository)
+    blobs = repository.folder / "blobs"
+    (begun, other) = (blobs / f"{digit * 64}.incomplete" for digit in "ab")
+    for partial in (begun, other):
+        partial.write_bytes(b"x" * 1000)
+    hub.refuse.clear()
+    hub.break_after.clear()
+    with WeakFileLock(repository.locks / f"{'b' * 64}.lock"):  # somebody else fetches that one
+        fetch_model(repository)
+    assert partials(repository) == [other]
 
 
 def test_a_partial_file_of_something_else_is_forgotten(repository: Repository) -> None:

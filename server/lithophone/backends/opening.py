@@ -7,6 +7,8 @@ on trial try it on speech.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import msgspec
 import structlog
@@ -23,7 +25,7 @@ from lithophone.backends.transformers_backend.checkpoint import (
     fetch,
     fetch_config,
 )
-from lithophone.errors import DoesNotFitError, NotFiniteModelError
+from lithophone.errors import CheckpointError, DoesNotFitError, NotFiniteModelError
 from lithophone.granite.family import Architecture
 from lithophone.hub.progress import OnFetched, ignore
 
@@ -59,15 +61,36 @@ def open_backend(
     checkpoint = fetch(reference, tell)
     if checkpoint.revision is not None:
         log.info("revision", model=reference.model_id, hub_id=reference.hub_id, commit=checkpoint.revision)
-    if not plan.dtype_on_trial:
+    with _mended_by_pull(reference):
+        if not plan.dtype_on_trial:
+            return load_backend(checkpoint, plan, facts)
+        tried = _load_on_trial(checkpoint, plan, facts)
+        if not isinstance(tried, NotFiniteModelError):
+            return tried
+        facts = _facts(room_bytes)
+        plan = _plan_without_float16(reference, estimates, facts, wishes, tried)
+        _tell_plan(reference, plan)
         return load_backend(checkpoint, plan, facts)
-    tried = _load_on_trial(checkpoint, plan, facts)
-    if not isinstance(tried, NotFiniteModelError):
-        return tried
-    facts = _facts(room_bytes)
-    plan = _plan_without_float16(reference, estimates, facts, wishes, tried)
-    _tell_plan(reference, plan)
-    return load_backend(checkpoint, plan, facts)
+
+
+@contextmanager
+def _mended_by_pull(reference: ModelReference) -> Generator[None]:
+    """Say of a model from the hub that cannot be used how to mend its files.
+
+    Raises:
+        CheckpointError: as before, with that.
+    """
+    try:
+        yield
+    except NotFiniteModelError:
+        raise
+    except CheckpointError as error:
+        if reference.path is not None:
+            raise
+        pull = f"lithophone pull {reference.hub_id or reference.model_id}"
+        raise CheckpointError(
+            f"{error.message}; `{pull}` checks every file and fetches anew what is damaged"
+        ) from error
 
 
 def _facts(room_bytes: int | None) -> TorchFacts:

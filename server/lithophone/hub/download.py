@@ -67,6 +67,17 @@ def _size(file: Path) -> int:
         return 0
 
 
+def forget_leftovers(repository: Repository) -> None:
+    """Remove what was begun of other states of the repository and nobody fetches now: no later download would use it."""
+    for partial in (repository.folder / "blobs").glob("*.incomplete"):
+        lock = repository.locks / f"{partial.name.removesuffix('.incomplete')}.lock"
+        try:
+            with WeakFileLock(lock, timeout=0.0):
+                partial.unlink(missing_ok=True)
+        except (TimeoutError, OSError):  # another process is at it, or the cache is not ours to tidy
+            continue
+
+
 class Download:
     """Files of one commit on their way.
 
