@@ -119,16 +119,17 @@ class Typed:
         assert re.search(pattern, self.shown), self.shown
 
     def interrupt(self) -> float:
-        """Ctrl-C, as a terminal sends it to all that run in it; returns the seconds until they are gone."""
+        """Ctrl-C, as a terminal sends it to all that run in it; returns the seconds until it has its prompt back."""
         everyone = psutil.Process(self.process.pid).children(
             recursive=True
         )  # workers have sessions of their own
         began = time.monotonic()
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(timeout=30)
+        took = time.monotonic() - began
         _, left = psutil.wait_procs(everyone, timeout=30)
         assert not left
-        return time.monotonic() - began
+        return took
 
     def close(self) -> None:
         if _lives(self.process.pid):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,12 @@ def member(
     shape: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[str]:
+) -> str:
     """The name of a member whose small stand-in is on the hub."""
     hub.repositories[f"acme/{request.param}"] = as_published(shape(request.param))
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))  # of the server, which is a process
-    yield request.param
+    return request.param
 
 
 def test_all_but_the_words_of_random_weights_holds(
