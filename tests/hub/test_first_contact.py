@@ -56,6 +56,7 @@ class Person:
         self.blobs = home / "hub" / f"models--{HUB_ID.replace('/', '--')}" / "blobs"
         self.url = ""
         self._venv = venv
+        self.lithophone = str(venv / "bin" / "lithophone")
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         port = free_port()
@@ -73,7 +74,8 @@ class Person:
     @contextmanager
     def types(self, *command: str, **environment: str) -> Iterator[Typed]:
         """A command in the foreground of a terminal of its own."""
-        typed = Typed([*command, f"VENV={self._venv}"], self.environment(environment))
+        there = [f"VENV={self._venv}"] if command[0] == "make" else []
+        typed = Typed([*command, *there], self.environment(environment))
         try:
             yield typed
         finally:
@@ -176,8 +178,9 @@ def test_from_an_empty_cache_to_a_transcript_and_again_without_a_network(person:
     assert ready.status_code == 503
     assert re.search(r"downloaded: \d+\.\d of \d+\.\d MB", ready.text), ready.text
     assert "downloading granite-speech-3.3-2b" in first.shown
+    told = " ".join(first.shown.split())  # a terminal breaks lines
     assert re.search(
-        r"stopped with \d\.\d of \d\.\d MB of granite-speech-3\.3-2b downloaded; the next start", first.shown
+        r"stopped with \d\.\d of \d\.\d MB of granite-speech-3\.3-2b downloaded; the next start", told
     )
     assert "HTTP Request" not in first.shown
     assert "httpx" not in first.shown
@@ -264,3 +267,25 @@ def test_a_download_that_was_killed_goes_on_where_it_was(person: Person) -> None
         typed.interrupt()
     assert person.hub.sent_bytes <= whole - kept + 100_000
     assert not list(person.blobs.glob("*.incomplete"))
+
+
+def test_a_pull_that_is_stopped_goes_on_and_a_list_says_what_is_here(person: Person) -> None:
+    person.hub.pause_seconds = 0.04
+    with person.types(person.lithophone, "pull", MODEL) as typed:
+        typed.shows(r"\d [kM]B/s")
+        assert typed.interrupt() < END_SECONDS
+        assert typed.process.returncode == 130
+    assert "stopped; the next pull goes on from here" in typed.shown
+    assert "Traceback" not in typed.shown
+    kept = person.partial_bytes
+    person.hub.pause_seconds, person.hub.sent_bytes = 0.0, 0
+    with person.types(person.lithophone, "pull", MODEL) as typed:
+        typed.process.wait(timeout=120)
+    assert f"checked, revision {person.hub.commit(HUB_ID)}" in " ".join(typed.shown.split()).replace("\r", "")
+    assert (
+        person.hub.sent_bytes
+        <= sum(len(person.hub.repositories[HUB_ID][n]) for n in _large(person.hub)) - kept + 100_000
+    )
+    with person.types(person.lithophone, "models", "--json") as typed:
+        typed.process.wait(timeout=120)
+    assert person.hub.commit(HUB_ID) in typed.shown
