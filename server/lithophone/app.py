@@ -20,7 +20,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, cast
 
 import structlog
 import uvicorn
@@ -130,6 +130,7 @@ class Server(uvicorn.Server):
         listener: The socket.
         connections: All of them.
         notifier: Tells systemd.
+        on_interrupt: Called at the first Ctrl-C.
         ready: With a port that is shared, what is waited for before it is listened on; None listens on it already.
     """
 
@@ -141,10 +142,12 @@ class Server(uvicorn.Server):
         connections: Connections,
         notifier: Notifier | None = None,
         *,
+        on_interrupt: Callable[[], None] = lambda: None,
         ready: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._on_interrupt = on_interrupt
         self._shares = False
         self._leaving: asyncio.TimerHandle | None = None
         self._notifier = notifier or Notifier()
@@ -240,6 +243,8 @@ class Server(uvicorn.Server):
         if sig == signal.SIGINT:
             if self.should_exit:
                 self._end_now()
+            else:
+                self._on_interrupt()
             grace = self.config.timeout_graceful_shutdown or 0
             self.config.timeout_graceful_shutdown = min(grace, INTERRUPT_GRACE_SECONDS)
         self.should_exit = True
@@ -287,7 +292,8 @@ def serve(settings: Settings) -> int:
             _serve(settings, models, entrances, listener, wyoming, max_connections=allowed.connections)
         )
     code = EXIT_DONE if done else EXIT_REFUSED
-    _leave_busy_threads(code)
+    if settings.hosts != "ray":  # that one says goodbye to its cluster as the interpreter ends
+        _leave(code)
     return code
 
 
@@ -377,7 +383,8 @@ async def _serve(
 
         connections = Connections(max_connections, settings.request_head_seconds)
         ready = models.default.loaded if settings.reuse_port else None
-        server = Server(config, entrances, listener, connections, notifier, ready=ready)
+        tell = partial(_tell_unfinished, models)
+        server = Server(config, entrances, listener, connections, notifier, on_interrupt=tell, ready=ready)
         announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
         async with _wyoming_door(settings, models, entrances.admission, wyoming):
@@ -423,12 +430,11 @@ async def _wyoming_door(
             yield
 
 
-def _leave_busy_threads(code: int) -> None:
-    """End the process here if a thread still computes: the interpreter's own end would abort under it."""
-    if any(thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def _leave(code: int) -> NoReturn:
+    """End the process here: the interpreter's own end takes seconds where torch is loaded, and aborts under busy threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None:
@@ -443,6 +449,16 @@ async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None
     print(welcome(host, await server.url()), flush=True)  # noqa: T201 - what the person who typed the command waits for
     notifier.tell(READY)
     await notifier.stay_alive()
+
+
+def _tell_unfinished(models: Models) -> None:
+    """What is to be known of downloads that the end has cut."""
+    for host in models.hosts:
+        if host.fetched is not None and host.info is None:
+            print(  # noqa: T201 - for whoever typed Ctrl-C
+                f"\nlithophone: stopped with {host.fetched} of {host.model_id} downloaded; the next start goes on from there",
+                file=sys.stderr,
+            )
 
 
 def welcome(host: ModelHost, url: str) -> str:

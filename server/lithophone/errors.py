@@ -5,6 +5,7 @@ LithophoneError
 │   ├── ConfigurationError           a setting has no meaning
 │   ├── DeviceUnavailableError       this torch cannot serve the device or dtype asked for
 │   ├── CheckpointError              the model folder or hub id cannot be used
+│   │   └── NotFiniteModelError          its weights, or what it computes, are no numbers in this dtype
 │   └── DoesNotFitError              the model is larger than the memory that is free
 └── ServiceError                     a request fails; carries what the wire needs
     ├── InvalidRequestError          400
@@ -69,6 +70,10 @@ class DeviceUnavailableError(StartupError):
 
 class CheckpointError(StartupError):
     """The model folder or hub id cannot be used."""
+
+
+class NotFiniteModelError(CheckpointError):
+    """Weights, or what is computed with them, are not finite: the dtype is too small for them, or they are damaged."""
 
 
 class DoesNotFitError(StartupError):

@@ -13,8 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lithophone.backends.transformers_backend.checkpoint import read_traits
+from lithophone.backends.transformers_backend.checkpoint import (
+    embedded_checkpoint,
+    read_reference,
+    read_traits,
+)
 from lithophone.errors import CheckpointError, DoesNotFitError
+from lithophone.granite.family import FAMILY
+from lithophone.granite.prompts import Task, instruction
 from tests.backends.conftest import started
 
 LONGEST_SECONDS = 30.0  # of the processor, for one start; most take a hundredth
@@ -102,3 +108,51 @@ def test_what_is_left_out_of_the_adapter_is_seen_in_the_folder(
     if adapter:
         (tmp_path / "adapter_config.json").write_text("{}")
     assert read_traits(tmp_path).has_lora_adapter is lora
+
+
+SHAPE_3, SHAPE_4 = "granite-speech-3.3-2b", "granite-4.0-1b-speech"
+
+
+def copied(shape: Callable[[str], Path], name: str, folder: Path, **fields: object) -> Path:
+    """A checkpoint in another folder, with other fields in its configuration."""
+    copy = Path(shutil.copytree(shape(name), folder))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, **fields}))
+    return copy
+
+
+@pytest.mark.parametrize("name", ["my-model", "granite-speech-4.1-2b", "granite-speech-3.3-8b"])
+def test_a_copy_of_4_0_is_4_0_under_any_name(name: str, shape: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copied(shape, SHAPE_4, tmp_path / name, transformers_version="4.54.0")
+    reference = read_reference(str(folder))
+    assert reference.spec.id == "granite-4.0-1b-speech"
+    assert instruction(reference.spec, Task()) == "can you transcribe the speech into a written format?"
+
+
+def test_a_second_head_makes_it_4_1(shape: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copied(shape, SHAPE_4, tmp_path / "granite-4.0-1b-speech")
+    assert read_reference(str(folder)).spec.id == "granite-4.0-1b-speech"
+    (folder / "out_llm.safetensors").touch()
+    assert read_reference(str(folder)).spec.id == "granite-speech-4.1-2b"
+
+
+@pytest.mark.parametrize("demonstration", ["granite-speech-tiny", "granite-speech-tiny-ctc"])
+def test_a_copy_of_an_embedded_model_is_that(demonstration: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(embedded_checkpoint(FAMILY[demonstration]), tmp_path / "copy"))
+    assert read_reference(str(folder)).spec.id == demonstration
+
+
+@pytest.mark.parametrize("template", ["file", "tokenizer"])
+def test_a_3_3_without_its_adapter_is_refused_under_any_name(
+    template: str, shape: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(shape, SHAPE_3, tmp_path / "granite-speech-4.1-2b", has_lora_adapter=None)
+    for file in folder.glob("adapter_*"):
+        file.unlink()
+    if template == "tokenizer":
+        written = json.loads((folder / "tokenizer_config.json").read_text())
+        moved = {**written, "chat_template": (folder / "chat_template.jinja").read_text()}
+        (folder / "tokenizer_config.json").write_text(json.dumps(moved))
+        (folder / "chat_template.jinja").unlink()
+    with pytest.raises(CheckpointError, match=r"is a granite-speech-3\.3-2b and holds no adapter.*Download"):
+        started(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +13,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from structlog.testing import capture_logs
 from torch import nn
 
+from lithophone.backends import opening
 from lithophone.backends.base import Backend, NotFiniteError, RecognitionRequest
 from lithophone.backends.batches import never
 from lithophone.backends.device.facts import TorchFacts
-from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.device.plan import DevicePlan, DeviceWishes, DtypeRequest
 from lithophone.backends.device.runtime import TorchRuntime
+from lithophone.backends.opening import load_backend, open_backend
+from lithophone.backends.transformers_backend.checkpoint import Checkpoint, read_reference
 from lithophone.backends.transformers_backend.finite import require_finite, tensors_of
-from lithophone.errors import CheckpointError
+from lithophone.errors import CheckpointError, DoesNotFitError
 from tests.backends.conftest import babble, cpu_plan, heard_by, opened, started
+from tests.machines import T4, cuda_build
 
 SPEECH_3 = "granite-speech-3.3-2b"
 SPEECH_4 = "granite-speech-4.1-2b"
@@ -143,9 +149,9 @@ OVERFLOWING_MEAN = 1.3
 """Mean of the log-mels of a frame at which float16 overflows: above those of the warm-up's noise, below those of `LOUD` babble."""
 
 
-def hear_loudness(weights: Weights) -> None:
+def hear_loudness(weights: Weights, overflowing_mean: float = OVERFLOWING_MEAN) -> None:
     """The encoder's first channel is the mean of the features, in such a unit that loud sounds overflow float16."""
-    weights["encoder.input_linear.weight"][0] = 65_504 / OVERFLOWING_MEAN / 160
+    weights["encoder.input_linear.weight"][0] = 65_504 / overflowing_mean / 160
     weights["encoder.input_linear.bias"][0] = 0.0
 
 
@@ -246,3 +252,72 @@ def test_many_damaged_weights_are_counted() -> None:
     model = nn.Sequential(*layers)
     with pytest.raises(CheckpointError, match=r"\(0\.weight, 1\.weight, 2\.weight and 2 more\)"):
         require_finite(tensors_of(model), Path("model"), "float32")
+
+
+FLOAT16_GPU = cuda_build(T4)
+overflow_on_speech = partial(hear_loudness, overflowing_mean=0.9)
+
+
+@pytest.fixture
+def on_a_gpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planned for such a GPU; computed here, in the dtype of the plan from end to end."""
+
+    def load_here(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> Backend:
+        here = msgspec.structs.replace(plan, device="cpu", kind="cpu", gpu_indexes=())
+        return load_backend(checkpoint, here, facts)
+
+    monkeypatch.setattr(opening, "read_torch_facts", lambda: FLOAT16_GPU)
+    monkeypatch.setattr(opening, "load_backend", load_here)
+
+
+def opened_for(folder: Path, dtype: DtypeRequest) -> tuple[Backend, list[str]]:
+    """The backend, and why it is as it is."""
+    with TorchRuntime().thread(), capture_logs() as logs:
+        backend = open_backend(read_reference(str(folder)), DeviceWishes(dtype=dtype))
+    return backend, [str(line["note"]) for line in logs if line["event"] == "device"]
+
+
+@pytest.mark.usefixtures("on_a_gpu_without_bfloat16")
+@pytest.mark.parametrize("name", [SPEECH_4, CTC])
+def test_without_bfloat16_it_is_float16_where_speech_is_finite_in_it(
+    name: str, shape: Callable[[str], Path]
+) -> None:
+    backend, why = opened_for(shape(name), "auto")
+    assert backend.info.dtype == "float16"
+    assert "float16: bfloat16 is not native on sm_75; tried on real speech before it is kept" in why
+
+
+@pytest.mark.usefixtures("on_a_gpu_without_bfloat16")
+@pytest.mark.parametrize(
+    "change",
+    [overflow_on_speech, one_number("language_model.model.norm.weight", 1e5)],
+    ids=["speech overflows", "a weight overflows"],
+)
+def test_without_bfloat16_it_is_float32_where_float16_overflows(
+    change: Callable[[Weights], None], rewritten: Rewriting
+) -> None:
+    backend, why = opened_for(rewritten(SPEECH_4, change), "auto")
+    assert backend.info.dtype == "float32"
+    (reason,) = (line for line in why if line.startswith("float32"))
+    assert "bfloat16 is not native on sm_75, and in float16" in reason
+    assert "not finite" in reason
+    assert heard_by(backend, babble(1.0) * np.float32(LOUD)).tokens
+
+
+@pytest.mark.usefixtures("on_a_gpu_without_bfloat16")
+def test_float16_that_is_asked_for_is_not_tried(rewritten: Rewriting) -> None:
+    backend, why = opened_for(rewritten(SPEECH_4, overflow_on_speech), "float16")
+    assert backend.info.dtype == "float16"
+    assert "float16, as asked" in why
+
+
+@pytest.mark.usefixtures("on_a_gpu_without_bfloat16")
+def test_where_float32_does_not_fit_it_is_said_why_it_is_wanted(
+    rewritten: Rewriting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = rewritten(SPEECH_4, overflow_on_speech)
+    small = msgspec.structs.replace(T4, total_bytes=10, free_bytes=10)
+    machines = iter([FLOAT16_GPU, cuda_build(small)])
+    monkeypatch.setattr(opening, "read_torch_facts", lambda: next(machines))
+    with pytest.raises(DoesNotFitError, match=r"not finite in float16\. .*in float32 needs"):
+        opened_for(folder, "auto")

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from lithophone.errors import CheckpointError
@@ -41,30 +43,57 @@ def test_unknown_names_are_not_found() -> None:
     assert find_spec("whisper-large") is None
 
 
-@pytest.mark.parametrize("spec", PUBLISHED, ids=lambda spec: spec.id)
-def test_a_folder_named_like_the_model_is_that_model(spec: ModelSpec) -> None:
-    traits = CheckpointTraits(model_type=spec.architecture.value, has_lora_adapter=spec.lora)
-    assert identify(f"some/where/{spec.id}", traits) is spec
+V3 = {"model_type": "granite_speech", "labels": 256, "vocabulary": 49160, "control_tokens": True}
+V4 = {
+    "model_type": "granite_speech",
+    "labels": 348,
+    "vocabulary": 100353,
+    "control_tokens": False,
+    "width": 2048,
+}
+CTC = {"model_type": "granite_speech5_ctc"}
+HELD = [
+    ({**V3, "width": 2048, "has_lora_adapter": True}, "granite-speech-3.3-2b"),
+    ({**V3, "width": 2048, "has_lora_adapter": False}, "granite-speech-3.3-2b"),
+    ({**V3, "width": 4096, "has_lora_adapter": True}, "granite-speech-3.3-8b"),
+    ({**V4, "saved_with": (4, 54)}, "granite-4.0-1b-speech"),
+    ({**V4, "saved_with": (4, 57)}, "granite-speech-4.1-2b"),
+    ({**V4, "saved_with": (5, 23), "bpe_head": True}, "granite-speech-4.1-2b"),
+    ({**V4, "has_lora_adapter": True, "saved_with": (4, 54)}, "granite-4.0-1b-speech"),
+    ({"model_type": "granite_speech_plus"}, "granite-speech-4.1-2b-plus"),
+    ({**CTC, "vocabulary": 512, "width": 128}, "granite-speech-tiny-ctc"),
+    (
+        {**V3, "vocabulary": 1024, "width": 192, "control_tokens": False, "has_lora_adapter": False},
+        "granite-speech-tiny",
+    ),
+]
+"""What a folder holds, and the member it is, whatever it is called."""
+
+
+@pytest.mark.parametrize("name", ["finetune-7", *FAMILY])
+@pytest.mark.parametrize(("held", "expected"), HELD)
+def test_a_folder_is_what_it_holds_whatever_it_is_called(
+    held: dict[str, Any], expected: str, name: str
+) -> None:
+    assert identify(f"some/where/{name}", CheckpointTraits(**held)).id == expected
 
 
 @pytest.mark.parametrize(
-    ("traits", "expected"),
+    ("held", "named", "unnamed"),
     [
+        (V4, "granite-4.0-1b-speech", "granite-speech-4.1-2b"),
+        ({**V3, "width": 64}, "granite-speech-3.3-8b", "granite-speech-3.3-2b"),
         (
-            CheckpointTraits(model_type="granite_speech", has_lora_adapter=True, text_hidden_size=2048),
-            "3.3-2b",
+            {**CTC, "vocabulary": 16384, "width": 1024},
+            "granite-speech-5.0-470m-turboctc-nc",
+            "granite-speech-5.0-470m-turboctc",
         ),
-        (
-            CheckpointTraits(model_type="granite_speech", has_lora_adapter=True, text_hidden_size=4096),
-            "3.3-8b",
-        ),
-        (CheckpointTraits(model_type="granite_speech", text_hidden_size=2048), "4.1-2b"),
-        (CheckpointTraits(model_type="granite_speech_plus"), "4.1-2b-plus"),
-        (CheckpointTraits(model_type="granite_speech5_ctc"), "5.0-470m-turboctc"),
     ],
 )
-def test_a_folder_of_any_name_is_told_by_its_shape(traits: CheckpointTraits, expected: str) -> None:
-    assert identify("finetune-7", traits).id == f"granite-speech-{expected}"
+def test_a_name_counts_where_nothing_else_tells(held: dict[str, Any], named: str, unnamed: str) -> None:
+    traits = CheckpointTraits(**held)
+    assert identify(f"some/where/My-{named}", traits).id == named.lower()
+    assert identify("finetune-7", traits).id == unnamed
 
 
 def test_a_name_does_not_override_the_architecture() -> None:

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.granite.parsing import SpeakerTurn, TaggedWord, parse_speakers, parse_word_times
+from lithophone.granite.parsing import (
+    MOST_SPEAKERS,
+    SpeakerTurn,
+    TaggedWord,
+    parse_speakers,
+    parse_word_times,
+)
 
 words_ = st.text("abcé'", min_size=1, max_size=6)
 
@@ -40,11 +46,30 @@ def test_words_without_spaces_are_told_apart_by_their_tags() -> None:
 
 
 def test_tags_are_read_as_loosely_as_ibms_own_parser_reads_them() -> None:
-    assert ends("if [T: +62 ] you [T:70.0]") == [("if", 0.62), ("you", 0.7)]
+    assert ends("if [T: +62 ] you [t:70.0]") == [("if", 0.62), ("you", 0.7)]
+    assert ends("so [T:200] it [T:-3] is [T:250]") == [("so", 2.0), ("it", 2.0), ("is", 2.5)]
     assert parse_speakers("[Speaker  1] hello [speaker 2]: yes") == [
         SpeakerTurn(speaker=1, text="hello"),
         SpeakerTurn(speaker=2, text="yes"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "speakers"),
+    [
+        ("[Speaker A]: a [Speaker B]: b [Speaker a] c", [1, 2, 1]),
+        ("[Speaker 2]: a [Speaker the host]: b [speaker  the  host ]: c", [2, 3]),
+        ("[Speaker 0]: a [Speaker 1]: b [Speaker 99999999999999]: c", [2, 1, 3]),
+    ],
+)
+def test_a_speaker_may_have_any_name(text: str, speakers: list[int]) -> None:
+    assert [turn.speaker for turn in parse_speakers(text)] == speakers
+
+
+@given(st.text(st.sampled_from("[Speaker 019ab]: "), max_size=80))
+def test_whatever_the_model_writes_speakers_are_few_and_counted_from_one(text: str) -> None:
+    numbers = {turn.speaker for turn in parse_speakers(text) if turn.speaker is not None}
+    assert all(1 <= number <= MOST_SPEAKERS + len(numbers) for number in numbers)
 
 
 def test_a_wrap_is_followed_and_a_slip_is_not() -> None:

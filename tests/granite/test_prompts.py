@@ -53,6 +53,32 @@ FULL_PROMPTS = [
         Task(language="de"),
         "can you transcribe the German speech into a written format?",
     ),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(keywords=("a", "b c")),
+        "can you transcribe the speech into a written format? Keywords: a, b c",
+    ),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(language="fr", keywords=("a",)),
+        "can you transcribe the French speech into a written format? Keywords: a",
+    ),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(tags=Tags.SPEAKERS, keywords=("a", "b")),
+        (
+            "Speaker attribution: Transcribe and denote who is speaking by adding [Speaker 1]: and [Speaker 2]: tags"
+            " before speaker turns. Keywords: a, b"
+        ),
+    ),
+    (
+        "granite-speech-4.1-2b-plus",
+        Task(tags=Tags.WORD_TIMES, keywords=("a",)),
+        (
+            "Timestamps: Transcribe the speech. After each word, add a timestamp tag showing the end time in"
+            " centiseconds, e.g. hello [T:45] world [T:82]. Keywords: a"
+        ),
+    ),
     ("granite-4.0-1b-speech", Task(translate_to="ja"), "translate the speech to Japanese."),
     (
         "granite-speech-4.1-2b",

@@ -18,7 +18,7 @@ ROWS: dict[str, tuple[set[str], bool, set[str], bool]] = {
     "granite-speech-3.3-8b": (FIVE, False, {*SIX, "zh"}, False),
     "granite-4.0-1b-speech": (SIX, True, {*SIX, "it", "zh"}, False),
     "granite-speech-4.1-2b": (SIX, True, {*SIX, "it", "zh"}, False),
-    "granite-speech-4.1-2b-plus": (FIVE, False, set(), True),
+    "granite-speech-4.1-2b-plus": (FIVE, True, set(), True),
     "granite-speech-5.0-470m-turboctc": ({"en"}, False, set(), False),
 }
 LANGUAGES = (*sorted(SIX), "it", "zh", "xx")

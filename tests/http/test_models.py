@@ -58,7 +58,7 @@ def test_a_hub_id_with_its_slash_is_an_alias() -> None:
 def test_a_model_says_what_it_can_do() -> None:
     plus = FAMILY["granite-speech-4.1-2b-plus"]
     able = catalogue_of(plus.id, plus).model(plus.id).lithophone
-    assert (able.speakers, able.keywords, able.translates_to) == (True, False, ())
+    assert (able.speakers, able.keywords, able.translates_to) == (True, True, ())
     translator = FAMILY["granite-speech-4.1-2b"]
     able = catalogue_of(translator.id, translator).model(translator.id).lithophone
     assert (able.speakers, able.keywords) == (False, True)

@@ -10,8 +10,11 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
+from lithophone.backends.device.facts import read_torch_facts
+from lithophone.backends.device.plan import DevicePlan
 from lithophone.hub import remote
 from lithophone.hub.cache import Repository
+from tests.backends.conftest import cpu_plan
 from tests.hub.fake import FakeHub
 
 HUB_ID = "ibm-granite/granite-speech-3.3-2b"
@@ -82,6 +85,11 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
         template = f"{made.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield made
+
+
+@pytest.fixture
+def plan() -> DevicePlan:
+    return cpu_plan(read_torch_facts(), "float32")
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import pytest
 from huggingface_hub import constants, scan_cache_dir, snapshot_download
+from huggingface_hub.utils import WeakFileLock
 
 from lithophone.errors import CheckpointError
 from lithophone.hub import download
 from lithophone.hub.cache import Repository, find_snapshot, lacks
 from lithophone.hub.fetching import fetch_anew, fetch_config, fetch_model, fetch_sample
+from lithophone.hub.layout import CONFIG_FILES
 from lithophone.hub.progress import Fetched
 from tests.hub.conftest import HUB_ID, NEEDED, SHARD_BYTES, published
 from tests.hub.fake import FakeHub, etag_of
@@ -54,7 +56,7 @@ def test_others_find_in_the_cache_what_was_fetched(hub: FakeHub, repository: Rep
 
 
 def test_a_configuration_comes_without_weights(hub: FakeHub, repository: Repository) -> None:
-    assert names(fetch_config(repository).path) == {"config.json", "adapter_config.json"}
+    assert names(fetch_config(repository).path) == {*CONFIG_FILES}
     hub.asked.clear()
     fetch_config(repository)
     assert not hub.asked
@@ -127,6 +129,23 @@ def test_a_file_that_comes_damaged_every_time_is_named(hub: FakeHub, repository:
     with pytest.raises(CheckpointError, match=rf"{SHARD} came damaged 2 times"):
         fetch_model(repository)
     assert not (find_snapshot(repository) and lacks(find_snapshot(repository)) is None)  # type: ignore[arg-type]
+
+
+def test_what_was_begun_of_another_state_leaves_no_litter(hub: FakeHub, repository: Repository) -> None:
+    hub.break_after["model-00001-of-00003.safetensors"] = [20_000] * 20
+    hub.refuse["/cdn/"] = (500, {})
+    hub.refusals_left["/cdn/"] = 10**6
+    with pytest.raises(CheckpointError):
+        fetch_model(repository)
+    blobs = repository.folder / "blobs"
+    (begun, other) = (blobs / f"{digit * 64}.incomplete" for digit in "ab")
+    for partial in (begun, other):
+        partial.write_bytes(b"x" * 1000)
+    hub.refuse.clear()
+    hub.break_after.clear()
+    with WeakFileLock(repository.locks / f"{'b' * 64}.lock"):  # somebody else fetches that one
+        fetch_model(repository)
+    assert partials(repository) == [other]
 
 
 def test_a_partial_file_of_something_else_is_forgotten(repository: Repository) -> None:

@@ -23,6 +23,7 @@ from lithophone.verify.report import (
     arithmetic_checks,
     marked,
     report_json,
+    voiced_share,
 )
 
 MACHINE = MachineFacts(
@@ -124,6 +125,17 @@ def test_words_follow_each_other_inside_the_recording(
 ) -> None:
     heard = tuple(HeardWord(word="a", start=start, end=end) for start, end in words)
     assert are_in_order(Answer(text="", language="en", duration=2.0, words=heard)) is in_order
+
+
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [([(0.5, 0.9), (1.0, 1.4)], 1.0), ([(0.5, 0.9), (3.0, 3.4)], 0.5), ([(0.0, 0.1)], 0.0), ([], 1.0)],
+)
+def test_words_are_where_somebody_speaks(words: list[tuple[float, float]], share: float) -> None:
+    voice = [0.9 if 5 <= number <= 14 else 0.1 for number in range(40)]  # from 0.5 s to 1.4 s
+    heard = tuple(HeardWord(word="a", start=start, end=end) for start, end in words)
+    answer = Answer(text="", language="en", duration=4.0, words=heard)
+    assert voiced_share(answer, voice, 0.1) == share
 
 
 def test_differences_are_marked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lithophone.backends.device.plan import DeviceWishes
 from lithophone.backends.transformers_backend.checkpoint import embedded_checkpoint
+from lithophone.cli import main
 from lithophone.errors import StartupError
 from lithophone.verify.report import VerifyReport
 from lithophone.verify.run import EXAMPLE, VerifyOptions, verify
@@ -61,3 +63,23 @@ def test_a_tensor_that_is_no_number_fails_with_its_name(tmp_path: Path) -> None:
 def test_a_recording_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="there is no such file"):
         verified("granite-speech-tiny", audio=(tmp_path / "none.wav",))
+
+
+def test_the_embedded_model_passes_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--quick", "--json", "--device", "cpu", "--dtype", "float32"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"]
+    checks = {check["name"]: check for check in report["checks"]}
+    assert checks["demo.flac: the words"]["passed"]
+    assert checks["demo.flac: words inside of the speech"]["detail"].startswith("100 %")
+    assert checks["unload"]["passed"]
+
+
+@pytest.mark.slow
+def test_the_embedded_model_passes_beside_transformers_in_every_dtype(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["verify", "--json", "--device", "cpu"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [one["model"]["dtype"] for one in report["arithmetic"]] == ["float32", "bfloat16", "float16"]
+    assert all(row["same_tokens"] == row["clips"] for row in report["arithmetic"][0]["rows"])

@@ -192,7 +192,7 @@ class Backend(Protocol):
         """Run once through every path, so that the first real request is as fast as the next.
 
         Raises:
-            CheckpointError: what comes out are no numbers.
+            NotFiniteModelError: what comes out are no numbers.
         """
         ...
 

@@ -239,14 +239,16 @@ def plan_for(
     facts: TorchFacts,
     wishes: DeviceWishes,
     environ: Mapping[str, str] | None = None,
+    *,
+    overflow: str = "",
 ) -> DevicePlan:
-    """Where a model of known size runs.
+    """Where a model of known size runs; `overflow` is what was seen of it in float16, if that does not serve it.
 
     Raises:
         DoesNotFitError: nowhere; says what is needed, what is free and what would fit.
         ConfigurationError, DeviceUnavailableError: see `plan_device`.
     """
-    plan = plan_device(facts, wishes, size=size_of(estimates), environ=environ)
+    plan = plan_device(facts, wishes, size=size_of(estimates), environ=environ, overflow=overflow)
     check_fits(model_name, estimates[plan.dtype], facts, plan)
     return plan
 

@@ -1,11 +1,14 @@
 """From a model's reference and what was wished for to a loaded backend.
 
-Owns the order of things: judge the size from the configuration alone, plan where it runs, then fetch and load.
+Owns the order of things: judge the size from the configuration alone, plan where it runs, fetch, load, and where the dtype is
+on trial try it on speech.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import msgspec
 import structlog
@@ -14,7 +17,7 @@ from lithophone.backends.base import Backend
 from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes
-from lithophone.backends.memory import estimate_from_registry, estimate_memory, plan_for
+from lithophone.backends.memory import Estimates, estimate_from_registry, estimate_memory, plan_for
 from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.transformers_backend.checkpoint import (
     Checkpoint,
@@ -22,6 +25,7 @@ from lithophone.backends.transformers_backend.checkpoint import (
     fetch,
     fetch_config,
 )
+from lithophone.errors import CheckpointError, DoesNotFitError, NotFiniteModelError
 from lithophone.granite.family import Architecture
 from lithophone.hub.progress import OnFetched, ignore
 
@@ -45,7 +49,7 @@ def open_backend(
         DoesNotFitError: it is larger than the memory that is free.
         ConfigurationError, DeviceUnavailableError: the wishes cannot be met.
     """
-    facts = msgspec.structs.replace(read_torch_facts(), room_bytes=room_bytes)
+    facts = _facts(room_bytes)
     wishes = as_stored(reference.path, wishes)
     if reference.path is None:
         plan_for(
@@ -53,12 +57,86 @@ def open_backend(
         )
     estimates = estimate_memory(fetch_config(reference), quantization=wishes.quantization)
     plan = plan_for(reference.model_id, estimates, facts, wishes, os.environ)
-    for line in (*plan.reasons, *plan.notes):
-        log.info("device", model=reference.model_id, kind=plan.kind, dtype=plan.dtype, note=line)
+    _tell_plan(reference, plan)
     checkpoint = fetch(reference, tell)
     if checkpoint.revision is not None:
         log.info("revision", model=reference.model_id, hub_id=reference.hub_id, commit=checkpoint.revision)
-    return load_backend(checkpoint, plan, facts)
+    with _mended_by_pull(reference):
+        if not plan.dtype_on_trial:
+            return load_backend(checkpoint, plan, facts)
+        tried = _load_on_trial(checkpoint, plan, facts)
+        if not isinstance(tried, NotFiniteModelError):
+            return tried
+        facts = _facts(room_bytes)
+        plan = _plan_without_float16(reference, estimates, facts, wishes, tried)
+        _tell_plan(reference, plan)
+        return load_backend(checkpoint, plan, facts)
+
+
+@contextmanager
+def _mended_by_pull(reference: ModelReference) -> Generator[None]:
+    """Say of a model from the hub that cannot be used how to mend its files.
+
+    Raises:
+        CheckpointError: as before, with that.
+    """
+    try:
+        yield
+    except NotFiniteModelError:
+        raise
+    except CheckpointError as error:
+        if reference.path is not None:
+            raise
+        pull = f"lithophone pull {reference.hub_id or reference.model_id}"
+        raise CheckpointError(
+            f"{error.message}; `{pull}` checks every file and fetches anew what is damaged"
+        ) from error
+
+
+def _facts(room_bytes: int | None) -> TorchFacts:
+    return msgspec.structs.replace(read_torch_facts(), room_bytes=room_bytes)
+
+
+def _tell_plan(reference: ModelReference, plan: DevicePlan) -> None:
+    for line in (*plan.reasons, *plan.notes):
+        log.info("device", model=reference.model_id, kind=plan.kind, dtype=plan.dtype, note=line)
+
+
+def _load_on_trial(
+    checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts
+) -> Backend | NotFiniteModelError:
+    """The backend, once real speech came out of it finite; else what was not, and the memory is free again."""
+    from lithophone.backends.transformers_backend.warm_up import try_speech  # noqa: PLC0415 - as below
+
+    try:
+        backend = load_backend(checkpoint, plan, facts)
+    except NotFiniteModelError as error:
+        return error
+    try:
+        try_speech(backend)
+    except NotFiniteModelError as error:
+        backend.close()
+        return error
+    return backend
+
+
+def _plan_without_float16(
+    reference: ModelReference,
+    estimates: Estimates,
+    facts: TorchFacts,
+    wishes: DeviceWishes,
+    seen: NotFiniteModelError,
+) -> DevicePlan:
+    """In float32, and why.
+
+    Raises:
+        DoesNotFitError: that is too large; says why it is wanted.
+    """
+    overflow = seen.message.partition(": ")[0]
+    try:
+        return plan_for(reference.model_id, estimates, facts, wishes, os.environ, overflow=overflow)
+    except DoesNotFitError as error:
+        raise DoesNotFitError(f"{overflow}. {error.message}", lacking_bytes=error.lacking_bytes) from None
 
 
 def load_backend(checkpoint: Checkpoint, plan: DevicePlan, facts: TorchFacts) -> Backend:

@@ -8,6 +8,7 @@ from lithophone.backends.heap import keep_freed_pages
 from lithophone.cli.command import Command
 from lithophone.cli.service import ask, install
 from lithophone.errors import ConfigurationError
+from lithophone.interrupts import ended_by_interrupts
 from lithophone.settings import Settings, add_flags
 
 
@@ -26,9 +27,16 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
         return install(settings, agreed=(lambda: True) if options.yes else ask)
     if options.yes:
         raise ConfigurationError("--yes goes with --install-service")
+    keep_freed_pages()
+    if settings.hosts == "ray":  # what was begun on the cluster has to be taken back
+        return _serve(settings)
+    with ended_by_interrupts():  # until the server listens to them; workers end with the process
+        return _serve(settings)
+
+
+def _serve(settings: Settings) -> int:
     from lithophone.app import serve  # noqa: PLC0415 - it takes a moment to import
 
-    keep_freed_pages()
     return serve(settings)
 
 

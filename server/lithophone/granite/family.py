@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -161,6 +162,7 @@ _SPECS = (
         parameters=2_112_000_000,
         speech_languages=_FIVE,
         created=1_777_000_000,
+        keywords=True,
         speakers=True,
         word_times=True,
     ),
@@ -221,11 +223,63 @@ FAMILY: Mapping[str, ModelSpec] = MappingProxyType({spec.id: spec for spec in _S
 
 
 class CheckpointTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of a checkpoint's `config.json` that tell the members apart."""
+    """What a checkpoint holds that tells the members apart; None where it is not known.
+
+    Attributes:
+        model_type: As `config.json` has it.
+        labels: Of the grapheme CTC head.
+        vocabulary: Tokens of the language model, or labels of a CTC model.
+        width: Hidden size of the language model, or of the encoder where there is none.
+        control_tokens: Whether the chat template writes turns between control tokens.
+        has_lora_adapter: Whether there is an adapter, or should be.
+        saved_with: Version of transformers that wrote the configuration, major and minor.
+        bpe_head: Whether a second CTC head lies beside the weights.
+    """
 
     model_type: str
-    has_lora_adapter: bool = False
-    text_hidden_size: int | None = None
+    labels: int | None = None
+    vocabulary: int | None = None
+    width: int | None = None
+    control_tokens: bool | None = None
+    has_lora_adapter: bool | None = None
+    saved_with: tuple[int, int] | None = None
+    bpe_head: bool | None = None
+
+
+_V3 = {"labels": 256, "vocabulary": 49_160, "control_tokens": True, "has_lora_adapter": True}
+_V4 = {
+    "labels": 348,
+    "vocabulary": 100_353,
+    "width": 2048,
+    "control_tokens": False,
+    "has_lora_adapter": False,
+}
+
+_TRAITS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        "granite-speech-4.1-2b": {**_V4, "bpe_head": True, "saved_with": (4, 57)},
+        "granite-4.0-1b-speech": {**_V4, "saved_with": (4, 54)},
+        "granite-speech-4.1-2b-plus": {},
+        "granite-speech-3.3-2b": {**_V3, "width": 2048},
+        "granite-speech-3.3-8b": {**_V3, "width": 4096},
+        "granite-speech-5.0-470m-turboctc": {"vocabulary": 16_384, "width": 1024},
+        "granite-speech-5.0-470m-turboctc-nc": {"vocabulary": 16_384, "width": 1024},
+        DEMONSTRATION_ID: {
+            "labels": 256, "vocabulary": 1024, "width": 192, "control_tokens": False, "has_lora_adapter": False,
+        },
+        "granite-speech-tiny-ctc": {"vocabulary": 512, "width": 128},
+    }
+)  # fmt: skip
+"""What each member holds, the likelier one first where nothing tells two apart.
+
+4.0 and 4.1 are the same but for their weights, the version in their configuration and the BPE head that 4.1 has; sources:
+the intake notes of transcribe.cpp at revisions bd87ab86 and 8f4bb5f3. Nothing but its name tells `-nc` from its sibling.
+"""
+
+_TOLD_BY: Final = (
+    "labels", "vocabulary", "control_tokens", "has_lora_adapter", "width", "bpe_head", "saved_with",
+)  # fmt: skip
+"""Traits from the one that says most to the one that says least."""
 
 
 def find_spec(name: str) -> ModelSpec | None:
@@ -246,30 +300,21 @@ def demonstration_note(spec: ModelSpec) -> str | None:
 
 
 def identify(name: str, traits: CheckpointTraits) -> ModelSpec:
-    """The member a checkpoint is, by the last part of its name where that says it, else by its shape.
+    """The member a checkpoint is, by what it holds; the last part of its name counts where that leaves several.
 
     Raises:
         CheckpointError: no member of the family has this `model_type`.
     """
-    leaf = name.rstrip("/").rsplit("/", 1)[-1].lower()
-    named = next((spec for spec in sorted(_SPECS, key=lambda s: -len(s.id)) if spec.id in leaf), None)
-    if named is not None and named.architecture.value == traits.model_type:
-        return named
-    return _by_shape(traits)
-
-
-def _by_shape(traits: CheckpointTraits) -> ModelSpec:
-    members = [
-        spec for spec in _SPECS if spec.architecture.value == traits.model_type and not spec.demonstration
-    ]
+    members = [FAMILY[id_] for id_ in _TRAITS if FAMILY[id_].architecture.value == traits.model_type]
     if not members:
         known = ", ".join(sorted({spec.architecture.value for spec in _SPECS}))
         raise CheckpointError(
             f"model_type {traits.model_type!r} is not a Granite Speech model this server runs (it runs: {known})"
         )
-    if traits.model_type == Architecture.SPEECH.value:
-        if traits.has_lora_adapter:
-            large = traits.text_hidden_size is not None and traits.text_hidden_size > 2048
-            return FAMILY["granite-speech-3.3-8b" if large else "granite-speech-3.3-2b"]
-        return FAMILY["granite-speech-4.1-2b"]
-    return members[0]
+    leaf = name.rstrip("/").rsplit("/", 1)[-1].lower()
+    return max(members, key=lambda spec: (_agreeing(spec, traits), len(spec.id) if spec.id in leaf else 0))
+
+
+def _agreeing(spec: ModelSpec, traits: CheckpointTraits) -> tuple[bool, ...]:
+    known = _TRAITS[spec.id]
+    return tuple(trait in known and known[trait] == getattr(traits, trait) for trait in _TOLD_BY)

@@ -1,13 +1,15 @@
 """What the plus model writes beside the words: `[T:N]` times and `[Speaker N]:` tags.
 
-Owns reading them back, and writing speaker tags for a text to continue. Pure. Source: the card of granite-speech-4.1-2b-plus: N is the word's end in centiseconds and
-wraps each ten seconds, `_` stands for silence, and words may stand without spaces between their tags.
+Owns reading them back, and writing speaker tags for a text to continue. Pure. Sources: the card of
+granite-speech-4.1-2b-plus: N is the word's end in centiseconds and wraps each ten seconds, `_` stands for silence, and words
+may stand without spaces between their tags; IBM's library (github.com/ibm-granite/granite-speech, `plus_output.py`): which
+other spellings its parser takes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby, pairwise
 from typing import Final
 
@@ -19,8 +21,11 @@ WRAP_CENTISECONDS: Final = 1000
 LEAST_JUMP_CENTISECONDS: Final = 100  # a smaller step back is a slip, not a new round
 SILENCE: Final = "_"
 
-_TIME = re.compile(r"\[T:\s*[+-]?(\d+)(?:\.\d+)?\s*\]")  # as tolerant as IBM's own parser
-_SPEAKER = re.compile(r"\[Speaker\s+(\d+)\]\s*:?", re.IGNORECASE)
+MOST_SPEAKERS: Final = 99
+"""The highest number of a speaker that is taken as it is written."""
+
+_TIME = re.compile(r"\[T:\s*([+-]?\d+)(?:\.\d+)?\s*\]", re.IGNORECASE)  # as tolerant as IBM's own parser
+_SPEAKER = re.compile(r"\[Speaker\s+([^\]]+)\]\s*:?", re.IGNORECASE)
 
 
 class TaggedWord(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +56,7 @@ def parse_word_times(text: str) -> list[TaggedWord]:
     clock = 0
     pieces = _TIME.split(text)
     for said, tag in zip(pieces[0::2], [*pieces[1::2], None], strict=True):
-        end = clock if tag is None else unwrap(int(tag), clock)
+        end = clock if tag is None or tag.startswith("-") else unwrap(int(tag), clock)
         words += _share([word for word in said.split() if word != SILENCE], clock / 100, end / 100)
         clock = end
     return words
@@ -88,7 +93,7 @@ def _share(words: list[str], start_seconds: float, end_seconds: float) -> list[T
 def parse_speakers(text: str) -> list[SpeakerTurn]:
     """The turns of a transcript with speaker tags; turns of one speaker in a row are one, empty ones none."""
     pieces = _SPEAKER.split(text)
-    numbers = [None, *map(int, pieces[1::2])]
+    numbers = [None, *_numbers([" ".join(label.split()).casefold() for label in pieces[1::2]])]
     turns: list[SpeakerTurn] = []
     for speaker, said in zip(numbers, pieces[0::2], strict=True):
         words = " ".join(said.split())
@@ -98,6 +103,18 @@ def parse_speakers(text: str) -> list[SpeakerTurn]:
             words = f"{turns.pop().text} {words}"
         turns.append(SpeakerTurn(speaker=speaker, text=words))
     return turns
+
+
+def _numbers(labels: Sequence[str]) -> list[int]:
+    """A number for each label: its own, if it is a likely one, else one above those that are there, by first appearance."""
+    known = {label: int(label) for label in labels if _is_speaker_number(label)}
+    for label in labels:
+        known.setdefault(label, max(known.values(), default=0) + 1)
+    return [known[label] for label in labels]
+
+
+def _is_speaker_number(label: str) -> bool:
+    return label.isdecimal() and len(label) <= len(str(MOST_SPEAKERS)) and int(label) > 0
 
 
 def spoken_words(text: str) -> SpokenWords:

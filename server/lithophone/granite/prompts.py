@@ -46,7 +46,8 @@ class Tags(Enum):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What the model shall do with the audio.
 
-    `language` is the ISO-639-1 code of the speech, if known: plain transcription by 4.1 and plus has a place for it.
+    `language` is the ISO-639-1 code of the speech, if known: plain transcription by 4.1 and plus has a place for it, that of
+    plus beside keywords too.
     `translate_to` is the code of the language to write instead. `keywords` are words likely to be said. `prefix_text` is
     what was said at the beginning of the audio, tags included: the plus model then writes what follows it.
     """
@@ -67,8 +68,9 @@ class Message(msgspec.Struct, frozen=True):
 
 def hears_language_hint(spec: ModelSpec, task: Task) -> bool:
     """Whether the prompt of the task has a place for the language of the speech."""
-    able = spec.punctuates or spec.prompt_style is PromptStyle.PLUS
-    return able and task.tags is None and task.translate_to is None and not task.keywords
+    if task.tags is not None or task.translate_to is not None:
+        return False
+    return spec.prompt_style is PromptStyle.PLUS or (spec.punctuates and not task.keywords)
 
 
 def instruction(spec: ModelSpec, task: Task) -> str:
@@ -79,15 +81,18 @@ def instruction(spec: ModelSpec, task: Task) -> str:
     """
     if task.prefix_text and spec.prompt_style is not PromptStyle.PLUS:
         raise UnsupportedParameterError(f"{spec.id} cannot continue a text.")
-    if task.tags is not None:
-        return _tagged(spec, task.tags)
     if task.keywords and not spec.keywords:
         raise UnsupportedParameterError(f"{spec.id} takes no keywords.", param="keywords")
+    return _words(spec, task) + _keywords(task)
+
+
+def _words(spec: ModelSpec, task: Task) -> str:
+    if task.tags is not None:
+        return _tagged(spec, task.tags)
     if task.translate_to is not None:
         return _translation(spec, task, task.translate_to)
-    if task.keywords:
-        words = _TO_TEXT if spec.prompt_style is PromptStyle.V4_1 else _PLAIN.format(language="")
-        return words + _keywords(task)
+    if task.keywords and spec.prompt_style is PromptStyle.V4_1:
+        return _TO_TEXT
     hinted = hears_language_hint(spec, task) and task.language is not None
     hint = f"{_SPOKEN[task.language]} " if hinted and task.language else ""
     return (_PUNCTUATED if spec.punctuates else _PLAIN).format(language=hint)
@@ -107,14 +112,16 @@ def _translation(spec: ModelSpec, task: Task, target: str) -> str:
     language = _SPOKEN[target]
     if spec.prompt_style is PromptStyle.V3_3:
         return f"translate the speech to {language}"
-    if task.keywords:
-        return f"translate the speech to {language}." + _keywords(task)
-    style = " with proper punctuation and capitalization" if spec.punctuates else ""
+    style = " with proper punctuation and capitalization" if spec.punctuates and not task.keywords else ""
     return f"translate the speech to {language}{style}."
 
 
 def _keywords(task: Task) -> str:
-    return f" Keywords: {', '.join(task.keywords)}"
+    """Behind the words of any task, as IBM's library appends them: a full stop where the words end in none."""
+    if not task.keywords:
+        return ""
+    stop = "." if task.tags is Tags.WORD_TIMES else ""  # the one that ends in a bracket
+    return f"{stop} Keywords: {', '.join(task.keywords)}"
 
 
 def chat_messages(spec: ModelSpec, task: Task) -> tuple[Message, ...]:

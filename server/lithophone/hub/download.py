@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 FILES_AT_A_TIME: Final = 4
 LOCK_SECONDS: Final = 0.5  # between two looks at what another process has fetched
+TIDY_SECONDS: Final = 0.1  # to find out whether somebody fetches what is left over
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DAMAGED_TIMES: Final = 2  # that a file may come damaged
 
@@ -65,6 +66,17 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except OSError:
         return 0
+
+
+def forget_leftovers(repository: Repository) -> None:
+    """Remove what was begun of other states of the repository and nobody fetches now: no later download would use it."""
+    for partial in (repository.folder / "blobs").glob("*.incomplete"):
+        lock = repository.locks / f"{partial.name.removesuffix('.incomplete')}.lock"
+        try:
+            with WeakFileLock(lock, timeout=TIDY_SECONDS):
+                partial.unlink(missing_ok=True)
+        except (TimeoutError, OSError):  # another process is at it, or the cache is not ours to tidy
+            continue
 
 
 class Download:

@@ -21,7 +21,7 @@ from lithophone.hub.cache import (
     link,
     write_ref,
 )
-from lithophone.hub.download import Download, require_room
+from lithophone.hub.download import Download, forget_leftovers, require_room
 from lithophone.hub.layout import (
     CONFIG,
     CONFIG_FILES,
@@ -122,7 +122,9 @@ def _fetch_all(repository: Repository, listing: Listing, tell: OnFetched) -> Sna
     except CheckpointError as error:
         raise CheckpointError(f"{repository.hub_id} cannot be used: {error.message}") from None
     log.info("fetching", model=repository.hub_id, commit=listing.commit, files=len(large))
-    return _fetch(repository, listing, large, tell)
+    fetched = _fetch(repository, listing, large, tell)
+    forget_leftovers(repository)
+    return fetched
 
 
 def _read_index(file: Path) -> bytes | None:

@@ -1,7 +1,7 @@
 """Which files of a repository make a model.
 
 Owns the names. Pure: it is told which names there are, and what the index of the weights says. A repository holds more than
-a model takes: samples, signatures, weights of another part (4.1-2b's `out_llm.safetensors`), code that is never run, and the
+a model takes: samples, signatures, weights of another part (`BPE_HEAD`), code that is never run, and the
 3.3 ones a second set of the same shards; only the set that the index names is fetched.
 """
 
@@ -22,20 +22,24 @@ WEIGHTS: Final = "model.safetensors"
 WEIGHTS_INDEX: Final = "model.safetensors.index.json"
 INDEX_BYTES: Final = 16 << 20  # that of 4.1 has 84 kB for 954 tensors
 
-CONFIG_FILES: Final = (CONFIG, ADAPTER_CONFIG)
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+CHAT_TEMPLATE: Final = "chat_template.jinja"
+BPE_HEAD: Final = "out_llm.safetensors"  # a second CTC head of 4.1-2b, which is not used
+
+CONFIG_FILES: Final = (CONFIG, ADAPTER_CONFIG, TOKENIZER_CONFIG, CHAT_TEMPLATE)
 """What tells which model it is and how large."""
 
 TOKENIZER_FILES: Final = (
     "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
-    "chat_template.jinja",
+    CHAT_TEMPLATE,
     "vocab.json",
     "merges.txt",
 )
 
-SMALL_FILES: Final = (*CONFIG_FILES, "generation_config.json", *TOKENIZER_FILES)
+SMALL_FILES: Final = tuple(dict.fromkeys((*CONFIG_FILES, "generation_config.json", *TOKENIZER_FILES)))
 """All that is read beside the weights."""
 
 
@@ -96,7 +100,7 @@ def lacking(
     if ADAPTER_CONFIG in there:
         wanted.append(ADAPTER)
     if b'"granite_speech5_ctc"' not in config and not _has_template(tokenizer_config):
-        wanted.append("chat_template.jinja")
+        wanted.append(CHAT_TEMPLATE)
     wanted += [WEIGHTS] if index is None or WEIGHTS in there else _shards(index)
     return next((name for name in wanted if name not in there), None)
 

@@ -120,9 +120,10 @@ class Door:
             memory_bytes=ready.memory_bytes,
         )
 
-    def transcribe(self, file: Path, model: str) -> tuple[Answer, float]:
-        """A recording with the times of its words, and the seconds it took."""
+    def transcribe(self, file: Path, model: str, *, language: str = "") -> tuple[Answer, float]:
+        """A recording with the times of its words, and the seconds it took; `language` is said beforehand."""
         fields = {
+            "language": language,
             "model": model,
             "response_format": "verbose_json",
             "timestamp_granularities[]": "word",

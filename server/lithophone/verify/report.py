@@ -13,6 +13,15 @@ from lithophone.bench.report import BenchReport, Way
 MOST_DRIFT = 0.1
 """How far the word error rate in half precision may be from that in float32."""
 
+VOICED = 0.35
+"""Probability of voice from which on a frame counts as speech; synthesised voices are less sure than people's."""
+
+NEAR_SECONDS = 0.25
+"""How far from speech a word may be: a frame of the CTC head, and the pause that a window ends in."""
+
+LEAST_VOICED = 0.9
+"""The share of words that have to be inside of speech; music and noise hide some."""
+
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One question and its answer; `passed` is None for what is told and not judged."""
@@ -99,6 +108,24 @@ def are_in_order(answer: Answer) -> bool:
     """Whether the words follow each other inside the recording, none ending before it begins."""
     inside = all(0 <= word.start <= word.end <= answer.duration + 0.01 for word in answer.words)
     return inside and all(one.start <= other.start for one, other in pairwise(answer.words))
+
+
+def voiced_share(answer: Answer, voice: Sequence[float], frame_seconds: float) -> float:
+    """How many of the words are spoken where somebody speaks; 1 without words.
+
+    Args:
+        answer: With its words.
+        voice: Probability of voice in each frame of the recording.
+        frame_seconds: The length of a frame.
+    """
+    if not answer.words:
+        return 1.0
+    heard = [number * frame_seconds for number, probability in enumerate(voice) if probability >= VOICED]
+    spoken = [
+        any(word.start - NEAR_SECONDS <= at <= word.end + NEAR_SECONDS for at in heard)
+        for word in answer.words
+    ]
+    return sum(spoken) / len(spoken)
 
 
 def arithmetic_checks(reports: Sequence[BenchReport]) -> list[Check]:

@@ -11,19 +11,25 @@ from typing import Final
 
 import msgspec
 
+from lithophone.audio.activity import VOICE_FRAME_SAMPLES
+from lithophone.audio.waveform import seconds_from_samples
 from lithophone.backends.device.facts import DtypeName, read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
 from lithophone.backends.memory import Estimates, estimate_memory, plan_for
 from lithophone.backends.quantization.manifest import as_stored
+from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import (
     Checkpoint,
     ModelReference,
     fetch,
     read_reference,
 )
+from lithophone.bench.clips import LONGEST_FILE_SECONDS, read_clips
 from lithophone.bench.report import BenchReport, word_error_rate
 from lithophone.engine.language import tell_language
 from lithophone.errors import DoesNotFitError, StartupError
+from lithophone.granite.languages import language_code
+from lithophone.granite.prompts import Task, hears_language_hint
 from lithophone.hub import fetching
 from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.hub.progress import OnFetched
@@ -31,12 +37,14 @@ from lithophone.verify.arithmetic import measure
 from lithophone.verify.door import Door
 from lithophone.verify.known import USERS_OWN, expected_of, sample_of
 from lithophone.verify.report import (
+    LEAST_VOICED,
     Check,
     Heard,
     Served,
     VerifyReport,
     are_in_order,
     arithmetic_checks,
+    voiced_share,
 )
 
 DTYPES: Final[tuple[DtypeName, ...]] = ("float32", "bfloat16", "float16")
@@ -217,7 +225,8 @@ class Visit:
             most_errors=recording.most_errors,
             words_in_order=are_in_order(answer),
         )
-        self.checks += _checks_of(heard, words=len(answer.words), same=again.text == answer.text)
+        share = voiced_share(answer, *_voice(recording.file))
+        self.checks += _checks_of(heard, words=len(answer.words), same=again.text == answer.text, share=share)
         if not self.heard:
             ratio = first_seconds / seconds
             detail = f"{first_seconds:.2f} s against {seconds:.2f} s (wanted: {SAME_SPEED} times at most, on a quiet machine)"
@@ -228,7 +237,26 @@ class Visit:
                     detail=f"{ratio:.2f} times: {detail}",
                 )
             )
+            self._told_language(door, recording, heard)
         self.heard.append(heard)
+
+    def _told_language(self, door: Door, recording: Recording, heard: Heard) -> None:
+        """Which language it is found to be in, and what is heard when the model is told."""
+        spec = self._checkpoint.spec
+        if len(spec.speech_languages) == 1 or not recording.text:
+            return
+        spoken = asyncio.run(tell_language(recording.text, spec.speech_languages))
+        found = language_code(heard.language)
+        name = f"{recording.file.name}: the language"
+        detail = f"told to be {heard.language}, and what is said in it reads as {spoken}"
+        self.checks.append(Check(name=name, passed=found == spoken, detail=detail))
+        if spoken is None or not hears_language_hint(spec, Task()):
+            return
+        answer, _ = door.transcribe(recording.file, self._checkpoint.model_id, language=spoken)
+        errors = word_error_rate([recording.text], [answer.text])
+        judged = None if errors is None or recording.most_errors is None else errors <= recording.most_errors
+        detail = "no words" if errors is None else f"word error rate {100 * errors:.1f} %"
+        self.checks.append(Check(name=f"{name} said beforehand", passed=judged, detail=detail))
 
     def _translate(self, door: Door) -> None:
         """Into another language, which has to be recognisable as that."""
@@ -250,7 +278,15 @@ class Visit:
         )
 
 
-def _checks_of(heard: Heard, *, words: int, same: bool) -> list[Check]:
+def _voice(file: Path) -> tuple[list[float], float]:
+    """Probability of voice in each frame of a recording, and the seconds of a frame."""
+    (clip,) = read_clips([str(file)], LONGEST_FILE_SECONDS)
+    stream = SileroDetector().open_stream()
+    voice = [*stream.push(clip.samples).tolist(), *stream.finish().tolist()]
+    return voice, seconds_from_samples(VOICE_FRAME_SAMPLES)
+
+
+def _checks_of(heard: Heard, *, words: int, same: bool, share: float) -> list[Check]:
     rate = heard.word_error_rate
     errors = "nobody said what is said in it" if rate is None else f"word error rate {100 * rate:.1f} %"
     allowed = "" if heard.most_errors is None else f" ({100 * heard.most_errors:.0f} % pass)"
@@ -261,6 +297,11 @@ def _checks_of(heard: Heard, *, words: int, same: bool) -> list[Check]:
             name=f"{name}: times of the words",
             passed=heard.words_in_order and (words > 0 or not heard.heard),
             detail=f"{words} words, one behind the other and inside of {heard.audio_seconds:.1f} s",
+        ),
+        Check(
+            name=f"{name}: words inside of the speech",
+            passed=share >= LEAST_VOICED,
+            detail=f"{100 * share:.0f} % of them ({100 * LEAST_VOICED:.0f} % pass)",
         ),
         Check(
             name=f"{name}: the same when asked again", passed=same, detail="greedy decoding repeats itself"

@@ -81,6 +81,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
         graphs: Decoding steps are captured as graphs, where the GPU's decoder serves.
         convolution_library: False where MIOpen is known to fail and torch's own kernels have to serve.
         reasons: Why this device and dtype, for the log at start.
+        dtype_on_trial: The dtype is kept only if real speech comes out finite in it.
         environment: Variables that are missing and would help.
         notes: What else the person should know.
     """
@@ -97,6 +98,7 @@ class DevicePlan(msgspec.Struct, frozen=True, kw_only=True):
     max_batch: int = 0
     graphs: bool = False
     convolution_library: bool = True
+    dtype_on_trial: bool = False
     reasons: tuple[str, ...] = ()
     environment: tuple[rocm.EnvironmentVariable, ...] = ()
     notes: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ def plan_device(
     *,
     size: ModelSize | None = None,
     environ: Mapping[str, str] | None = None,
+    overflow: str = "",
 ) -> DevicePlan:
     """Decide where to run.
 
@@ -121,6 +124,7 @@ def plan_device(
         wishes: What was asked for.
         size: Of the model, once it is known: a large one may need several GPUs, a tiny one is worth one thread.
         environ: Environment variables, to advise only what is missing.
+        overflow: What was seen of this model in float16, if that does not serve it.
 
     Raises:
         ConfigurationError: a word that is no device or dtype, or options that do not go together.
@@ -135,7 +139,7 @@ def plan_device(
     if kind == "cpu":
         plan = _cpu_plan(facts, wishes, size)
     else:
-        plan = _gpu_plan(facts, kind, wishes, size, environ or {})
+        plan = _gpu_plan(facts, kind, wishes, size, environ or {}, overflow=overflow)
     reasons = (device_reason, *plan.reasons)
     plan = msgspec.structs.replace(plan, reasons=reasons, max_batch=wishes.max_batch)
     return _quantised(plan, wishes.quantization)
@@ -283,11 +287,13 @@ def _gpu_plan(
     wishes: DeviceWishes,
     size: ModelSize | None,
     environ: Mapping[str, str],
+    *,
+    overflow: str,
 ) -> DevicePlan:
-    indexes = _fewest_gpus(facts, wishes, size)
+    indexes = _fewest_gpus(facts, wishes, size, overflow)
     gpus = [facts.gpus[i] for i in indexes]
     archs = [gpu.arch for gpu in gpus]
-    chosen, dtype_reason = _gpu_dtype(gpus, wishes.dtype)
+    chosen, dtype_reason = _gpu_dtype(gpus, wishes.dtype, overflow)
     is_rocm = kind == "rocm"
     unified = any(gpu.integrated for gpu in gpus)
     return DevicePlan(
@@ -300,13 +306,16 @@ def _gpu_plan(
         cpu_threads=wishes.cpu_threads or facts.cpu.usable_threads,
         graphs=wishes.graphs == "auto",
         convolution_library=not is_rocm or rocm.convolutions_work(archs),
+        dtype_on_trial=wishes.dtype == "auto" and chosen == "float16",
         reasons=(dtype_reason, *_placement_reasons(facts, indexes, wishes)),
         environment=rocm.missing_variables(archs, environ) if is_rocm else (),
         notes=rocm.notes(archs, environ, unified_memory=unified) if is_rocm else (),
     )
 
 
-def _fewest_gpus(facts: TorchFacts, wishes: DeviceWishes, size: ModelSize | None) -> tuple[int, ...]:
+def _fewest_gpus(
+    facts: TorchFacts, wishes: DeviceWishes, size: ModelSize | None, overflow: str
+) -> tuple[int, ...]:
     """The GPU with the most room, and only if the model does not fit there the next ones as well.
 
     Layers that are spread run one after another all the same, and pay for every change of GPU.
@@ -316,24 +325,31 @@ def _fewest_gpus(facts: TorchFacts, wishes: DeviceWishes, size: ModelSize | None
         return tuple(by_room[:1])
     for count in range(1, len(by_room)):
         gpus = [facts.gpus[i] for i in by_room[:count]]
-        dtype, _ = _gpu_dtype(gpus, wishes.dtype)
+        dtype, _ = _gpu_dtype(gpus, wishes.dtype, overflow)
         if size.required_bytes[dtype] <= sum(gpu.budget_bytes for gpu in gpus):
             return tuple(by_room[:count])
     return tuple(by_room)
 
 
-def _gpu_dtype(gpus: Sequence[GpuFacts], asked: DtypeRequest) -> tuple[DtypeName, str]:
-    emulating = [gpu.arch for gpu in gpus if not gpu.native_bfloat16]
+def _gpu_dtype(gpus: Sequence[GpuFacts], asked: DtypeRequest, overflow: str) -> tuple[DtypeName, str]:
+    emulating = ", ".join(dict.fromkeys(gpu.arch for gpu in gpus if not gpu.native_bfloat16))
     if asked == "auto":
-        if not emulating:
-            return "bfloat16", f"bfloat16: native on {_archs(gpus)}, and the published weights are bfloat16"
-        return "float16", f"float16: bfloat16 is not native on {', '.join(dict.fromkeys(emulating))}"
+        return _gpu_dtype_by_itself(gpus, emulating, overflow)
     if asked == "bfloat16" and emulating:
-        return (
-            asked,
-            f"bfloat16, as asked: emulated on {', '.join(dict.fromkeys(emulating))}, so it may be slow",
-        )
+        return asked, f"bfloat16, as asked: emulated on {emulating}, so it may be slow"
     return asked, f"{asked}, as asked"
+
+
+def _gpu_dtype_by_itself(gpus: Sequence[GpuFacts], emulating: str, overflow: str) -> tuple[DtypeName, str]:
+    """float16 has the range for these models as far as anybody knows, but nobody has published figures of it in torch."""
+    if not emulating:
+        return "bfloat16", f"bfloat16: native on {_archs(gpus)}, and the published weights are bfloat16"
+    if overflow:
+        return "float32", f"float32: bfloat16 is not native on {emulating}, and in float16 {overflow}"
+    return (
+        "float16",
+        f"float16: bfloat16 is not native on {emulating}; tried on real speech before it is kept",
+    )
 
 
 def _archs(gpus: Sequence[GpuFacts]) -> str:

@@ -25,14 +25,17 @@ from lithophone.hub.layout import ADAPTER, ADAPTER_CONFIG
 def require_adapter(
     folder: Path, spec: ModelSpec, config: SpeechConfig, adapter: AdapterConfig | None
 ) -> None:
-    """Refuse a folder that lacks the adapter its configuration speaks of, or half of one.
+    """Refuse a folder that lacks the adapter its configuration or its model speaks of, or half of one.
+
+    A configuration that says `has_lora_adapter: false` is taken at its word: somebody has folded the adapter in.
 
     Raises:
         CheckpointError: says which files to download.
     """
-    if adapter is None and config.has_lora_adapter:
+    needed = spec.lora if config.has_lora_adapter is None else config.has_lora_adapter
+    if adapter is None and needed:
         raise CheckpointError(
-            f"{folder} says has_lora_adapter and holds no adapter: without it the model transcribes wrongly. "
+            f"{folder} is a {spec.id} and holds no adapter: without it the model transcribes wrongly. "
             f"Download {ADAPTER_CONFIG} and {ADAPTER} into it, from {spec.hub_id or 'where it is from'}"
         )
     if adapter is not None:

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from lithophone.backends.transformers_backend.configuration import CtcConfig
-from lithophone.backends.transformers_backend.folder import is_there, read_config
+from lithophone.backends.transformers_backend.folder import (
+    is_there,
+    read_chat_template,
+    read_config,
+    read_saved_with,
+)
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import (
     DEMONSTRATION_ID,
@@ -23,8 +29,10 @@ from lithophone.granite.family import (
 )
 from lithophone.hub import fetching
 from lithophone.hub.cache import DEFAULT_REVISION, Repository
-from lithophone.hub.layout import ADAPTER_CONFIG
+from lithophone.hub.layout import ADAPTER_CONFIG, BPE_HEAD
 from lithophone.hub.progress import OnFetched, ignore
+
+CONTROL_TOKEN: Final = "<|start_of_role|>"  # noqa: S105 - of the chat templates of 3.3 and plus, no secret
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,17 +146,28 @@ def fetch_config(reference: ModelReference) -> Path:
 
 
 def read_traits(folder: Path) -> CheckpointTraits:
-    """What `config.json` says of the model's kind.
+    """What a folder holds that tells which member it is: its configuration, its chat template, what lies beside the weights.
 
     Raises:
-        CheckpointError: there is no such file, or it is not a usable model configuration.
+        CheckpointError: there is no `config.json`, or it is not a usable model configuration.
     """
     config = read_config(folder)
+    saved_with = read_saved_with(folder)
     if isinstance(config, CtcConfig):
-        return CheckpointTraits(model_type=config.model_type)
-    adapted = config.has_lora_adapter
+        return CheckpointTraits(
+            model_type=config.model_type,
+            vocabulary=config.vocab_size,
+            width=config.encoder_config.hidden_size,
+            saved_with=saved_with,
+        )
+    adapted, template = config.has_lora_adapter, read_chat_template(folder)
     return CheckpointTraits(
         model_type=config.model_type,
+        labels=config.encoder_config.output_dim,
+        vocabulary=config.text_config.vocab_size,
+        width=config.text_config.hidden_size,
+        control_tokens=None if template is None else CONTROL_TOKEN in template,
         has_lora_adapter=is_there(folder / ADAPTER_CONFIG) if adapted is None else adapted,
-        text_hidden_size=config.text_config.hidden_size,
+        saved_with=saved_with,
+        bpe_head=True if is_there(folder / BPE_HEAD) else None,
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lithophone.backends.base import remedy
-from lithophone.errors import CheckpointError
+from lithophone.errors import NotFiniteModelError
 
 NAMED: Final = 3
 """Damaged tensors that a message names; the rest are counted."""
@@ -39,7 +39,7 @@ def require_finite(
         computed: They come from a computation in `dtype`, so that a NaN may be an overflow.
 
     Raises:
-        CheckpointError: names the tensors and where they are from, and says what to do.
+        NotFiniteModelError: names the tensors and where they are from, and says what to do.
     """
     damages = [damage for name, tensor in tensors if (damage := _damage(name, tensor)) is not None]
     if not damages:
@@ -47,7 +47,7 @@ def require_finite(
     names = ", ".join(damage.name for damage in damages[:NAMED])
     more = f" and {len(damages) - NAMED} more" if len(damages) > NAMED else ""
     broken = not computed and any(damage.has_nan for damage in damages)  # a smaller dtype makes infinities
-    raise CheckpointError(
+    raise NotFiniteModelError(
         f"{source} holds weights that are not finite ({names}{more}): {remedy('float32' if broken else dtype)}"
     )
 

@@ -5,6 +5,7 @@ Owns that every file is a plain one of a likely size, and that what is wrong is 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,7 +20,7 @@ from lithophone.backends.transformers_backend.configuration import (
 )
 from lithophone.errors import CheckpointError
 from lithophone.granite.family import Architecture
-from lithophone.hub.layout import ADAPTER_CONFIG, CONFIG
+from lithophone.hub.layout import ADAPTER_CONFIG, CHAT_TEMPLATE, CONFIG, TOKENIZER_CONFIG
 
 GENERATION_CONFIG: Final = "generation_config.json"
 
@@ -31,6 +32,14 @@ _Read = TypeVar("_Read")
 
 class _Kind(msgspec.Struct, frozen=True):
     model_type: str
+
+
+class _SavedWith(msgspec.Struct, frozen=True):
+    transformers_version: str | None = None
+
+
+class _TokenizerConfig(msgspec.Struct, frozen=True):
+    chat_template: object = None
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -84,6 +93,33 @@ def read_end_tokens(folder: Path, config: SpeechConfig) -> tuple[int, ...]:
             f"{file}: eos_token_id {max(tokens)} is outside of the vocabulary of {size} tokens"
         )
     return tokens
+
+
+def read_saved_with(folder: Path) -> tuple[int, int] | None:
+    """The version of transformers that wrote `config.json`, major and minor; None where it does not say."""
+    said = _told(folder / CONFIG, _SavedWith)
+    found = re.match(r"(\d{1,4})\.(\d{1,4})\b", said.transformers_version or "") if said is not None else None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def read_chat_template(folder: Path) -> str | None:
+    """The chat template, from its own file or from the tokenizer's; None where there is none that can be read."""
+    if is_there(folder / CHAT_TEMPLATE):
+        try:
+            require_file(folder / CHAT_TEMPLATE, CONFIG_BYTES)
+            return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+        except (CheckpointError, OSError, ValueError):
+            return None
+    said = _told(folder / TOKENIZER_CONFIG, _TokenizerConfig)
+    return None if said is None or said.chat_template is None else str(said.chat_template)
+
+
+def _told(file: Path, kind: type[_Read]) -> _Read | None:
+    """None for what is missing or damaged: whoever needs the file says what is wrong."""
+    try:
+        return read_json(file, kind)
+    except CheckpointError:
+        return None
 
 
 def read_json(file: Path, kind: type[_Read], most_bytes: int = CONFIG_BYTES) -> _Read:
