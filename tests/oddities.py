@@ -16,6 +16,7 @@ import numpy as np
 
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, pcm16_from_waveform, samples_from_seconds
 from tests.recordings import run_ffmpeg, silence, syllables, wav_bytes
+from tests.shorten import shortened_samples
 from tests.wma_lossless import FRAME_SAMPLES, lossless_form, lossless_packets
 
 FIRST = syllables(3.0)
@@ -406,6 +407,8 @@ def _formats() -> Iterator[Oddity]:
     wide = {"sample_n_bytes": "-i 2", "sample_sig_bits": "-i 16"}
     yield Oddity("SPHERE", sphere("pcm", pcm, **wide, **little), FIRST)
     yield Oddity("SPHERE in big-endian order", sphere("pcm", _upper(FIRST, 2, ">"), **wide, **big), FIRST)
+    short = sphere("pcm,embedded-shorten-v2.00", shortened_samples(pcm), **wide, **little)
+    yield Oddity("SPHERE of Shorten", short, FIRST)
     mp3 = written(".mp3", "-b:a", "64k")
     for name, junk in (("zeros", bytes(8_000)), ("more zeros", bytes(60_000)), ("noise", _noise(30_000))):
         yield Oddity(f"MP3 behind {name}", following(_constant(junk), mp3), FIRST)
