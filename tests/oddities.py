@@ -16,12 +16,14 @@ import numpy as np
 
 from lithophone.audio.waveform import SAMPLE_RATE, Waveform, pcm16_from_waveform, samples_from_seconds
 from tests.recordings import run_ffmpeg, silence, syllables, wav_bytes
+from tests.shorten import shortened_samples
+from tests.wma_lossless import FRAME_SAMPLES, lossless_form, lossless_packets
 
 FIRST = syllables(3.0)
 SECOND = syllables(2.0, seed=8)
-SPEEX = (
-    Path(__file__).parent / "audio" / "data" / "wideband.spx"
-)  # made of FIRST by speexenc 1.2.1, quality 4
+DATA = Path(__file__).parent / "audio" / "data"
+SPEEX = DATA / "wideband.spx"  # made of FIRST by speexenc 1.2.1, quality 4
+MONKEYS = DATA / "extra-high.ape"  # made of FIRST by Monkey's Audio 3.99, level 4000
 VIDEO = ("-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=8")
 
 Builder = Callable[[Path], bytes]
@@ -194,17 +196,15 @@ def sphere(coding: str, data: bytes, **fields: str) -> Builder:
     return lambda _: header.encode().ljust(1_024) + data
 
 
-def silent_ape(seconds: int = 2) -> Builder:
-    """A Monkey's Audio file: no program here writes any, but frames of silence have nothing in them but a flag."""
-    frame = b"".join(
-        word[::-1] for word in (struct.pack(">I", 1 << 31), struct.pack(">I", 3), bytes(4), bytes(4))
+def _lossless_wma(folder: Path) -> bytes:
+    """Out of a WAV file, of which ffmpeg takes two packets at a time and knows no times."""
+    source, copy = folder / "lossless.wav", folder / "lossless.wma"
+    source.write_bytes(riff(lossless_form(), b"".join(lossless_packets(FIRST))))
+    seconds = f"{2 * FRAME_SAMPLES}/{SAMPLE_RATE}/TB"
+    run_ffmpeg(
+        "-i", str(source), "-c", "copy", "-bsf:a", f"setts=ts=N*{seconds}:duration={seconds}", str(copy)
     )
-    starts = [76 + 4 * seconds + number * len(frame) for number in range(seconds)]
-    descriptor = struct.pack(
-        "<4sHHIIIIIII16s", b"MAC ", 3_990, 0, 52, 24, 4 * seconds, 0, len(frame) * seconds, 0, 0, bytes(16)
-    )
-    header = struct.pack("<HHIIIHHI", 1_000, 0, SAMPLE_RATE, SAMPLE_RATE, seconds, 16, 1, SAMPLE_RATE)
-    return lambda _: descriptor + header + struct.pack(f"<{seconds}I", *starts) + frame * seconds
+    return copy.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -400,12 +400,15 @@ def _formats() -> Iterator[Oddity]:
     ):
         yield Oddity(name, written(suffix, *arguments), FIRST)
     yield Oddity("Speex", lambda _: SPEEX.read_bytes(), FIRST, least_likeness=0.85)
-    yield Oddity("Monkey's Audio", silent_ape(), silence(2.0))
+    yield Oddity("Monkey's Audio", lambda _: MONKEYS.read_bytes(), FIRST)
+    yield Oddity("WMA Lossless", _lossless_wma, FIRST)
     little, big = {"sample_byte_format": "-s2 01"}, {"sample_byte_format": "-s2 10"}
     pcm = pcm16_from_waveform(FIRST)
     wide = {"sample_n_bytes": "-i 2", "sample_sig_bits": "-i 16"}
     yield Oddity("SPHERE", sphere("pcm", pcm, **wide, **little), FIRST)
     yield Oddity("SPHERE in big-endian order", sphere("pcm", _upper(FIRST, 2, ">"), **wide, **big), FIRST)
+    short = sphere("pcm,embedded-shorten-v2.00", shortened_samples(pcm), **wide, **little)
+    yield Oddity("SPHERE of Shorten", short, FIRST)
     mp3 = written(".mp3", "-b:a", "64k")
     for name, junk in (("zeros", bytes(8_000)), ("more zeros", bytes(60_000)), ("noise", _noise(30_000))):
         yield Oddity(f"MP3 behind {name}", following(_constant(junk), mp3), FIRST)

@@ -84,13 +84,22 @@ def is_whole(found: Decoded, seconds: float) -> bool:
     return len(found.sound) / SAMPLE_RATE >= seconds - LENGTH_TOLERANCE_SECONDS
 
 
-def is_filled(found: Decoded, expected: Waveform) -> bool:
-    """Whether there are zeros, as of a gap, where the recording is loud."""
-    length = min(len(found.sound), len(expected)) // HOP_SAMPLES * HOP_SAMPLES
-    heard, loud = (
-        np.abs(sound[:length]).reshape(-1, HOP_SAMPLES).max(axis=1) for sound in (found.sound, expected)
-    )
-    return bool(np.count_nonzero((heard == 0) & (loud > LOUD)) * HOP_SAMPLES > FILLED_SECONDS * SAMPLE_RATE)
+def is_filled(found: Decoded, whole: Waveform) -> bool:
+    """Whether there are zeros, as of a gap, where the undamaged file is loud.
+
+    Where frames are missing, its pauses have moved: then there are more zeros than it has.
+    """
+    heard, expected = _loudest(found.sound), _loudest(whole)
+    if len(heard) == len(expected):
+        filled = np.count_nonzero((heard == 0) & (expected > LOUD))
+    else:
+        filled = np.count_nonzero(heard == 0) - np.count_nonzero(expected == 0)
+    return bool(filled * HOP_SAMPLES > FILLED_SECONDS * SAMPLE_RATE)
+
+
+def _loudest(sound: Waveform) -> Waveform:
+    """Of every hop."""
+    return np.abs(sound[: len(sound) // HOP_SAMPLES * HOP_SAMPLES]).reshape(-1, HOP_SAMPLES).max(axis=1)
 
 
 def judged(kind: str, name: str, found: Decoded, *, right: bool) -> Result:
@@ -116,17 +125,17 @@ def results(writer: Writer, written: Format) -> Iterator[Result]:
         return
     yield judged("whole", str(written), found, right=is_right(found, laid_out("plain")))
     if not found.refusal:
-        yield from _damages(whole, written, content)
+        yield from _damages(whole, written, content, found.sound)
         yield from _layouts(writer, written)
 
 
-def _damages(path: Path, written: Format, content: bytes) -> Iterator[Result]:
+def _damages(path: Path, written: Format, content: bytes, whole: Waveform) -> Iterator[Result]:
     for damage in DAMAGES:
         path.write_bytes(damaged(content, damage))
         found = asyncio.run(decoded(path))
         left = LEFT.get(damage, 1) * SECONDS
         # Zeros may be what a file with zeros in it says.
-        filled = damage != "zeros" and is_filled(found, laid_out("plain"))
+        filled = damage != "zeros" and is_filled(found, whole)
         yield judged(damage, str(written), found, right=is_whole(found, left) and not filled)
 
 

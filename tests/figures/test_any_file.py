@@ -42,6 +42,9 @@ def test_what_is_missing_in_silence_is_lost() -> None:
     holed[4 * SAMPLE_RATE : 5 * SAMPLE_RATE] = 0
     assert is_filled(Decoded(holed), late)
     assert not is_filled(Decoded(late), late)
+    moved = late[SAMPLE_RATE // 2 :]
+    assert not is_filled(Decoded(moved), late)
+    assert is_filled(Decoded(holed[SAMPLE_RATE // 2 :]), late)
     assert judged("gap", "x", Decoded(early), right=False) == Result("gap", "x", "LOST", "20.00 s")
     assert judged("gap", "x", Decoded(early, ("file: cut.",)), right=False).verdict == "told"
     assert judged("gap", "x", Decoded(early, refusal="No."), right=False).verdict == "refused"

@@ -57,6 +57,7 @@ def test_a_program_gets_json(server: Live) -> None:
         "schema": f"{server.url}/schema",
         "max_upload_bytes": HttpOptions().max_upload_bytes,
         "needs_key": False,
+        "note": None,
     }
 
 

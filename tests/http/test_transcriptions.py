@@ -201,5 +201,6 @@ def test_a_demonstration_model_owns_up(stream: str) -> None:
             told = answer.headers["x-lithophone-warning"]
             assert f"--model {spec.stands_for}" in told
             assert ("did not understand" in told) is guessed
-            assert f"--model {spec.stands_for}" in live.client.get("/").text
+            for accept in ("text/plain", "application/json"):
+                assert f"--model {spec.stands_for}" in live.client.get("/", headers={"accept": accept}).text
         assert [entry["event"] for entry in logs].count("not_understood") == guessed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from msgspec.structs import replace
+
 from lithophone.backends.fake import FakeBackend, PlainRuntime
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.hosts.supervised import SupervisedHost
@@ -76,3 +78,31 @@ def test_two_pages_share_one_queue(opened: Opened) -> None:
         second.page.keyboard.press("Enter")
         first.page.get_by_text("twice").wait_for()
         assert second.complaints == []
+
+
+def test_what_another_page_heard_is_shown_while_something_else_is_still_to_be_written_down(
+    opened: Opened,
+) -> None:
+    with serving() as live:
+        live.script.hear = lambda _: "heard once"
+        first = opened(live.url)
+        second = type(first)(first.page.context.new_page(), live.url).open()
+        second.page.evaluate("window.setTimeout = () => 0")  # it writes down later what it learns of the file
+        second.add(BRIEF)
+        second.becomes("brief.wav", "done")
+        second.page.get_by_text("heard once").wait_for()
+
+
+def test_what_a_demonstration_is_is_said_once_and_what_it_did_not_understand_beside_the_text(
+    opened: Opened,
+) -> None:
+    spec = FAMILY[DEMONSTRATION_ID]
+    for least, guessed in ((-99.0, False), (0.0, True)):
+        with serving(spec=replace(spec, least_logprob=least)) as live:
+            bench = opened(live.url)
+            bench.add(BRIEF)
+            bench.becomes("brief.wav", "done")
+            bench.page.locator(".w").first.wait_for()
+            bench.page.get_by_text("is a demonstration model").first.wait_for()
+            assert bench.page.get_by_text("did not understand this recording").count() == guessed
+            assert bench.page.get_by_text("is a demonstration model").count() == 1 + guessed

@@ -131,6 +131,29 @@ def test_everything_by_keyboard_alone(transcribed: Workbench) -> None:
     assert page.get_by_label("Speed").input_value() == "1.25"
 
 
+def test_rewind_and_loop_by_keys(transcribed: Workbench) -> None:
+    page = transcribed.page
+    transcribed.word("dollars").click()
+    page.locator(".w.now", has_text="dollars").wait_for()
+    page.keyboard.press("o")
+    page.locator(".loop-mark").wait_for()
+    page.keyboard.press("j")
+    page.locator(".w.now", has_text="dollars").wait_for(state="hidden")
+    assert transcribed.heard_at() == 0
+    page.keyboard.press("l")
+    page.wait_for_function("document.querySelector('[role=slider]').ariaValueNow === '5'")
+    transcribed.word("wants").click()
+    page.keyboard.press("i")
+    ((start, whole),) = page.locator(".loop-mark").evaluate_all(
+        "all => all.map((one) => [one.offsetLeft, one.parentElement.clientWidth])"
+    )
+    assert 0 < start < whole / 2
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.locator(".w.now", has_text="fifty").wait_for()
+    page.locator(".w.now", has_text="wants").wait_for()  # from the end of the loop to its beginning
+    page.get_by_role("button", name="Pause").click()
+
+
 def test_a_queue_of_files_is_done_one_after_the_other(bench: Workbench) -> None:
     names = ["espeak-long-14.ogg", "espeak-short-00.ogg", "espeak-short-01.ogg"]
     bench.add(*(SPEECH / name for name in names))

@@ -36,7 +36,7 @@ MAX_ALLOCATION_BYTES: Final = 256 * 2**20  # one block within ffmpeg; the index 
 DECODERS: Final = (
     "aac,aac_latm,ac3,alac,amrnb,amrwb,ape,dca,eac3,flac,g722,g723_1,g726,g726le,gsm,gsm_ms,mlp,"
     "adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,adpcm_yamaha,mp1,mp1float,mp2,mp2float,mp3,mp3float,nellymoser,"
-    "opus,speex,truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice,"
+    "opus,shorten,speex,truehd,tta,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice,"
     "pcm_alaw,pcm_bluray,pcm_dvd,pcm_f16le,pcm_f24le,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,"
     "pcm_s24be,pcm_s24le,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8"
 )

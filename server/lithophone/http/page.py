@@ -162,4 +162,5 @@ def _welcome(request: Request[Any, Any, Any], service: Service) -> Welcome:
         max_upload_bytes=service.options.max_upload_bytes,
         needs_key=service.options.keys.are_asked_for,
         realtime=any(route.path == "/v1/realtime" for route in request.app.routes),
+        note=demonstration_note(host.spec),
     )

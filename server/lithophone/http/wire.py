@@ -74,7 +74,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     """What `/` says to a program that takes JSON: who answers here, and what a page or client has to know first.
 
     `model` and `state` are those of the default model; `needs_key` says that `/v1` asks for an API key, `realtime` that
-    live sessions are held at `/v1/realtime`.
+    live sessions are held at `/v1/realtime`, `note` what a demonstration model says of itself.
     """
 
     name: Literal["lithophone"] = "lithophone"
@@ -85,6 +85,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     max_upload_bytes: int
     needs_key: bool
     realtime: bool
+    note: str | None
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ async function reread(id: string): Promise<void> {
   const fresh = kept && { ...kept, ...changes.get(id) };
   const rest = recordings.value.filter((one) => one.id !== id);
   recordings.value = fresh ? [...rest, fresh].toSorted((one, other) => other.created - one.created) : rest;
-  const lines = fresh && transcripts.has(id) && !unsaved.has(id) ? await database?.get("lines", id) : undefined;
+  const lines = fresh && transcripts.has(id) && !changedLines.has(id) ? await database?.get("lines", id) : undefined;
   if (lines) linesOf(id).value = lines;
 }
 

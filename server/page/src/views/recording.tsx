@@ -4,6 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Recording } from "../store/database.ts";
 import { again, cancel, pause } from "../store/queue.ts";
 import { find, historyOf, linesOf, open } from "../store/recordings.ts";
+import { chosenModel } from "../store/server.ts";
 import { choose, settings } from "../store/settings.ts";
 import { type Format, FORMAT_NAMES, FORMATS, fileName, MEDIA_TYPES, plainText, type Transcript as Written, written } from "../text/documents.ts";
 import { spokenLength } from "../text/times.ts";
@@ -112,10 +113,13 @@ function State({ recording, heard }: { readonly recording: Recording; readonly h
           <Again recording={recording} name="Start again" />
         </div>
       ) : null}
-      {warning ? <p class="notice small-notice">{warning}</p> : null}
+      {warning && !isSaidAlready(warning) ? <p class="notice small-notice">{warning}</p> : null}
     </>
   );
 }
+
+/** What a demonstration model is stands with the model that is chosen. */
+const isSaidAlready = (warning: string): boolean => warning === `model: ${chosenModel.value?.lithophone.note}`;
 
 const percent = (share: number): string => (share > 0 ? ` ${Math.floor(share * 100)} %` : "");
 const WAYS: Readonly<Record<string, (share: number) => string>> & Record<Recording["status"], (share: number) => string> = {
