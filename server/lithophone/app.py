@@ -39,6 +39,7 @@ from lithophone.listener import BACKLOG, bound, send_new_to_newest
 from lithophone.model_hosts import build_models
 from lithophone.settings import Settings
 from lithophone.systemd import READY, STOPPING, Notifier
+from lithophone.telemetry import Traced, traces, untraced
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -64,7 +65,17 @@ class Entrances(NamedTuple):
     places: LivePlaces
 
 
-def build_app(models: Models, entrances: Entrances, settings: Settings) -> Litestar:
+class Opened(NamedTuple):
+    """What a server has open while it runs: its sockets, and where traces go."""
+
+    listener: socket.socket
+    wyoming: socket.socket | None
+    traced: Traced
+
+
+def build_app(
+    models: Models, entrances: Entrances, settings: Settings, traced: Traced = untraced
+) -> Litestar:
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
@@ -94,7 +105,12 @@ def build_app(models: Models, entrances: Entrances, settings: Settings) -> Lites
         root_path=settings.root_path,
     )
     return create_app(
-        models, entrances.admission, places=entrances.places, voice=SileroDetector(), options=options
+        models,
+        entrances.admission,
+        places=entrances.places,
+        voice=SileroDetector(),
+        options=options,
+        traced=traced,
     )
 
 
@@ -282,10 +298,10 @@ def serve(settings: Settings) -> int:
     with (
         bound(settings.host, settings.port, shared=settings.reuse_port) as listener,
         _wyoming_listener(settings) as wyoming,
+        traces(os.environ) as traced,
     ):
-        done = asyncio.run(
-            _serve(settings, models, entrances, listener, wyoming, max_connections=allowed.connections)
-        )
+        opened = Opened(listener, wyoming, traced)
+        done = asyncio.run(_serve(settings, models, entrances, opened, max_connections=allowed.connections))
     code = EXIT_DONE if done else EXIT_REFUSED
     _leave_busy_threads(code)
     return code
@@ -350,8 +366,7 @@ async def _serve(
     settings: Settings,
     models: Models,
     entrances: Entrances,
-    listener: socket.socket,
-    wyoming: socket.socket | None,
+    opened: Opened,
     *,
     max_connections: int,
 ) -> bool:
@@ -362,7 +377,7 @@ async def _serve(
     try:
         from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
 
-        app = await asyncio.to_thread(build_app, models, entrances, settings)
+        app = await asyncio.to_thread(build_app, models, entrances, settings, opened.traced)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -377,11 +392,11 @@ async def _serve(
 
         connections = Connections(max_connections, settings.request_head_seconds)
         ready = models.default.loaded if settings.reuse_port else None
-        server = Server(config, entrances, listener, connections, notifier, ready=ready)
+        server = Server(config, entrances, opened.listener, connections, notifier, ready=ready)
         announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        async with _wyoming_door(settings, models, entrances.admission, wyoming):
-            await server.serve(sockets=[listener])
+        async with _wyoming_door(settings, models, entrances.admission, opened.wyoming):
+            await server.serve(sockets=[opened.listener])
         for task in (announcing, *watching):
             task.cancel()
     finally:
