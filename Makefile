@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-gpu test-ray test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-prometheus test-gpu test-ray test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +32,9 @@ test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an envir
 
 test-helm:       ## the Helm chart, rendered and checked against Kubernetes' schemas
 	PYTHON=$(PYTHON) .ci/test-helm $(ARGS)
+
+test-prometheus: $(VENV)/.dev-installed  ## the dashboard and the alerts, with a real Prometheus (3 minutes)
+	BIN=$(BIN) .ci/test-prometheus $(ARGS)
 
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
 	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)

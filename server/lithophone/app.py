@@ -35,11 +35,11 @@ from lithophone.granite.family import demonstration_note
 from lithophone.hosts.base import HostState, ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.realtime.places import LivePlaces
+from lithophone.http.telemetry import Traced, traces, untraced
 from lithophone.listener import BACKLOG, bound, send_new_to_newest
 from lithophone.model_hosts import build_models
 from lithophone.settings import Settings
 from lithophone.systemd import READY, STOPPING, Notifier
-from lithophone.telemetry import Traced, traces, untraced
 
 if TYPE_CHECKING:
     from litestar import Litestar

@@ -39,7 +39,7 @@ from lithophone.http.connections import Connections
 from lithophone.http.options import HttpOptions
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.realtime.transport import WEBSOCKETS
-from lithophone.telemetry import Traced, untraced
+from lithophone.http.telemetry import Traced, untraced
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000

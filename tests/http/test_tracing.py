@@ -20,7 +20,7 @@ from lithophone.backends.base import Answer, Backend, RecognitionRequest
 from lithophone.backends.fake import FakeBackend, FakeBatch, LoudnessDetector
 from lithophone.errors import ConfigurationError
 from lithophone.http.options import HttpOptions
-from lithophone.telemetry import traces, untraced
+from lithophone.http.telemetry import traces, untraced
 from tests.collector import Collector, KeptSpan, collecting
 from tests.conftest import ROOT, start_server
 from tests.http.conftest import SHORT, SPEC, THREE_WINDOWS, Live, error_of, eventually, serving

@@ -98,6 +98,10 @@ class Metrics:
             ("code",),
             registry=registry,
         )
+        for code in _codes(ServiceError):
+            self._errors.labels(
+                code
+            )  # at 0, since a counter that begins with its first error did not increase by it
         registry.register(_Reader(kept))
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -126,6 +130,11 @@ class Metrics:
     def text(self) -> bytes:
         """Everything as it is now."""
         return generate_latest(self._registry)
+
+
+def _codes(kind: type[ServiceError]) -> set[str]:
+    """What clients can be told of."""
+    return {kind.code or kind.type}.union(*map(_codes, kind.__subclasses__()))
 
 
 class _Reader(Collector):

@@ -1,7 +1,7 @@
 """Traces of requests: one span for the request, one for each stage, and those of every window in its model's process.
 
 Owns which spans there are and what stands in them: methods, routes, statuses, models, durations. Never audio, text, prompts,
-names of files or keys. Needs the extra `otel`; `lithophone.telemetry` opens what the spans go to.
+names of files or keys. Needs the extra `otel`; `lithophone.http.telemetry` opens what the spans go to.
 Sources: https://www.w3.org/TR/trace-context/ (`traceparent`), https://www.w3.org/TR/trace-context-2/ (`traceresponse`), and
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/ for the names of attributes.
 """
