@@ -44,6 +44,7 @@ from lithophone.systemd import READY, STOPPING, Notifier
 if TYPE_CHECKING:
     from litestar import Litestar
 
+    from lithophone.doors.wyoming import Door
     from lithophone.http.connections import Connections
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,13 @@ class Entrances(NamedTuple):
 
     admission: Admission
     places: LivePlaces
+
+
+class SideDoor(NamedTuple):
+    """Home Assistant's: its socket, and who comes by it."""
+
+    listener: socket.socket
+    door: Door
 
 
 class Opened(NamedTuple):
@@ -147,6 +155,7 @@ class Server(uvicorn.Server):
         connections: All of them.
         notifier: Tells systemd.
         ready: With a port that is shared, what is waited for before it is listened on; None listens on it already.
+        side_door: That of Home Assistant, which opens and closes with this one.
     """
 
     def __init__(
@@ -158,9 +167,11 @@ class Server(uvicorn.Server):
         notifier: Notifier | None = None,
         *,
         ready: Callable[[], Awaitable[object]] | None = None,
+        side_door: SideDoor | None = None,
     ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._side_door = side_door
         self._shares = False
         self._leaving: asyncio.TimerHandle | None = None
         self._notifier = notifier or Notifier()
@@ -199,6 +210,8 @@ class Server(uvicorn.Server):
         except ServiceError:
             await asyncio.Event().wait()
         self._listener.listen(BACKLOG)
+        if self._side_door is not None:
+            await self._side_door.door.join()
         self._shares = True
         self._listening.set()
 
@@ -219,7 +232,10 @@ class Server(uvicorn.Server):
         grace = self.config.timeout_graceful_shutdown or 0
         self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
         ending = asyncio.get_running_loop().call_later(grace, self._entrances.admission.deadlines.end)
-        await self._entrances.places.drain(grace, lambda: self.force_exit)
+        drains = [self._entrances.places.drain(grace, lambda: self.force_exit)]
+        if self._side_door is not None:
+            drains.append(self._side_door.door.drain(grace, lambda: self.force_exit))
+        await asyncio.gather(*drains)
         await super().shutdown(sockets)
         ending.cancel()
 
@@ -263,6 +279,8 @@ class Server(uvicorn.Server):
     def _hand_over(self, sig: int) -> None:
         """New connections go to the newer server; those that are there end with their next answer, and then this one drains."""
         log.info("handing_over", to_newest=send_new_to_newest(self._listener))
+        if self._side_door is not None:
+            send_new_to_newest(self._side_door.listener)
         self._notifier.tell(STOPPING)
         self._entrances.admission.leaving = True
         self._leaving = asyncio.get_running_loop().call_later(HAND_OVER_SECONDS, self.handle_exit, sig, None)
@@ -392,12 +410,20 @@ async def _serve(
 
         connections = Connections(max_connections, settings.request_head_seconds)
         ready = models.default.loaded if settings.reuse_port else None
-        server = Server(config, entrances, opened.listener, connections, notifier, ready=ready)
-        announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        async with _wyoming_door(settings, models, entrances.admission, opened.wyoming):
+        async with _wyoming_door(settings, models, entrances.admission, opened.wyoming) as side_door:
+            server = Server(
+                config,
+                entrances,
+                opened.listener,
+                connections,
+                notifier,
+                ready=ready,
+                side_door=side_door,
+            )
+            watching.append(asyncio.create_task(_announce(server, models.default, notifier)))
             await server.serve(sockets=[opened.listener])
-        for task in (announcing, *watching):
+        for task in watching:
             task.cancel()
     finally:
         await models.stop()
@@ -407,10 +433,10 @@ async def _serve(
 @asynccontextmanager
 async def _wyoming_door(
     settings: Settings, models: Models, admission: Admission, listener: socket.socket | None
-) -> AsyncGenerator[None]:
+) -> AsyncGenerator[SideDoor | None]:
     """Home Assistant's way in, announced on the network where others can reach it."""
     if listener is None:
-        yield
+        yield None
         return
     from lithophone.audio.stream import DecodeLimits  # noqa: PLC0415 - only where it is asked for
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - as above
@@ -430,12 +456,12 @@ async def _wyoming_door(
     if settings.api_keys or settings.api_keys_file:
         log.warning("wyoming_knows_no_keys", port=settings.wyoming_port)
     name = f"Lithophone on {socket.gethostname().split('.')[0]}"
-    async with open_door(listener, hall):
+    async with open_door(listener, hall, joins=settings.reuse_port) as door:
         if addresses := announced_addresses(settings.host):
             async with announced(addresses, settings.wyoming_port, name):
-                yield
+                yield SideDoor(listener, door)
         else:
-            yield
+            yield SideDoor(listener, door)
 
 
 def _leave_busy_threads(code: int) -> None:
