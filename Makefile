@@ -30,7 +30,7 @@ test-client:     ## the client in an environment of its own: what comes with it,
 test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
 	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
 
-test-helm:       ## the Helm chart, rendered and checked against Kubernetes' schemas
+test-helm:       ## the Helm chart and the manifests against Kubernetes' schemas, the Containerfile by hadolint
 	PYTHON=$(PYTHON) .ci/test-helm $(ARGS)
 
 test-prometheus: $(VENV)/.dev-installed  ## the dashboard and the alerts, with a real Prometheus (3 minutes)

@@ -31,6 +31,7 @@ class Collector:
     """What has come so far."""
 
     url: str
+    reads: bool = True
     spans: list[KeptSpan] = field(default_factory=list[KeptSpan])
     resources: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     bodies: list[bytes] = field(default_factory=list[bytes])
@@ -46,6 +47,8 @@ class Collector:
     def take(self, path: str, body: bytes) -> None:
         """Parse a request's body."""
         assert path == "/v1/traces"
+        if not self.reads:
+            return
         self.bodies.append(body)
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             self.resources.append(_plain(resource.resource.attributes))
@@ -71,8 +74,8 @@ def _kept(span: Any) -> KeptSpan:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector on a free port."""
+def collecting(*, reads: bool = True) -> Iterator[Collector]:
+    """A collector on a free port; without `reads` it takes what comes and forgets it."""
 
     class Door(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -87,7 +90,7 @@ def collecting() -> Iterator[Collector]:
             """Nothing: tests read what has come."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Door) as server:
-        collector = Collector(f"http://127.0.0.1:{server.server_address[1]}")
+        collector = Collector(f"http://127.0.0.1:{server.server_address[1]}", reads)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
