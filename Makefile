@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?=
 PAGE := server/page
 
-.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-gpu test-ray test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
+.PHONY: run install test test-client test-clients test-live-clients test-mcp test-helm test-prometheus test-gpu test-ray test-slow test-trust audit page page-tools test-page lint format golden train-tiny-smoke clean help
 
 help:            ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,8 +30,11 @@ test-client:     ## the client in an environment of its own: what comes with it,
 test-clients: $(VENV)/.installed  ## clients that nobody here wrote, in an environment of their own; writes the README's table
 	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-clients $(ARGS)
 
-test-helm:       ## the Helm chart, rendered and checked against Kubernetes' schemas
+test-helm:       ## the Helm chart and the manifests against Kubernetes' schemas, the Containerfile by hadolint
 	PYTHON=$(PYTHON) .ci/test-helm $(ARGS)
+
+test-prometheus: $(VENV)/.dev-installed  ## the dashboard and the alerts, with a real Prometheus (3 minutes)
+	BIN=$(BIN) .ci/test-prometheus $(ARGS)
 
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
 	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)

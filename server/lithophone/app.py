@@ -35,6 +35,7 @@ from lithophone.granite.family import demonstration_note
 from lithophone.hosts.base import HostState, ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.realtime.places import LivePlaces
+from lithophone.http.telemetry import Traced, traces, untraced
 from lithophone.listener import BACKLOG, bound, send_new_to_newest
 from lithophone.model_hosts import build_models
 from lithophone.settings import Settings
@@ -43,6 +44,7 @@ from lithophone.systemd import READY, STOPPING, Notifier
 if TYPE_CHECKING:
     from litestar import Litestar
 
+    from lithophone.doors.wyoming import Door
     from lithophone.http.connections import Connections
 
 log = structlog.get_logger(__name__)
@@ -64,7 +66,24 @@ class Entrances(NamedTuple):
     places: LivePlaces
 
 
-def build_app(models: Models, entrances: Entrances, settings: Settings) -> Litestar:
+class SideDoor(NamedTuple):
+    """Home Assistant's: its socket, and who comes by it."""
+
+    listener: socket.socket
+    door: Door
+
+
+class Opened(NamedTuple):
+    """What a server has open while it runs: its sockets, and where traces go."""
+
+    listener: socket.socket
+    wyoming: socket.socket | None
+    traced: Traced
+
+
+def build_app(
+    models: Models, entrances: Entrances, settings: Settings, traced: Traced = untraced
+) -> Litestar:
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
@@ -94,7 +113,12 @@ def build_app(models: Models, entrances: Entrances, settings: Settings) -> Lites
         root_path=settings.root_path,
     )
     return create_app(
-        models, entrances.admission, places=entrances.places, voice=SileroDetector(), options=options
+        models,
+        entrances.admission,
+        places=entrances.places,
+        voice=SileroDetector(),
+        options=options,
+        traced=traced,
     )
 
 
@@ -132,6 +156,7 @@ class Server(uvicorn.Server):
         notifier: Tells systemd.
         on_interrupt: Called at the first Ctrl-C.
         ready: With a port that is shared, what is waited for before it is listened on; None listens on it already.
+        side_door: That of Home Assistant, which opens and closes with this one.
     """
 
     def __init__(
@@ -144,10 +169,12 @@ class Server(uvicorn.Server):
         *,
         on_interrupt: Callable[[], None] = lambda: None,
         ready: Callable[[], Awaitable[object]] | None = None,
+        side_door: SideDoor | None = None,
     ) -> None:
         super().__init__(config)
         self._ready = ready
         self._on_interrupt = on_interrupt
+        self._side_door = side_door
         self._shares = False
         self._leaving: asyncio.TimerHandle | None = None
         self._notifier = notifier or Notifier()
@@ -186,6 +213,8 @@ class Server(uvicorn.Server):
         except ServiceError:
             await asyncio.Event().wait()
         self._listener.listen(BACKLOG)
+        if self._side_door is not None:
+            await self._side_door.door.join()
         self._shares = True
         self._listening.set()
 
@@ -206,7 +235,10 @@ class Server(uvicorn.Server):
         grace = self.config.timeout_graceful_shutdown or 0
         self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
         ending = asyncio.get_running_loop().call_later(grace, self._entrances.admission.deadlines.end)
-        await self._entrances.places.drain(grace, lambda: self.force_exit)
+        drains = [self._entrances.places.drain(grace, lambda: self.force_exit)]
+        if self._side_door is not None:
+            drains.append(self._side_door.door.drain(grace, lambda: self.force_exit))
+        await asyncio.gather(*drains)
         await super().shutdown(sockets)
         ending.cancel()
 
@@ -252,6 +284,8 @@ class Server(uvicorn.Server):
     def _hand_over(self, sig: int) -> None:
         """New connections go to the newer server; those that are there end with their next answer, and then this one drains."""
         log.info("handing_over", to_newest=send_new_to_newest(self._listener))
+        if self._side_door is not None:
+            send_new_to_newest(self._side_door.listener)
         self._notifier.tell(STOPPING)
         self._entrances.admission.leaving = True
         self._leaving = asyncio.get_running_loop().call_later(HAND_OVER_SECONDS, self.handle_exit, sig, None)
@@ -287,10 +321,10 @@ def serve(settings: Settings) -> int:
     with (
         bound(settings.host, settings.port, shared=settings.reuse_port) as listener,
         _wyoming_listener(settings) as wyoming,
+        traces(os.environ) as traced,
     ):
-        done = asyncio.run(
-            _serve(settings, models, entrances, listener, wyoming, max_connections=allowed.connections)
-        )
+        opened = Opened(listener, wyoming, traced)
+        done = asyncio.run(_serve(settings, models, entrances, opened, max_connections=allowed.connections))
     code = EXIT_DONE if done else EXIT_REFUSED
     if settings.hosts != "ray":  # that one says goodbye to its cluster as the interpreter ends
         _leave(code)
@@ -356,8 +390,7 @@ async def _serve(
     settings: Settings,
     models: Models,
     entrances: Entrances,
-    listener: socket.socket,
-    wyoming: socket.socket | None,
+    opened: Opened,
     *,
     max_connections: int,
 ) -> bool:
@@ -368,7 +401,7 @@ async def _serve(
     try:
         from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
 
-        app = await asyncio.to_thread(build_app, models, entrances, settings)
+        app = await asyncio.to_thread(build_app, models, entrances, settings, opened.traced)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -384,12 +417,21 @@ async def _serve(
         connections = Connections(max_connections, settings.request_head_seconds)
         ready = models.default.loaded if settings.reuse_port else None
         tell = partial(_tell_unfinished, models)
-        server = Server(config, entrances, listener, connections, notifier, on_interrupt=tell, ready=ready)
-        announcing = asyncio.create_task(_announce(server, models.default, notifier))
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        async with _wyoming_door(settings, models, entrances.admission, wyoming):
-            await server.serve(sockets=[listener])
-        for task in (announcing, *watching):
+        async with _wyoming_door(settings, models, entrances.admission, opened.wyoming) as side_door:
+            server = Server(
+                config,
+                entrances,
+                opened.listener,
+                connections,
+                notifier,
+                on_interrupt=tell,
+                ready=ready,
+                side_door=side_door,
+            )
+            watching.append(asyncio.create_task(_announce(server, models.default, notifier)))
+            await server.serve(sockets=[opened.listener])
+        for task in watching:
             task.cancel()
     finally:
         await models.stop()
@@ -399,10 +441,10 @@ async def _serve(
 @asynccontextmanager
 async def _wyoming_door(
     settings: Settings, models: Models, admission: Admission, listener: socket.socket | None
-) -> AsyncGenerator[None]:
+) -> AsyncGenerator[SideDoor | None]:
     """Home Assistant's way in, announced on the network where others can reach it."""
     if listener is None:
-        yield
+        yield None
         return
     from lithophone.audio.stream import DecodeLimits  # noqa: PLC0415 - only where it is asked for
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - as above
@@ -422,12 +464,12 @@ async def _wyoming_door(
     if settings.api_keys or settings.api_keys_file:
         log.warning("wyoming_knows_no_keys", port=settings.wyoming_port)
     name = f"Lithophone on {socket.gethostname().split('.')[0]}"
-    async with open_door(listener, hall):
+    async with open_door(listener, hall, joins=settings.reuse_port) as door:
         if addresses := announced_addresses(settings.host):
             async with announced(addresses, settings.wyoming_port, name):
-                yield
+                yield SideDoor(listener, door)
         else:
-            yield
+            yield SideDoor(listener, door)
 
 
 def _leave(code: int) -> NoReturn:

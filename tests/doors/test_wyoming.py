@@ -25,6 +25,7 @@ from lithophone.audio.decode import DecodedAudio
 from lithophone.audio.stream import DecodeLimits
 from lithophone.backends.fake import FakeBackend, PlainRuntime
 from lithophone.doors.discovery import SERVICE, announced, announced_addresses
+from lithophone.doors.wyoming import Door as OpenDoor
 from lithophone.doors.wyoming import Hall, open_door
 from lithophone.engine.admission import Admission
 from lithophone.hosts.models import Models
@@ -37,8 +38,9 @@ SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
 
 
 class Door:
-    def __init__(self, port: int, backend: FakeBackend, admission: Admission) -> None:
+    def __init__(self, port: int, backend: FakeBackend, admission: Admission, door: OpenDoor) -> None:
         self.port = port
+        self.opened = door
         self.backend = backend
         self.admission = admission
 
@@ -71,8 +73,8 @@ async def a_door(*, max_requests: int = 4, delay_seconds: float = 0.0) -> AsyncG
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         models.start()
-        async with open_door(listener, hall):
-            yield Door(listener.getsockname()[1], backend, admission)
+        async with open_door(listener, hall) as door:
+            yield Door(listener.getsockname()[1], backend, admission, door)
         await models.stop()
 
 
@@ -278,3 +280,33 @@ def test_only_what_others_can_reach_is_announced() -> None:
     assert announced_addresses("127.0.0.1") == []
     assert announced_addresses("192.168.1.7") == ["192.168.1.7"]
     assert "127.0.0.1" not in announced_addresses("0.0.0.0")
+
+
+def test_at_the_end_who_waits_is_answered_and_nobody_new_is_let_in() -> None:
+    async def listen() -> list[Event]:
+        async with a_door(delay_seconds=0.5) as door:
+            asking = asyncio.create_task(door.ask(*spoken(SHORT)))
+            while not door.backend.calls:  # noqa: ASYNC110 - the worker's thread sets no event
+                await asyncio.sleep(0.01)
+            await door.opened.drain(20, lambda: False)
+            with pytest.raises(OSError, match="onnect"):
+                await door.ask(Describe())
+            return await asking
+
+    assert TranscriptStop.is_type(asyncio.run(listen())[-1].type)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["waits", "speaks"])
+def test_at_the_end_who_cannot_be_answered_in_time_is_told(whole: bool) -> None:
+    async def listen() -> Error:
+        async with a_door(delay_seconds=30) as door, door.client() as client:
+            for event in spoken(SHORT) if whole else spoken(SHORT)[:-1]:
+                await client.write_event(event.event())
+            await client.write_event(Ping().event())
+            assert await client.read_event() is not None  # all of it was taken
+            await door.opened.drain(0.1, lambda: False)
+            event = await client.read_event()
+            assert event is not None
+            return Error.from_event(event)
+
+    assert asyncio.run(listen()).code == "shutting_down"

@@ -1,4 +1,7 @@
-"""The Helm chart: what it is made of fits together, and, where there is helm (`make test-helm`), what it renders is Kubernetes."""
+"""The Helm chart: what it is made of fits together, and, where there is helm (`make test-helm`), what it renders is Kubernetes.
+
+There the plain manifests and the Containerfile are checked too.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "examples" / "deploy" / "helm"
 HELM = os.environ.get("HELM") or shutil.which("helm")
 KUBERNETES = ("1.29", "1.33", "1.37")
+HADOLINT = os.environ.get("HADOLINT") or shutil.which("hadolint")
 needs_helm = pytest.mark.skipif(HELM is None, reason="there is no helm (make test-helm)")
 WAYS: Mapping[str, tuple[str, ...]] = {
     "plain": (),
@@ -85,6 +89,36 @@ def test_what_is_rendered_is_kubernetes(way: str, version: str) -> None:
     for kind, document in rendered("apiKeys=secret", *WAYS[way]).items():
         if kind != "ScaledObject":  # KEDA's, whose schema is not among Kubernetes' own
             kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("resource", [None, "nvidia.com/gpu", "amd.com/gpu"])
+def test_the_plain_manifests_are_kubernetes_with_a_gpu_and_without(
+    resource: str | None, version: str
+) -> None:
+    kubernetes_validate: Any = pytest.importorskip("kubernetes_validate")
+    text = (CHART.parent / "kubernetes.yaml").read_text()
+    if resource is not None:
+        text = text.replace(f"# {resource}: 1", f"{resource}: 1")
+    documents = list(yaml.safe_load_all(text))
+    (deployment,) = [one for one in documents if one["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert set(container["resources"]["limits"]) == {"memory"} | ({resource} if resource else set())
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="there is no hadolint (make test-helm)")
+def test_the_containerfile_has_nothing_to_be_blamed_for() -> None:
+    assert HADOLINT is not None
+    done = subprocess.run(
+        [HADOLINT, "--failure-threshold", "info", str(ROOT / "Containerfile")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @needs_helm

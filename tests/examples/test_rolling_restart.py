@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import wave
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +20,10 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+from wyoming.asr import TranscriptStop
+from wyoming.audio import wav_to_chunks
+from wyoming.client import AsyncTcpClient
+from wyoming.error import Error
 
 from lithophone.listener import bound, send_new_to_newest
 from tests.http.conftest import SHORT, eventually
@@ -31,11 +38,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ports are share
 class Restarts:
     """Servers on one port, one after the other."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, wyoming_port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.wyoming_port = wyoming_port
         self.pid_file = folder / "pid"
         self._log = folder / "log"
         flags = ["serve", "--reuse-port", "--port", str(port), "--cpu-threads", "1", "--hosts", "thread"]
+        flags += ["--wyoming-port", str(wyoming_port)]
         self._command = [
             str(SCRIPT),
             str(self.pid_file),
@@ -70,9 +79,9 @@ class Restarts:
 
 @pytest.fixture(scope="module")
 def restarts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarts]:
-    with bound("127.0.0.1", 0) as taken:
-        port = taken.getsockname()[1]
-    made = Restarts(tmp_path_factory.mktemp("servers"), port)
+    with bound("127.0.0.1", 0) as taken, bound("127.0.0.1", 0) as also_taken:
+        ports = (taken.getsockname()[1], also_taken.getsockname()[1])
+    made = Restarts(tmp_path_factory.mktemp("servers"), *ports)
     made.restart()
     yield made
     with suppress(ProcessLookupError):
@@ -80,10 +89,11 @@ def restarts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarts]:
 
 
 class Load:
-    """Clients that ask all the time, over connections that they keep and over new ones."""
+    """Clients that ask all the time, over connections that they keep and over new ones, and by Home Assistant's protocol."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wyoming_port: int) -> None:
         self.url = url
+        self.wyoming_port = wyoming_port
         self.outcomes: Counter[str] = Counter()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -96,6 +106,7 @@ class Load:
     @contextmanager
     def under_way(self) -> Iterator[None]:
         clients = [threading.Thread(target=self._ask, args=(keeps,)) for keeps in (True, True, False)]
+        clients.append(threading.Thread(target=self._speak))
         for client in clients:
             client.start()
         try:
@@ -121,9 +132,33 @@ class Load:
             outcome = str(answer.status_code)
         except httpx.HTTPError as error:
             outcome = repr(error)
+        self._note(outcome)
+
+    def _speak(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._note(asyncio.run(spoken(self.wyoming_port)))
+            except OSError as error:
+                self._note(repr(error))
+
+    def _note(self, outcome: str) -> None:
         with self._lock:
             self.outcomes[outcome] += 1
         self._ended.wait(PAUSE_SECONDS)
+
+
+async def spoken(port: int) -> str:
+    """What one utterance ends with; a transcript in the end."""
+    async with AsyncTcpClient("127.0.0.1", port, read_timeout=30) as client:
+        with wave.open(io.BytesIO(SHORT), "rb") as recording:
+            for event in wav_to_chunks(recording, 1024, start_event=True, stop_event=True):
+                await client.write_event(event.event())
+        while (event := await client.read_event()) is not None:
+            if TranscriptStop.is_type(event.type):
+                return "transcript"
+            if Error.is_type(event.type):
+                return Error.from_event(event).text
+    return "hung up"
 
 
 def test_a_server_that_does_not_start_leaves_the_old_one_be(restarts: Restarts) -> None:
@@ -135,7 +170,7 @@ def test_a_server_that_does_not_start_leaves_the_old_one_be(restarts: Restarts) 
 def test_no_request_fails_while_servers_follow_one_another_and_sessions_are_told(
     restarts: Restarts, times: int
 ) -> None:
-    load = Load(restarts.url)
+    load = Load(restarts.url, restarts.wyoming_port)
     with load.under_way():
         for _ in range(times):
             load.goes_on()
@@ -149,7 +184,7 @@ def test_no_request_fails_while_servers_follow_one_another_and_sessions_are_told
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012
         load.goes_on()
-    assert set(load.outcomes) == {"200"}, load.outcomes
+    assert set(load.outcomes) == {"200", "transcript"}, load.outcomes
 
 
 def test_a_port_is_not_shared_with_a_server_that_does_not_share_it() -> None:

@@ -39,6 +39,7 @@ from lithophone.http.connections import Connections
 from lithophone.http.options import HttpOptions
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.realtime.transport import WEBSOCKETS
+from lithophone.http.telemetry import Traced, untraced
 
 SAMPLE_RATE = 16_000
 BLOCK_BYTES = 64_000
@@ -200,6 +201,7 @@ def serving(
     voice: VoiceDetector | None = None,
     places: LivePlaces | None = None,
     head_seconds: float = WAIT_SECONDS,
+    traced: Traced = untraced,
 ) -> Iterator[Live]:
     """A server in a thread of its own; `ready=False` does not wait for its model, the first of several."""
     script = Script()
@@ -216,6 +218,7 @@ def serving(
         voice=voice,
         options=options,
         audio_source=audio_source or script.pcm,
+        traced=traced,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(

@@ -86,7 +86,8 @@ def test_its_sums_are_what_a_load_generator_counted(live: Live) -> None:
     assert figure(found, "lithophone_model_windows_total") == len(good)
     assert figure(found, "lithophone_model_window_seconds_count") == len(good)
     assert figure(found, "lithophone_model_window_wait_seconds_count") == len(good)
-    assert figure(found, "lithophone_model_window_real_time_factor_count") == len(good)
+    for name in ("window_real_time_factor", "hear_seconds", "decode_tokens_seconds", "answer_seconds"):
+        assert figure(found, f"lithophone_model_{name}_count") == len(good)
     assert 1 <= figure(found, "lithophone_model_batch_windows_count") <= len(good)
     assert figure(found, "lithophone_model_batch_windows_sum") >= len(good)
     assert figure(found, "lithophone_model_tokens_total") > len(good)
@@ -132,6 +133,12 @@ def test_a_rejection_is_counted_by_its_reason() -> None:
         assert error_of(live.transcribe(), 503)["code"] == "shutting_down"
         eventually(lambda: figure(figures(live), "lithophone_errors_total", code="shutting_down") == 1)
         assert figure(figures(live), "lithophone_errors_total", code="overloaded") == 1
+
+
+def test_every_error_is_at_zero_before_the_first_so_that_an_alert_sees_it_increase(live: Live) -> None:
+    found = figures(live)
+    for code in ("server_shortage", "overloaded", "internal_error", "out_of_memory", "not_finite"):
+        assert found["lithophone_errors_total", frozenset({("code", code)})] == 0
 
 
 def test_a_model_that_cannot_be_loaded_is_counted() -> None:

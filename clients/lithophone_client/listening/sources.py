@@ -94,7 +94,9 @@ def _sounddevice() -> Any:
     try:
         return importlib.import_module("sounddevice")
     except (ImportError, OSError) as error:  # OSError: it is there, and PortAudio is not
-        raise LithophoneError(f"a microphone needs `lithophone-client[listen]`: {error}") from error
+        raise LithophoneError(
+            f"a microphone needs: pip install 'lithophone-client[listen]' ({error}); raw samples on standard input need nothing"
+        ) from error
 
 
 async def _spoken(sounddevice: Any, rate: int, device: str | None) -> AsyncGenerator[bytes, None]:

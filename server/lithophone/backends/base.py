@@ -111,6 +111,24 @@ Raises `NotFiniteError` where the model's numbers were none.
 """
 
 
+class Hearing(msgspec.Struct, frozen=True):
+    """When the encoder had a window before it, in seconds of this process' `time.monotonic`."""
+
+    began: float
+    ended: float
+
+
+class HeardAnswer(msgspec.Struct, frozen=True):
+    """An `Answer` of a backend that knows when the window was heard, whatever was done before and behind that."""
+
+    make: Answer
+    hearing: Hearing
+
+    def __call__(self) -> Recognition:
+        """See `Answer`."""
+        return self.make()
+
+
 class NotFiniteError(Exception):
     """A window's probabilities are not numbers: an overflow of the dtype, or damaged weights."""
 

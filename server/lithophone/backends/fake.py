@@ -21,6 +21,8 @@ from lithophone.backends.base import (
     BackendInfo,
     Batch,
     Fault,
+    HeardAnswer,
+    Hearing,
     Recognition,
     RecognitionRequest,
     Samples,
@@ -186,9 +188,11 @@ class FakeBatch:
     def step(self) -> list[tuple[int, Answer]]:
         """Everything that waits, and has not been dropped meanwhile."""
         heard = dict(self._waiting)
+        began = time.monotonic()
         texts = self._backend.decode(list(heard.values()), self._interrupted)
-        done = [
-            (key, partial(self._backend.answer, request, text))
+        hearing = Hearing(began, time.monotonic())
+        done: list[tuple[int, Answer]] = [
+            (key, HeardAnswer(partial(self._backend.answer, request, text), hearing))
             for (key, request), text in zip(heard.items(), texts, strict=True)
             if key in self._waiting
         ]

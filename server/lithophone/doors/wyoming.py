@@ -12,7 +12,7 @@ import asyncio
 import socket
 import tempfile
 import wave
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import BinaryIO, Final
@@ -33,7 +33,7 @@ from lithophone.audio.stream import DecodeLimits
 from lithophone.backends.base import VoiceDetector
 from lithophone.engine.admission import Admission
 from lithophone.engine.job import Job
-from lithophone.errors import PayloadTooLargeError, ServiceError
+from lithophone.errors import DrainingError, PayloadTooLargeError, ServiceError
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.forms import TranscriptionForm, parse_form
@@ -49,6 +49,7 @@ NO_EVENT: Final = (ValueError, KeyError, TypeError, AssertionError, wave.Error)
 
 
 WIDTHS_BYTES: Final = (1, 2, 3, 4)
+POLL_SECONDS: Final = 0.1
 
 
 class Hall(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +186,16 @@ class Connection(AsyncEventHandler):
             await self._send(Transcript(text=whole.text, language=whole.language))
             await self._send(TranscriptStop())
 
+    @property
+    def is_at_work(self) -> bool:
+        """Somebody speaks, or waits for a transcript."""
+        return self._recording is not None or (self._answering is not None and not self._answering.done())
+
+    async def tell_end(self) -> None:
+        """The server ends before the transcript is there."""
+        self._cancel_answer()
+        await self._refuse(DrainingError("The server is shutting down."))
+
     async def disconnect(self) -> None:
         """The client has left: what it waits for is dropped."""
         self._cancel_answer()
@@ -246,9 +257,33 @@ def described(models: Models) -> Info:
     return Info(asr=[program])
 
 
+class Door:
+    """The socket that clients come to, and who is there."""
+
+    def __init__(self, server: asyncio.Server, connections: Mapping[asyncio.Task[None], Connection]) -> None:
+        self._server = server
+        self._connections = connections
+
+    async def join(self) -> None:
+        """Listen, if that is not done yet."""
+        await self._server.start_serving()
+
+    async def drain(self, seconds: float, hurried: Callable[[], bool]) -> None:
+        """Let nobody in, and wait for answers under way, but not for long and not when somebody is in a hurry; then tell them."""
+        self._server.close()
+        end = asyncio.get_running_loop().time() + seconds
+        while self._at_work and not hurried() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - a signal's handler sets no event
+            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.gather(*(one.tell_end() for one in self._at_work))
+
+    @property
+    def _at_work(self) -> list[Connection]:
+        return [one for one in self._connections.values() if one.is_at_work]
+
+
 @asynccontextmanager
-async def open_door(listener: socket.socket, hall: Hall) -> AsyncGenerator[None]:
-    """Answer who comes to a bound socket, until the end; then hang up on everybody."""
+async def open_door(listener: socket.socket, hall: Hall, *, joins: bool = False) -> AsyncGenerator[Door]:
+    """Answer who comes to a bound socket, until the end; then hang up on everybody. With `joins` from `Door.join` on."""
     connections: dict[asyncio.Task[None], Connection] = {}
 
     async def welcome(hall: Hall, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -257,10 +292,10 @@ async def open_door(listener: socket.socket, hall: Hall) -> AsyncGenerator[None]
         connections[task] = connection
         task.add_done_callback(lambda done: connections.pop(done, None) and _lost(done))
 
-    server = await asyncio.start_server(partial(welcome, hall), sock=listener)
+    server = await asyncio.start_server(partial(welcome, hall), sock=listener, start_serving=not joins)
     log.info("wyoming", port=listener.getsockname()[1])
     try:
-        yield
+        yield Door(server, connections)
     finally:
         server.close()
         for task in list(connections):

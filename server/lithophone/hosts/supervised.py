@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from lithophone.errors import (
 )
 from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import Carrier, HostState, Launch, Recogniser
+from lithophone.hosts.courses import tell_course
 from lithophone.hosts.recogniser import JobRecogniser
 from lithophone.hosts.tally import Tally
 from lithophone.hub.progress import Fetched
@@ -193,7 +195,10 @@ class SupervisedHost:
 
     async def recognise(self, job_id: int, request: RecognitionRequest) -> Recognition:
         """One window of a job; see `Recogniser`."""
-        return (await self.hear(job_id, request)).recognition
+        posted_at = time.time()
+        recognised = await self.hear(job_id, request)
+        tell_course(self.model_id, request, posted_at, recognised)
+        return recognised.recognition
 
     async def hear(self, job_id: int, request: RecognitionRequest) -> Recognised:
         """One window of a job, and how long it took from when it joined the batch; raises as `Recogniser` does."""
@@ -267,9 +272,9 @@ class SupervisedHost:
         if launch != self._launches:
             return
         match event:
-            case Recognised(work_id, recognition, seconds):
+            case Recognised():
                 self._deaths = 0
-                self._count(work_id, recognition, seconds)
+                self._count(event)
                 self._answer(event)
             case Failed(work_id, cause, message):
                 self.tally.failures[cause] += 1
@@ -287,10 +292,10 @@ class SupervisedHost:
             work.started = True
             self.tally.waited.add(asyncio.get_running_loop().time() - work.posted_seconds)
 
-    def _count(self, work_id: int, recognition: Recognition, seconds: float) -> None:
-        work = self._works.get(work_id)
+    def _count(self, recognised: Recognised) -> None:
+        work = self._works.get(recognised.work_id)
         if work is not None:
-            self.tally.add(work.request, recognition, seconds)
+            self.tally.add(work.request, recognised)
 
     def _on_news_of_model(self, event: Fetching | Loaded | Grown | LoadFailed | Lost) -> None:
         match event:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from lithophone.backends.base import Recognition, RecognitionRequest
-from lithophone.worker.messages import Cause
+from lithophone.backends.base import RecognitionRequest
+from lithophone.worker.messages import Cause, Course, Recognised
 
 BOUNDS_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Up to which durations are counted together: a window takes milliseconds on a GPU, and minutes on a busy CPU."""
@@ -70,6 +70,9 @@ class Tally:
         waited: From the moment a window was sent to the one it joined the batch.
         recognised: From there to its text.
         paces: The same for each second of its audio.
+        heard: What the encoder took, for all windows that it heard together.
+        decoded: From there to the window's last token.
+        answered: From there to its words and their times.
         batches: Windows in the batch, each time that some joined.
     """
 
@@ -86,11 +89,15 @@ class Tally:
     failures: Counter[Cause] = field(default_factory=Counter[Cause])
     waited: Distribution = field(default_factory=Distribution)
     recognised: Distribution = field(default_factory=Distribution)
+    heard: Distribution = field(default_factory=Distribution)
+    decoded: Distribution = field(default_factory=Distribution)
+    answered: Distribution = field(default_factory=Distribution)
     paces: Distribution = field(default_factory=lambda: Distribution(PACE_BOUNDS))
     batches: Distribution = field(default_factory=lambda: Distribution(BATCH_BOUNDS))
 
-    def add(self, request: RecognitionRequest, recognition: Recognition, seconds: float) -> None:
-        """One more window, recognised in so many seconds."""
+    def add(self, request: RecognitionRequest, recognised: Recognised) -> None:
+        """One more window."""
+        recognition, seconds = recognised.recognition, recognised.seconds
         self.windows += 1
         self.audio_seconds += request.seconds
         self.tokens += len(recognition.tokens)
@@ -100,3 +107,10 @@ class Tally:
         self.recognised.add(seconds)
         if request.seconds:
             self.paces.add(seconds / request.seconds)
+        if recognised.course is not None:
+            self._add_stages(recognised.course)
+
+    def _add_stages(self, course: Course) -> None:
+        self.heard.add(course.decoding - course.hearing)
+        self.decoded.add(course.answering - course.decoding)
+        self.answered.add(course.answered - course.answering)

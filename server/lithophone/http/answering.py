@@ -39,7 +39,7 @@ from lithophone.http.clients import client_of
 from lithophone.http.disconnect import unless_disconnected
 from lithophone.http.errors import envelope, log_internal, service_error
 from lithophone.http.event_stream import EventStream, error_event
-from lithophone.http.exchange import Exchange, Stage, exchange_of
+from lithophone.http.exchange import Exchange, Interval, Stage, exchange_of
 from lithophone.http.forms import Form, parse_form, require_audio, unknown_fields
 from lithophone.http.options import HttpOptions
 from lithophone.http.storage import Uploads
@@ -251,10 +251,12 @@ async def _timed(blocks: AsyncGenerator[bytes], exchange: Exchange) -> AsyncGene
     """The blocks; the exchange learns how long they were waited for."""
     async with aclosing(blocks):
         exchange.decode_seconds = 0.0
+        first = time.perf_counter()
         while True:
             began = time.perf_counter()
             block = await anext(blocks, None)
-            exchange.decode_seconds += time.perf_counter() - began
+            exchange.decoding = Interval(first, time.perf_counter())
+            exchange.decode_seconds += exchange.decoding.ended - began
             if block is None:
                 return
             yield block

@@ -6,13 +6,13 @@ Owns how the HTTP layer is put together. Reads no settings: it is given models a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar import Litestar, Router
 from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import VoiceDetector
@@ -52,6 +52,7 @@ def create_app(
     voice: VoiceDetector | None = None,
     options: HttpOptions | None = None,
     audio_source: AudioSource = DecodedAudio,
+    traced: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Litestar:
     """The ASGI application over `models`, which start and stop with it.
 
@@ -62,6 +63,7 @@ def create_app(
         voice: Tells voice from silence; without it recordings are cut by energy alone, and there are no live sessions.
         options: Limits and keys.
         audio_source: Turns an uploaded file into PCM.
+        traced: Wraps the application so that requests leave traces; see `lithophone.http.tracing`.
     """
     options = options or HttpOptions()
     catalogue = Catalogue(models, options.aliases)
@@ -105,9 +107,8 @@ def create_app(
         if exchange.lacking:
             service.shortages.note(exchange.lacking)
 
-    app.asgi_handler = normalised(
-        observed(inside, note_shortage, metrics.count, leaving=lambda: admission.leaving), options.root_path
-    )
+    outside = observed(inside, note_shortage, metrics.count, leaving=lambda: admission.leaving)
+    app.asgi_handler = normalised(traced(outside), options.root_path)
     return app
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from litestar.datastructures import MutableScopeHeaders
@@ -52,6 +52,18 @@ class Stage(Enum):
     """Its audio is decoded and recognised, and the text is sent."""
 
 
+class Interval(NamedTuple):
+    """From when to when, on the clock of `time.perf_counter`."""
+
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.ended - self.began
+
+
 @dataclass(slots=True)
 class Exchange:
     """What is known of a request so far.
@@ -59,6 +71,7 @@ class Exchange:
     Attributes:
         request_id: Its name, here and at the client.
         started: When it came in, on the clock of `time.perf_counter`.
+        started_at: The same, in seconds since 1970.
         status: Of the response, once that has begun.
         complete: The last byte of the response was sent.
         client_left: The client closed the connection before.
@@ -67,13 +80,15 @@ class Exchange:
         route: The path's template; empty where no route was found.
         key_name: Whose key was shown; empty without one.
         failure: The code of the error that the client was told, or its type where it has no code.
-        stage_seconds: What each stage took that was left.
+        stages: When each stage was that was left.
+        decoding: From when the recording was asked for to its last piece.
         decode_seconds: Waited for the decoder; a part of `Stage.ANSWER`, in which the model is at work too.
         first_text_seconds: From the request's start to the first text of a stream.
     """
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)
+    started_at: float = field(default_factory=time.time)
     status: int | None = None
     complete: bool = False
     client_left: bool = False
@@ -82,11 +97,17 @@ class Exchange:
     route: str = ""
     key_name: str = ""
     failure: str = ""
-    stage_seconds: dict[Stage, float] = field(default_factory=dict[Stage, float])
+    stages: dict[Stage, Interval] = field(default_factory=dict[Stage, Interval])
+    decoding: Interval | None = None
     decode_seconds: float | None = None
     first_text_seconds: float | None = None
     _stage: Stage | None = None
     _stage_began: float = 0.0
+
+    @property
+    def stage_seconds(self) -> dict[Stage, float]:
+        """What each stage took that was left."""
+        return {stage: span.seconds for stage, span in self.stages.items()}
 
     @property
     def elapsed_seconds(self) -> float:
@@ -102,7 +123,7 @@ class Exchange:
         """The stage before, if any, is over; None ends the last one."""
         now = time.perf_counter()
         if self._stage is not None:
-            self.stage_seconds[self._stage] = now - self._stage_began
+            self.stages[self._stage] = Interval(self._stage_began, now)
         self._stage, self._stage_began = stage, now
 
     def fail(self, error: ServiceError) -> None:

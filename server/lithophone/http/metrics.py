@@ -98,6 +98,10 @@ class Metrics:
             ("code",),
             registry=registry,
         )
+        for code in _codes(ServiceError):
+            self._errors.labels(
+                code
+            )  # at 0, since a counter that begins with its first error did not increase by it
         registry.register(_Reader(kept))
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -126,6 +130,11 @@ class Metrics:
     def text(self) -> bytes:
         """Everything as it is now."""
         return generate_latest(self._registry)
+
+
+def _codes(kind: type[ServiceError]) -> set[str]:
+    """What clients can be told of."""
+    return {kind.code or kind.type}.union(*map(_codes, kind.__subclasses__()))
 
 
 class _Reader(Collector):
@@ -254,6 +263,9 @@ _COUNTS: Final[tuple[tuple[str, str, Callable[[Tally], float]], ...]] = (
 _DISTRIBUTIONS: Final[tuple[tuple[str, str, Callable[[Tally], Distribution]], ...]] = (
     ("window_wait_seconds", "Until a window joined the batch", lambda tally: tally.waited),
     ("window_seconds", "From there to the window's text", lambda tally: tally.recognised),
+    ("hear_seconds", "What the encoder took, for all windows it heard at a time", lambda tally: tally.heard),
+    ("decode_tokens_seconds", "From there to a window's last token", lambda tally: tally.decoded),
+    ("answer_seconds", "From there to its words and their times", lambda tally: tally.answered),
     ("window_real_time_factor", "The same for each second of the window's audio", lambda tally: tally.paces),
     ("batch_windows", "Windows in the batch, each time that some joined", lambda tally: tally.batches),
 )

@@ -8,6 +8,7 @@ is called from the loop and from the threads that make answers.
 from __future__ import annotations
 
 import gc
+import os
 import queue
 import time
 from collections import deque
@@ -18,13 +19,14 @@ import msgspec
 import psutil
 import structlog
 
-from lithophone.backends.base import Answer, Backend, Batch, Fault, NotFiniteError, Runtime
+from lithophone.backends.base import Answer, Backend, Batch, Fault, HeardAnswer, NotFiniteError, Runtime
 from lithophone.errors import DoesNotFitError, StartupError
 from lithophone.worker.limit import WindowLimit
 from lithophone.worker.messages import (
     Cancel,
     Cause,
     Command,
+    Course,
     Event,
     Failed,
     Grown,
@@ -49,10 +51,11 @@ OUT_OF_MEMORY_MESSAGE = "There is not enough memory for this window beside the m
 
 
 class _Running(msgspec.Struct, frozen=True):
-    """A window in the batch, and when it joined (monotonic seconds)."""
+    """A window in the batch, and when it joined: in monotonic seconds, and in seconds since 1970."""
 
     work: Recognise
     joined: float
+    joined_at: float
 
 
 class Worker:
@@ -207,7 +210,7 @@ class Worker:
         """Fill the batch. What joins counts as running before anything is done with it, so that no fault loses it."""
         joining = self._joining(backend.info.max_batch)
         for work in joining:
-            self._running[work.work_id] = _Running(work, time.monotonic())
+            self._running[work.work_id] = _Running(work, time.monotonic(), time.time())
         running = [one.work for one in self._running.values()]
         self.watch.begin(_audio_seconds(joining), _audio_seconds(running))
         if joining:
@@ -239,7 +242,7 @@ class Worker:
         running = self._running.pop(work_id, None)
         if running is not None:
             self._limit.went_well(backend.info.max_batch)
-            answering.submit(self._answer, running, answer)
+            answering.submit(self._answer, running, answer, time.monotonic())
             self._tell_growth()
 
     def _tell_growth(self) -> None:
@@ -248,8 +251,8 @@ class Worker:
             self._told_bytes = memory_bytes
             self._emit(Grown(memory_bytes))
 
-    def _answer(self, running: _Running, answer: Answer) -> None:
-        """In a thread of its own."""
+    def _answer(self, running: _Running, answer: Answer, decoded: float) -> None:
+        """In a thread of its own; what was `decoded` then may have waited for it."""
         work_id = running.work.work_id
         try:
             recognition = answer()
@@ -260,7 +263,8 @@ class Worker:
             log.exception("answer_failed")
             self._emit(Failed(work_id, Cause.MODEL))
         else:
-            self._emit(Recognised(work_id, recognition, time.monotonic() - running.joined))
+            seconds = time.monotonic() - running.joined
+            self._emit(Recognised(work_id, recognition, seconds, _course(running, answer, decoded, seconds)))
 
     def _on_fault(self, error: Exception) -> None:
         """The batch is gone. What becomes of its windows depends on what the error means."""
@@ -293,6 +297,19 @@ class Worker:
             self._emit(Failed(works[0].work_id, Cause.OUT_OF_MEMORY, OUT_OF_MEMORY_MESSAGE))
             return
         self._first.extendleft(reversed(works))
+
+
+def _course(running: _Running, answer: Answer, decoded: float, seconds: float) -> Course | None:
+    if not isinstance(answer, HeardAnswer):
+        return None
+    return Course(
+        process_id=os.getpid(),
+        joined_at=running.joined_at,
+        hearing=answer.hearing.began - running.joined,
+        decoding=answer.hearing.ended - running.joined,
+        answering=decoded - running.joined,
+        answered=seconds,
+    )
 
 
 def _audio_seconds(works: Sequence[Recognise]) -> float:

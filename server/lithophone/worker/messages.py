@@ -72,12 +72,33 @@ class Started(msgspec.Struct, frozen=True):
     work_ids: tuple[int, ...]
 
 
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """How a window went through a worker: its stages, in seconds since it joined the batch.
+
+    Attributes:
+        process_id: Of the worker.
+        joined_at: When it joined, in seconds since 1970 by the clock of the worker's machine.
+        hearing: When the encoder began with it.
+        decoding: When that had ended, and the language model began.
+        answering: When its tokens were there, and were made words with times.
+        answered: When that was done.
+    """
+
+    process_id: int
+    joined_at: float
+    hearing: float
+    decoding: float
+    answering: float
+    answered: float
+
+
 class Recognised(msgspec.Struct, frozen=True):
-    """One window is done, so many seconds after it joined the batch."""
+    """One window is done, so many seconds after it joined the batch. `course` where its backend tells hearing from decoding."""
 
     work_id: int
     recognition: Recognition
     seconds: float
+    course: Course | None = None
 
 
 class Cause(Enum):

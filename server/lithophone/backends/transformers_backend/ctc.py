@@ -6,6 +6,7 @@ the same length go through it together, padded; the model masks the padding, so 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ import torch
 
 from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.backends.answers.ctc import CtcAnswers, LabelledWindow
-from lithophone.backends.base import Answer, BackendInfo, RecognitionRequest
+from lithophone.backends.base import Answer, BackendInfo, HeardAnswer, Hearing, RecognitionRequest
 from lithophone.backends.capacity import windows_at_a_time
 from lithophone.backends.cpu.products import widened_products
 from lithophone.backends.device.facts import TorchFacts
@@ -163,9 +164,14 @@ class CtcBatch:
         keys = list(self._waiting)
         chosen = [keys[place] for place in fitting(lengths, self._backend.samples_per_step)]
         requests = [self._waiting.pop(key) for key in chosen]
+        began = time.monotonic()
         windows = self._backend.label(requests)
+        hearing = Hearing(began, time.monotonic())
         answer = self._backend.answers.answer
-        return [(key, partial(answer, window)) for key, window in zip(chosen, windows, strict=True)]
+        return [
+            (key, HeardAnswer(partial(answer, window), hearing))
+            for key, window in zip(chosen, windows, strict=True)
+        ]
 
 
 def fitting(lengths: Sequence[int], most: int) -> list[int]:

@@ -6,14 +6,16 @@ language model and leave when they are done. The text of one never depends on it
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
 from lithophone.audio.waveform import SAMPLE_RATE
-from lithophone.backends.base import Answer, BackendInfo, RecognitionRequest
+from lithophone.backends.base import Answer, BackendInfo, HeardAnswer, Hearing, RecognitionRequest
 from lithophone.backends.batches import never
 from lithophone.backends.capacity import windows_at_a_time
 from lithophone.backends.decoding.loop import DecodingBatch, Prompt
@@ -77,6 +79,13 @@ class SpeechBackend:
         release_memory()
 
 
+class _Heard(NamedTuple):
+    """A window that is being decoded, and when it was heard."""
+
+    window: PromptedWindow
+    hearing: Hearing
+
+
 class SpeechBatch:
     """Windows under way; see `Batch`.
 
@@ -106,7 +115,7 @@ class SpeechBatch:
         self._alone = model.start_decoding(settle_ties=False)
         self._waiting: OrderedDict[int, RecognitionRequest] = OrderedDict()
         self._contested: OrderedDict[int, RecognitionRequest] = OrderedDict()
-        self._under_way: dict[int, PromptedWindow] = {}
+        self._under_way: dict[int, _Heard] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._contested) + len(self._under_way)
@@ -135,12 +144,13 @@ class SpeechBatch:
             return []
         done: list[tuple[int, Answer]] = []
         for decoded in (*self._together.step(), *self._alone.step()):
-            window = self._under_way.pop(decoded.key)
+            heard_window = self._under_way.pop(decoded.key)
             if decoded.contested:
-                self._contested[decoded.key] = window.request
+                self._contested[decoded.key] = heard_window.window.request
             else:
-                answer = self._model.answers.answer
-                done.append((decoded.key, partial(answer, self._model.decoded_window(window, decoded))))
+                window = self._model.decoded_window(heard_window.window, decoded)
+                make = partial(self._model.answers.answer, window)
+                done.append((decoded.key, HeardAnswer(make, heard_window.hearing)))
         return done
 
     def _hear_waiting(self) -> int:
@@ -153,9 +163,9 @@ class SpeechBatch:
                 break
             key, request = self._waiting.popitem(last=False)
             joining[key] = request
-        for key, window in zip(joining, self._model.hear(list(joining.values())), strict=True):
-            self._under_way[key] = window
-            self._together.admit([self._sequence(key, window, speculate=True)])
+        for key, heard in zip(joining, self._hear(list(joining.values())), strict=True):
+            self._under_way[key] = heard
+            self._together.admit([self._sequence(key, heard.window, speculate=True)])
         return len(joining)
 
     def _hear_contested(self) -> int:
@@ -163,10 +173,16 @@ class SpeechBatch:
         if not self._contested or len(self._alone) > 0:
             return 0
         key, request = self._contested.popitem(last=False)
-        (window,) = self._model.hear([request], anew=True)
-        self._under_way[key] = window
-        self._alone.admit([self._sequence(key, window, speculate=False)])
+        (heard,) = self._hear([request], anew=True)
+        self._under_way[key] = heard
+        self._alone.admit([self._sequence(key, heard.window, speculate=False)])
         return 1
+
+    def _hear(self, requests: Sequence[RecognitionRequest], *, anew: bool = False) -> list[_Heard]:
+        began = time.monotonic()
+        windows = self._model.hear(requests, anew=anew)
+        hearing = Hearing(began, time.monotonic())
+        return [_Heard(window, hearing) for window in windows]
 
     def _sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:
         prompt = self._model.sequence(key, window, speculate=speculate)

@@ -11,6 +11,7 @@ import itertools
 import secrets
 import signal
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ from lithophone.errors import (
 )
 from lithophone.granite.family import ModelSpec
 from lithophone.hosts.base import HostState, Recogniser
+from lithophone.hosts.courses import tell_course
 from lithophone.hosts.ray_serve.aside import Aside
 from lithophone.hosts.ray_serve.deployment import Call, CallCancelledError, Deployment, ReplicaLostError, Seen
 from lithophone.hosts.recogniser import JobRecogniser
@@ -148,7 +150,7 @@ class RayHost:
         """One window of a job; see `Recogniser`."""
         self._require_running()
         self.start()
-        began = asyncio.get_running_loop().time()
+        began, posted_at = asyncio.get_running_loop().time(), time.time()
         self._under_way += 1
         try:
             recognised = await self._anywhere(Recognise(next(self._ids), job_id, request))
@@ -156,7 +158,8 @@ class RayHost:
             self._under_way -= 1
         took = asyncio.get_running_loop().time() - began
         self.tally.waited.add(max(0.0, took - recognised.seconds))
-        self.tally.add(request, recognised.recognition, recognised.seconds)
+        self.tally.add(request, recognised)
+        tell_course(self.model_id, request, posted_at, recognised)
         return recognised.recognition
 
     def cancel(self, job_id: int) -> None:
