@@ -16,12 +16,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from statistics import median
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import httpx
 import psutil
 
 import lithophone.app
+from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.fake import PlainRuntime
 from lithophone.cli import main as command
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
@@ -29,8 +30,10 @@ from lithophone.hosts.models import Models
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.tally import Tally
 from lithophone.hosts.thread import in_thread
+from lithophone.http.exchange import Exchange
 from lithophone.http.metrics import Metrics
 from lithophone.settings import Settings
+from lithophone.worker.messages import Recognised
 from tests.collector import collecting
 from tests.figures.load import cpu_seconds, drive, example_uploads
 from tests.figures.load_server import IdleBackend
@@ -132,10 +135,18 @@ def serve(words: list[str]) -> None:
     if backend == "idle":
         lithophone.app.build_models = idle_models
     if what == "bare":
-        metrics, tally = cast("Any", Metrics), cast("Any", Tally)
-        metrics.count = tally.add = lambda *_: None
+        Metrics.count = _count_nothing
+        Tally.add = _add_nothing
     with suppress(SystemExit):
         command(["serve", "--port", "0", "--cpu-threads", "1", "--max-requests", "64"])
+
+
+def _count_nothing(self: Metrics, exchange: Exchange) -> None:
+    del self, exchange
+
+
+def _add_nothing(self: Tally, request: RecognitionRequest, recognised: Recognised) -> None:
+    del self, request, recognised
 
 
 def idle_models(_: Settings) -> Models:
