@@ -96,7 +96,12 @@ def test_an_interrupt_while_a_thread_of_its_own_loads_a_model_ends_it_in_order(s
         began = time.monotonic()
         _, said = process.communicate(timeout=60)
         assert time.monotonic() - began < 10.0  # 3 s where nothing else is at work
-    assert process.returncode in {0, 2, 130, -signal.SIGINT}  # not 134: a thread in native code at the end of a process
+    assert process.returncode in {
+        0,
+        2,
+        130,
+        -signal.SIGINT,
+    }  # not 134: a thread in native code at the end of a process
     assert "terminate called" not in said
 
 
