@@ -36,7 +36,17 @@ def member(
 def test_all_but_the_words_of_random_weights_holds(
     member: str, hub: FakeHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["verify", "--model", f"acme/{member}", "--json", "--quick", "--device", "cpu"]
+    arguments = [
+        "verify",
+        "--model",
+        f"acme/{member}",
+        "--json",
+        "--quick",
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
     assert main([*arguments, "--audio", str(SAMPLE), "--text", SAID]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["served"]["revision"] == hub.commit(f"acme/{member}")

@@ -51,7 +51,9 @@ def open_backend(
     """
     facts = _facts(room_bytes)
     wishes = as_stored(reference.path, wishes)
-    if reference.path is None:
+    if (
+        reference.path is None and reference.hub_id == reference.spec.hub_id
+    ):  # another's size is not in the registry
         plan_for(
             reference.model_id, estimate_from_registry(reference.spec, wishes.quantization), facts, wishes
         )
