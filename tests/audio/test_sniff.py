@@ -41,6 +41,7 @@ def tag(size: int, *, flags: int = 0) -> bytes:
         (tag(10**6) + bytes(HEAD_BYTES), Container.MP3),
         (tag(20) + bytes(20) + b"fLaC\0", Container.FLAC),
         (tag(5) + bytes(5) + tag(7) + bytes(7) + b"fLaC\0", Container.FLAC),
+        (tag(0) * 5_000 + b"fLaC\0", Container.FLAC),
         (tag(20) + bytes(20) + ADTS_FRAME * 4, Container.ADTS),
         (ADTS_FRAME * 4, Container.ADTS),
         (b"fLaC\0\0\0\x22", Container.FLAC),
