@@ -52,6 +52,8 @@ def _answerable(form: dict[str, Any]) -> dict[str, Any]:
             right[name] = LANGUAGES[_choice(form, 3 if name == "to_language" else 4)]
     if "languages[]" in right:
         right["languages[]"] = ["en", "fr"]
+    if "keywords[]" in right:
+        right["keywords[]"] = ["Pompeii", "Vesuvius"]
     if right.get("response_format") == "diarized_json":
         right.pop("response_format")
     if right.get("stream") is True:

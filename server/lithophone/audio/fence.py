@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from lithophone.errors import ShortageError, UndecodableAudioError
 
 WATCH_SECONDS: Final = 0.1
@@ -25,6 +27,8 @@ SHARES: Final = 8
 """A decoder that holds less than this part of the memory of all is not to blame when it runs out."""
 
 FROM_OUTSIDE: Final = frozenset((-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP))
+IDLE_SECONDS: Final = 0.3  # how long is looked whether a decoder does anything
+IDLE_SHARE: Final = 0.1  # of a core; one that is at work has more even where others are, too
 FIRST_CPU_SECONDS: Final = 5  # of a decoder that has given no sound yet, and for what it passes over later
 BYTES_A_CPU_SECOND: Final = 50_000_000  # finding packets in a file goes ten times as fast
 SOUND_A_CPU_SECOND: Final = 2.0  # decoding goes a hundred times as fast, the slowest codec ten times
@@ -153,6 +157,21 @@ def allow_cpu(pid: int, cpu_seconds: int, most_cpu_seconds: int) -> None:
     limits = (min(cpu_seconds, most_cpu_seconds), most_cpu_seconds + GRACE_CPU_SECONDS)
     with suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_CPU, limits)
+
+
+async def is_idle(pid: int) -> bool:
+    """Whether a process does nothing: somebody stopped it, or the machine has no time for it, or its disk no answer."""
+    before = _cpu_seconds(pid)
+    await asyncio.sleep(IDLE_SECONDS)
+    return _cpu_seconds(pid) - before < IDLE_SECONDS * IDLE_SHARE
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
 
 
 def end_from_outside(returncode: int | None) -> ShortageError | None:

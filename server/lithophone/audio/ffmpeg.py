@@ -25,6 +25,7 @@ from lithophone.audio.fence import (
     allow_cpu,
     allowed_cpu_seconds,
     end_from_outside,
+    is_idle,
     kill_group,
     limit_resources,
     start_fenced,
@@ -33,7 +34,7 @@ from lithophone.audio.report import StreamReport
 from lithophone.audio.sniff import Container
 from lithophone.audio.stream import DecodeLimits
 from lithophone.audio.waveform import SAMPLE_RATE
-from lithophone.errors import ConfigurationError, UndecodableAudioError
+from lithophone.errors import ConfigurationError, ServiceError, ShortageError, UndecodableAudioError
 
 READ_BYTES: Final = 262_144  # at most, of the output at a time; each costs a change of task
 REPORT_CHUNK_BYTES: Final = 65_536
@@ -194,6 +195,14 @@ class FfmpegProcess:
     async def described(self) -> None:
         """Waits until the report tells what the file holds, or has ended."""
         await self._described.wait()
+
+    async def failure_to_get_on(self) -> ServiceError:
+        """What is told of a file for which it gave nothing for too long: at work it was slow, idle it was kept from working."""
+        if await is_idle(self._process.pid):
+            return ShortageError(
+                "The decoder does not get on; try again later.", lacking="decoder process: does not get on"
+            )
+        return UndecodableAudioError("Decoding the file took too long.", param="file")
 
     async def read(self) -> bytes:
         """The next of its output; at the end nothing, and the process has exited.

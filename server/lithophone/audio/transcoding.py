@@ -190,6 +190,8 @@ class FfmpegStream(PcmStream):
             async with asyncio.timeout(min(self._limits.stall_seconds, self._seconds_left)):
                 return await work
         except TimeoutError:
+            if self._seconds_left > self._limits.stall_seconds:
+                raise await self._running.failure_to_get_on() from None
             raise UndecodableAudioError("Decoding the file took too long.", param="file") from None
         finally:
             self._seconds_left -= time.monotonic() - started
