@@ -39,6 +39,7 @@ IDLE_SECONDS: Final = 5.0
 CLIENTS: Final = 6
 LASTS_SECONDS: Final = 4.0
 TEMPORARY_BYTES: Final = 16 << 20
+MOUNT, UMOUNT = shutil.which("mount") or "", shutil.which("umount") or ""
 PIDS: Final = Path("/sys/fs/cgroup/pids")
 MOVED: Final = """
 import time
@@ -110,9 +111,7 @@ class Patient:
         """What it holds now."""
         workers = workers_of(self.process)
         others = len(self.process.children(recursive=True)) - len(workers)
-        return Held(
-            len(workers), others, self.process.num_fds(), _names(self.folder), _names(SHARED_MEMORY)
-        )
+        return Held(len(workers), others, self.process.num_fds(), _names(self.folder), _names(SHARED_MEMORY))
 
 
 def _names(folder: Path) -> frozenset[str]:
@@ -134,13 +133,13 @@ def temporary_folder() -> Iterator[Path]:
     """A small disk of its own where that can be had, else a folder."""
     with tempfile.TemporaryDirectory() as name:
         size = f"size={TEMPORARY_BYTES}"
-        mounting = ["mount", "-t", "tmpfs", "-o", size, "none", name]
-        mounted = subprocess.run(mounting, capture_output=True, check=False).returncode == 0
+        mounting = [MOUNT, "-t", "tmpfs", "-o", size, "none", name]
+        mounted = bool(MOUNT) and not subprocess.run(mounting, capture_output=True, check=False).returncode
         try:
             yield Path(name)
         finally:
             if mounted:
-                subprocess.run(["umount", "--lazy", name], check=False)
+                subprocess.run([UMOUNT, "--lazy", name], check=False)
 
 
 @contextmanager

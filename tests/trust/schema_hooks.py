@@ -10,7 +10,12 @@ import struct
 import zlib
 from typing import Any, Final
 
+import hypothesis
 import schemathesis
+
+hypothesis.target = lambda *_, **__: (
+    0.0
+)  # what it does to find more accepted cases ends in an IndexError of its shrinker
 
 RECORDING: Final = (b".snd" + struct.pack(">5I", 24, 4_096, 1, 8_000, 1) + bytes(range(16, 80)) * 64).decode()
 """Half a second of mu-law in an AU file, all of it ASCII: what is no text, schemathesis takes for a request that is wrong."""
@@ -58,4 +63,6 @@ def _answerable(form: dict[str, Any]) -> dict[str, Any]:
         right.pop("response_format")
     if right.get("stream") is True:
         right["response_format"] = STREAMED[_choice(form, 2)]
+    if right.get("include[]"):
+        right["response_format"] = "json"
     return right
