@@ -63,6 +63,18 @@ def test_a_wrong_method_is_a_405_that_names_the_right_ones(
     assert allowed in answer.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/models/whisper-1", "GET, OPTIONS, POST"),
+        ("/v1/models", "GET, OPTIONS"),
+        ("/health", "GET, OPTIONS"),
+    ],
+)
+def test_a_resource_tells_all_of_its_methods(server: Live, path: str, methods: str) -> None:
+    assert server.client.options(path).headers["allow"] == methods
+
+
 def test_a_surprise_is_a_500_that_is_logged_and_says_nothing(server: Live) -> None:
     server.script.failure = RuntimeError("the secret path")
     with capture_logs() as logs:

@@ -11,7 +11,7 @@ import zlib
 from typing import Any, Final
 
 import hypothesis
-import schemathesis
+import schemathesis  # pyright: ignore[reportMissingImports] - of its own environment
 
 hypothesis.target = lambda *_, **__: (
     0.0

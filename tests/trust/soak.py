@@ -24,7 +24,6 @@ import psutil
 from websockets.asyncio.client import connect as connect_socket
 
 from lithophone.audio.decode import bundled_ffmpeg, decode_audio
-from tests.bombs import flac_of_silence, m4a_of_tracks, matroska_tracks, nested_boxes
 from tests.conftest import start_server
 from tests.hostile import HOSTILE_UPLOADS, plant
 from tests.recordings import run_ffmpeg
@@ -244,21 +243,13 @@ async def watch(seen: Seen, process: psutil.Process, begun: float, end: float) -
 
 
 def hostile_files() -> Iterator[Hostile]:
-    """All but the largest, and those that hold more than they say."""
+    """All but the largest."""
     with tempfile.TemporaryDirectory() as folder:
         plant(Path(folder))
         for upload in HOSTILE_UPLOADS:
             data = upload.build(Path(folder))
             if len(data) < MIB:
                 yield upload.filename, data, upload.statuses
-    yield "lies.flac", flac_of_silence(1), frozenset({413})
-    yield "says nothing.flac", flac_of_silence(0), frozenset({413})
-    for name, data in (
-        ("tracks.m4a", m4a_of_tracks(900)),
-        ("tracks.mkv", matroska_tracks(5_000)),
-        ("deep.mp4", nested_boxes(50_000)),
-    ):
-        yield name, data, frozenset({400})
 
 
 def mean(values: Sequence[int]) -> float:
