@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,12 @@ MINUTE_SHARE: Final = 1 / 30
 """Of the whole: figures are told of the fifth minute and of the last five, of a shorter run of as much of it."""
 
 LARGEST_GROWTH: Final = 0.02
+WARM_SECONDS: Final = 120.0
+"""Of the fifth of 30 parts, if it begins later: earlier, the model still meets its first large batches."""
+
+LARGEST_LIVE_DIFFERENCE: Final = 0.2
+"""Of the characters: what a live session decides early depends on what it has heard by then, so on how busy the machine is."""
+
 MIB: Final = 1 << 20
 PATH: Final = "/v1/realtime?intent=transcription"
 SESSION: Final = {"type": "transcription", "audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}, "turn_detection": None}}}  # fmt: skip
@@ -207,8 +214,14 @@ class Crowd:
             self.seen.seconds.append(time.monotonic() - begun)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             await asyncio.sleep(float(said))
-        elif status != httpx.codes.OK or compared(written, said) != self._alone[name, written]:
+        elif status != httpx.codes.OK or not self._is_same(written, said, self._alone[name, written]):
             self.seen.wrong.append(f"{name} {written} {status} {said[:200]}")
+
+    def _is_same(self, written: str, said: str, alone: object) -> bool:
+        if written != "live" or said == alone:
+            return compared(written, said) == alone
+        self.seen.statuses["live, told otherwise than alone"] += 1
+        return 1 - SequenceMatcher(None, said, str(alone)).ratio() <= LARGEST_LIVE_DIFFERENCE
 
     async def _leave(self, client: httpx.AsyncClient, chance: random.Random) -> None:
         name = chance.choice(sorted(self._clips))
@@ -317,8 +330,9 @@ def _growth(seen: Seen, seconds: float) -> float:
     early = mean([taken for at, taken in seen.memory if 4 * minute <= at < 5 * minute])
     late = mean([taken for at, taken in seen.memory if at >= 25 * minute])
     growth = late / early - 1 if early else 0.0
+    is_warm = 4 * minute >= WARM_SECONDS
     print(
         f"soak: memory {early / MIB:.0f} MiB in the fifth of 30 parts, {late / MIB:.0f} MiB in the last five: "
-        f"{100 * growth:+.1f} %"
+        f"{100 * growth:+.1f} %{'' if is_warm else ', too early to tell'}"
     )
-    return growth
+    return growth if is_warm else 0.0
