@@ -75,7 +75,10 @@ golden: $(VENV)/.dev-installed  ## renew the golden files after a wanted change 
 audit: $(VENV)/.installed  ## advisories where reachable, suspicious code, licences
 	VENV=$(VENV) .ci/audit
 
-test-trust: $(VENV)/.dev-installed  ## load, trickle, idle and overload against a real server; ARGS="--minutes 30"
+test-fuzz: $(VENV)/.dev-installed  ## 20,000 requests made up from the description, by schemathesis in an environment of its own (40 minutes)
+	SERVER=$(abspath $(BIN)/python) PYTHON=$(PYTHON) .ci/test-fuzz $(ARGS)
+
+test-trust: $(VENV)/.dev-installed  ## load, trickle, idle, overload, bad media, chaos, soak; ARGS="chaos" or ARGS="soak --minutes 30"
 	$(BIN)/python -m tests.trust $(ARGS)
 
 train-tiny-smoke: $(VENV)/.dev-installed  ## two minutes of the recipe of the embedded checkpoint

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bombs import TAG, flac_of_silence, m4a_of_tracks, matroska_tracks, nested_tags
 from tests.recordings import render, run_ffmpeg, speech_like, tone, wav_bytes
 
 PLANTED_NAME = "planted.wav"
@@ -267,4 +268,11 @@ HOSTILE_UPLOADS: tuple[HostileUpload, ...] = (
     _upload("a quarter of an hour of silence", "a.flac", lambda folder: _silence(folder, ".flac"), 413),
     _upload("silence of unknown length", "a.mkv", _unsized_silence, 413),
     _upload("FLAC that states a day", "a.flac", _flac_stating_a_day, 413),
+    _upload("12 hours that state a second", "a.flac", lambda _: flac_of_silence(1), 413),
+    _upload("12 hours that state nothing", "a.flac", lambda _: flac_of_silence(0), 413),
+    _upload("M4A of 900 tracks", "a.m4a", lambda _: m4a_of_tracks(900), 400),
+    _upload("Matroska of 5,000 tracks", "a.mkv", lambda _: matroska_tracks(5_000), 400),
+    _upload("Matroska of tags in tags", "a.mkv", lambda _: nested_tags(20_000), 400),
+    _upload("AMR that is one byte", "a.amr", lambda _: b"#!AMR\n" + b"\x7c" * 200_000, 400),
+    _upload("ID3 tags by the thousand, and no sound", "a.mp3", TAG * 4_500, 400),
 )

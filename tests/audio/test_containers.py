@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lithophone.audio.avi import stated_audio_seconds
+from lithophone.audio.caf import is_endless
+from lithophone.audio.length import guess_seconds
 from lithophone.audio.mp4 import Mp4, Span
 from lithophone.audio.ogg import ends_within_page, next_link
 from lithophone.audio.wav_form import WavForm, describe_wav
@@ -160,6 +163,22 @@ def test_an_avi_file_states_the_length_of_its_sound(tmp_path: Path) -> None:
 def test_no_bytes_lead_the_reader_of_avi_astray(content: bytes) -> None:
     seconds = stated_audio_seconds(reader(b"RIFF\1\0\0\0AVI LIST\0\0\0\0hdrl" + content)[0])
     assert seconds is None or seconds > 0
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_lead_the_reader_of_caf_astray(content: bytes) -> None:
+    is_endless(reader(b"caff\0\1\0\0" + content)[0])
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"fLaC", b"OggS", b"RIFF\0\0\0\0WAVEfmt ", b"ID3\4\0\0\0\0\0\0"]),
+)
+def test_any_upload_has_a_length_to_count_its_place_by(content: bytes, magic: bytes) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(magic + content)
+        file.flush()
+        assert 0 <= guess_seconds(file.fileno()) < 10
 
 
 SOUND = bytes(64_000)

@@ -26,6 +26,7 @@ from lithophone.audio.waveform import SAMPLE_RATE, Waveform, waveform_from_pcm16
 from lithophone.errors import (
     AudioTooLongError,
     ServiceError,
+    ShortageError,
     UndecodableAudioError,
 )
 from tests.hostile import HOSTILE_UPLOADS, HostileUpload, plant, referring_mov
@@ -322,24 +323,32 @@ async def decode_with(ffmpeg_path: str, file: StoredFile, limits: DecodeLimits) 
     return stream.decoded_samples
 
 
+STALLING = DecodeLimits(stall_seconds=0.2)
+
+
 @pytest.mark.parametrize(
-    ("script", "limits"),
+    ("script", "limits", "expected"),
     [
-        ("sleep 60 & sleep 60", DecodeLimits(stall_seconds=0.2)),
-        ("exec 1>&-; sleep 60", DecodeLimits(stall_seconds=0.2)),
-        (f"{matroska(65_536)}; head -c 65536 /dev/zero; sleep 60", DecodeLimits(stall_seconds=0.2)),
+        ("sleep 60 & sleep 60", STALLING, ShortageError),
+        ("exec 1>&-; sleep 60", STALLING, ShortageError),
+        (f"{matroska(65_536)}; head -c 65536 /dev/zero; sleep 60", STALLING, ShortageError),
+        ("kill -STOP $$", STALLING, ShortageError),
+        ("while :; do :; done", STALLING, UndecodableAudioError),
         (
-            f"while :; do {matroska(65_536)}; head -c 65536 /dev/zero; sleep 0.05; done",
+            f"while :; do {matroska(65_536)}; head -c 65536 /dev/zero; done",
             DecodeLimits(decode_seconds=0.4, max_audio_seconds=1e9),
+            UndecodableAudioError,
         ),
     ],
-    ids=["silent", "output closed", "stops halfway", "too slow"],
+    ids=["silent", "output closed", "stops halfway", "stopped", "at work", "too slow"],
 )
-def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, script: str, limits: DecodeLimits) -> None:
+def test_a_decoder_that_hangs_is_given_up_and_is_the_files_fault_if_it_was_at_work(
+    tmp_path: Path, script: str, limits: DecodeLimits, expected: type[ServiceError]
+) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav_bytes(RECORDING))
     started = time.monotonic()
-    with path.open("rb") as file, pytest.raises(UndecodableAudioError, match="too long"):
+    with path.open("rb") as file, pytest.raises(expected, match=r"too long|not get on"):
         asyncio.run(decode_with(imitation(tmp_path, script), file, limits))
     assert time.monotonic() - started < 5
 

@@ -108,20 +108,3 @@ def test_a_file_whose_decoder_takes_too_much_is_told(tmp_path: Path) -> None:
 
     with path.open("rb") as file, pytest.raises(UndecodableAudioError, match="too much memory"):
         asyncio.run(decode(file))
-
-
-def box(kind: bytes, content: bytes) -> bytes:
-    return (len(content) + 8).to_bytes(4) + kind + content
-
-
-def test_a_file_of_a_thousand_tracks_is_refused_before_they_take_memory(tmp_path: Path) -> None:
-    original = render(wav_bytes(speech_like(1.0)), tmp_path / "a.m4a").read_bytes()
-    moov, trak = original.find(b"moov") - 4, original.find(b"trak") - 4
-    moov_end = moov + int.from_bytes(original[moov : moov + 4])
-    one = original[trak : trak + int.from_bytes(original[trak : trak + 4])]
-    many = tmp_path / "many.m4a"
-    many.write_bytes(
-        original[:moov] + box(b"moov", original[moov + 8 : moov_end] + one * 1000) + original[moov_end:]
-    )
-    with many.open("rb") as file, pytest.raises(UndecodableAudioError):
-        asyncio.run(drain(file))

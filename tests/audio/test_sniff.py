@@ -41,6 +41,7 @@ def tag(size: int, *, flags: int = 0) -> bytes:
         (tag(10**6) + bytes(HEAD_BYTES), Container.MP3),
         (tag(20) + bytes(20) + b"fLaC\0", Container.FLAC),
         (tag(5) + bytes(5) + tag(7) + bytes(7) + b"fLaC\0", Container.FLAC),
+        (tag(0) * 5_000 + b"fLaC\0", Container.FLAC),
         (tag(20) + bytes(20) + ADTS_FRAME * 4, Container.ADTS),
         (ADTS_FRAME * 4, Container.ADTS),
         (b"fLaC\0\0\0\x22", Container.FLAC),
@@ -144,6 +145,47 @@ def test_nothing_is_a_broken_file_rather_than_another_kind() -> None:
 )
 def test_the_length_of_a_tag_is_synchsafe(head: bytes, length: int) -> None:
     assert id3_tag_bytes(head) == length
+
+
+STARTS = (
+    *(
+        b"RIFF RIFX RF64 BW64 FORM WAVE AVI AIFF AIFC WEBP fLaC OggS caff .snd wvpk TTA1 ftyp moov mdat free heic".split()
+    ),
+    *(
+        b"ID3\x04\0\0\0\0\0\0",
+        b"ID3\x04\0\x10\0\0\0\x0a",
+        b"#!AMR\n",
+        b"MAC ",
+        b"FLV\x01",
+        b"NIST_1A\n",
+        b"\x47",
+    ),
+    *(
+        b"\x1a\x45\xdf\xa3",
+        b"webm",
+        b"\0\0\x01\xba",
+        b"\x7f\xfe\x80\x01",
+        b"riff\x2e\x91\xcf\x11",
+        b"\0" * 188,
+    ),
+    *(MP3_FRAME, MP3_V2_FRAME, LAYER_ONE_FRAME, AC3_FRAME, EAC3_FRAME, ADTS_FRAME, b"\xff\xe0", b"\x0b\x77"),
+    *(b"#EXTM3U", b"<?xml", b"<mpd", b"\nfile ", b"track ", b"{", b"\xff\xfe", "ü".encode()),
+)
+"""What files of each kind begin with, and what is refused for what it is."""
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(STARTS) | st.binary(max_size=12), st.sampled_from([1, 1, 2, 3, 2_000]))
+    ),
+    st.booleans(),
+)
+def test_any_beginnings_in_any_order_are_a_container_or_refused(
+    parts: list[tuple[bytes, int]], after_tags: bool
+) -> None:
+    head = b"".join(part * times for part, times in parts)[:HEAD_BYTES]
+    with suppress(UnsupportedMediaError, UndecodableAudioError):
+        assert sniff_container(head, after_tags=after_tags) in Container
 
 
 @given(st.binary(max_size=300), st.booleans())

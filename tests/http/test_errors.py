@@ -63,6 +63,18 @@ def test_a_wrong_method_is_a_405_that_names_the_right_ones(
     assert allowed in answer.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/models/whisper-1", "GET, OPTIONS, POST"),
+        ("/v1/models", "GET, OPTIONS"),
+        ("/health", "GET, OPTIONS"),
+    ],
+)
+def test_a_resource_tells_all_of_its_methods(server: Live, path: str, methods: str) -> None:
+    assert server.client.options(path).headers["allow"] == methods
+
+
 def test_a_surprise_is_a_500_that_is_logged_and_says_nothing(server: Live) -> None:
     server.script.failure = RuntimeError("the secret path")
     with capture_logs() as logs:
@@ -117,3 +129,10 @@ def test_a_host_whose_port_is_none_is_no_failure_of_ours(server: Live, host: str
 
 def test_json_nested_too_deep_is_the_clients_fault(server: Live) -> None:
     assert error_of(server.transcribe(chunking_strategy='{"a":' * 5000), 400)["param"] == "chunking_strategy"
+
+
+@pytest.mark.parametrize("name", [" ", " x", "\t", "\x7f", "ü " * 200])
+def test_a_field_of_any_name_is_passed_over_and_told_of(server: Live, name: str) -> None:
+    response = server.transcribe(**{name: "1"})
+    assert response.status_code == 200
+    assert "unknown, not used" in response.headers["x-lithophone-warning"]

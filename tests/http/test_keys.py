@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from lithophone.backends.fake import FakeBackend, PlainRuntime
+from lithophone.backends.fake import FakeBackend, LoudnessDetector, PlainRuntime
 from lithophone.engine.admission import Admission
 from lithophone.engine.fairness import Client
 from lithophone.errors import ConfigurationError
@@ -97,18 +97,18 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Live]:
-    with serving(options=HttpOptions(api_keys=("the-key",))) as live:
+    with serving(options=HttpOptions(api_keys=("the-key",)), voice=LoudnessDetector()) as live:
         yield live
 
 
 def routes() -> list[tuple[str, str]]:
     """Method and path of every route there is."""
     host = SupervisedHost(SPEC.id, SPEC, in_thread(lambda: FakeBackend(spec=SPEC), PlainRuntime()))
-    app = create_app(Models([host]), Admission(1))
+    app = create_app(Models([host]), Admission(1), voice=LoudnessDetector())
     return [
         (
             method,
-            route.path.replace("{model_id:path}", "whisper-1").replace("{model_and_verb:path}", "x/load"),
+            route.path.replace("{model_id:path}", "x/load" if method == "POST" else "whisper-1"),
         )
         for route in app.routes
         for method in sorted(getattr(route, "methods", ()))

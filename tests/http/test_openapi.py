@@ -72,3 +72,10 @@ def test_keys_are_described_where_they_are_asked_for(description: dict[str, Any]
     for path, operations in description["paths"].items():
         for operation in operations.values():
             assert ("security" in operation) is path.startswith(("/v1/", "/metrics"))
+
+
+def test_no_answer_is_said_to_fit_one_description_alone(description: dict[str, Any]) -> None:
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            described = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+            assert "oneOf" not in described.get("schema", {})

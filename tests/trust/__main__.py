@@ -7,10 +7,12 @@ from typing import Final
 
 import structlog
 
+from tests.trust.bad_media import bad_media
+from tests.trust.chaos import chaos
 from tests.trust.scarcity import few, idle, overload, trickle
 from tests.trust.soak import soak
 
-ALL: Final = ("trickle", "idle", "few", "overload", "soak")
+ALL: Final = ("trickle", "idle", "few", "overload", "bad_media", "chaos", "soak")
 
 
 def main() -> None:
@@ -25,6 +27,8 @@ def main() -> None:
         "idle": idle,
         "few": few,
         "overload": lambda: [overload(times, 30.0) for times in (1.5, 2.0)],
+        "bad_media": bad_media,
+        "chaos": chaos,
         "soak": lambda: soak(options.minutes),
     }
     for name in options.only or ALL:

@@ -20,6 +20,7 @@ from lithophone.audio.ogg import ends_within_page
 from lithophone.audio.passes import FfmpegSource
 from lithophone.audio.sniff import HEAD_BYTES, Container, id3_tag_bytes, sniff_container
 from lithophone.audio.stream import DecodeLimits, PcmStream, StoredFile
+from lithophone.audio.structure import require_bounded
 from lithophone.audio.tracks import require_track
 from lithophone.audio.transcoding import FfmpegStream
 from lithophone.audio.wav import WavReader, WavStream
@@ -138,6 +139,7 @@ def _source(descriptor: int, container: Container, audio_track: int | None) -> F
         return os.pread(descriptor, byte_count, at)
 
     file_bytes = os.fstat(descriptor).st_size
+    require_bounded(container, read_at, file_bytes)
     form = describe_wav(read_at, file_bytes) if container is Container.WAV else WavForm()
     stated_seconds = stated_audio_seconds(read_at) if container is Container.AVI else form.stated_seconds
     stream = "0:a:0" if audio_track is None else f"0:a:{audio_track - 1}"

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from lithophone.errors import ShortageError, UndecodableAudioError
 
 WATCH_SECONDS: Final = 0.1
@@ -25,6 +27,11 @@ SHARES: Final = 8
 """A decoder that holds less than this part of the memory of all is not to blame when it runs out."""
 
 FROM_OUTSIDE: Final = frozenset((-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP))
+IDLE_SECONDS: Final = 0.3  # how long is looked whether a decoder does anything
+IDLE_SHARE: Final = 0.1  # of a core; one that is at work has more even where others are, too
+FIRST_CPU_SECONDS: Final = 5  # of a decoder that has given no sound yet, and for what it passes over later
+BYTES_A_CPU_SECOND: Final = 50_000_000  # finding packets in a file goes ten times as fast
+SOUND_A_CPU_SECOND: Final = 2.0  # decoding goes a hundred times as fast, the slowest codec ten times
 GRACE_CPU_SECONDS: Final = (
     5  # between the signal that tells of the limit and the one that cannot be told apart
 )
@@ -120,18 +127,51 @@ async def start_fenced(*command: str, **options: Any) -> Process:
         ) from None
 
 
-def limit_resources(pid: int, *, memory_bytes: int, cpu_seconds: int) -> None:
-    """No file written, bounded memory and CPU time. Set from outside: `preexec_fn` is unsafe beside threads."""
+def allowed_cpu_seconds(file_bytes: int, decoded_seconds: float) -> int:
+    """Processor time a decoder may have had that came so far into a file of that size: one that gives no sound gets no more."""
+    spent = file_bytes / BYTES_A_CPU_SECOND + decoded_seconds / SOUND_A_CPU_SECOND
+    return FIRST_CPU_SECONDS + int(spent)
+
+
+def limit_resources(pid: int, *, memory_bytes: int, cpu_seconds: int, most_cpu_seconds: int) -> None:
+    """No file written, bounded memory and CPU time. Set from outside: `preexec_fn` is unsafe beside threads.
+
+    `cpu_seconds` is the limit for now, `most_cpu_seconds` what `allow_cpu` may raise it to.
+    """
     if sys.platform != "linux":
         return
     with suppress(ProcessLookupError):
         for kind, soft, hard in (
             (resource.RLIMIT_AS, memory_bytes, memory_bytes),
-            (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + GRACE_CPU_SECONDS),
+            (resource.RLIMIT_CPU, min(cpu_seconds, most_cpu_seconds), most_cpu_seconds + GRACE_CPU_SECONDS),
             (resource.RLIMIT_FSIZE, 0, 0),
             (resource.RLIMIT_CORE, 0, 0),
         ):
             resource.prlimit(pid, kind, (soft, hard))
+
+
+def allow_cpu(pid: int, cpu_seconds: int, most_cpu_seconds: int) -> None:
+    """Raise the limit of a process that got on, to no more than `limit_resources` said."""
+    if sys.platform != "linux":
+        return
+    limits = (min(cpu_seconds, most_cpu_seconds), most_cpu_seconds + GRACE_CPU_SECONDS)
+    with suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_CPU, limits)
+
+
+async def is_idle(pid: int) -> bool:
+    """Whether a process does nothing: somebody stopped it, or the machine has no time for it, or its disk no answer."""
+    before = _cpu_seconds(pid)
+    await asyncio.sleep(IDLE_SECONDS)
+    return _cpu_seconds(pid) - before < IDLE_SECONDS * IDLE_SHARE
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
 
 
 def end_from_outside(returncode: int | None) -> ShortageError | None:

@@ -21,15 +21,26 @@ from typing import Final, Self
 import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 
-from lithophone.audio.fence import end_from_outside, kill_group, limit_resources, start_fenced
+from lithophone.audio.fence import (
+    allow_cpu,
+    allowed_cpu_seconds,
+    end_from_outside,
+    is_idle,
+    kill_group,
+    limit_resources,
+    start_fenced,
+)
 from lithophone.audio.report import StreamReport
 from lithophone.audio.sniff import Container
 from lithophone.audio.stream import DecodeLimits
 from lithophone.audio.waveform import SAMPLE_RATE
-from lithophone.errors import ConfigurationError
+from lithophone.errors import ConfigurationError, ServiceError, ShortageError, UndecodableAudioError
 
 READ_BYTES: Final = 262_144  # at most, of the output at a time; each costs a change of task
+REPORT_CHUNK_BYTES: Final = 65_536
 REPORT_LINE_BYTES: Final = 4_096  # a line of ffmpeg's report beyond this is metadata, of no interest
+FIRST_REPORT_BYTES: Final = 4 * 2**20  # of faults, before there is any sound; some 40,000 packets
+REPORT_BYTES_A_SECOND: Final = 200_000  # of sound: two faults in each packet are a tenth of it
 MAX_STREAMS: Final = 64  # each takes most of a megabyte before any is decoded
 MAX_ALLOCATION_BYTES: Final = 256 * 2**20  # one block within ffmpeg; the index of a day of audio fits
 
@@ -74,6 +85,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         decoder: the decoder to use instead of the one ffmpeg would take.
         skipped_bytes: how much of the file to leave out in front.
         every_channel: give all channels, for want of a layout to mix them by.
+        counted_seconds: decode nothing, but tell how long the packets last together, up to so many seconds.
     """
 
     descriptor: int
@@ -82,16 +94,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     decoder: str | None = None
     skipped_bytes: int = 0
     every_channel: bool = False
+    counted_seconds: float | None = None
 
 
 def arguments(reading: Reading) -> list[str]:
     """The command line of ffmpeg, without its name."""
     demuxer = reading.container.value
-    mixed = () if reading.every_channel else (TWO_CHANNELS,)
     return [
         *("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
-        *("-max_alloc", str(MAX_ALLOCATION_BYTES), "-copyts"),
-        *("-max_streams", str(MAX_STREAMS)),
+        *("-max_alloc", str(MAX_ALLOCATION_BYTES), "-max_streams", str(MAX_STREAMS)),
         *("-protocol_whitelist", "fd", "-format_whitelist", demuxer, "-codec_whitelist", DECODERS),
         *("-guess_layout_max", "2", "-threads", "1", "-f", demuxer),
         *(("-c:a", reading.decoder) if reading.decoder else ()),
@@ -99,10 +110,24 @@ def arguments(reading: Reading) -> list[str]:
         *(("-skip_initial_bytes", str(reading.skipped_bytes)) if reading.skipped_bytes else ()),
         *("-fd", str(reading.descriptor), "-i", "fd:"),
         *("-map", reading.stream, "-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
+        *(_decoded(reading) if reading.counted_seconds is None else _counted(reading.counted_seconds)),
+    ]
+
+
+def _decoded(reading: Reading) -> tuple[str, ...]:
+    """Sound out, each packet at its time on the file's clock."""
+    mixed = () if reading.every_channel else (TWO_CHANNELS,)
+    return (
+        "-copyts",
         *("-filter_threads", "1", "-af", ",".join((*_steady_clock(reading.container), RESAMPLE, *mixed))),
         *("-threads", "1", "-c:a", "pcm_f32le", "-output_ts_offset", str(CLOCK_OFFSET_SECONDS)),
         *("-f", "matroska", "pipe:1"),
-    ]
+    )
+
+
+def _counted(at_most_seconds: float) -> tuple[str, ...]:
+    """Nothing out: packets are passed on undecoded, and the report's end tells how far they came."""
+    return ("-c", "copy", "-t", str(at_most_seconds), "-f", "null", "-")
 
 
 class FfmpegProcess:
@@ -122,10 +147,15 @@ class FfmpegProcess:
         self._memory = limits.decoder_memory
         self._watching = ExitStack()
         self._watched = self._watching.enter_context(self._memory.watching(process.pid))
+        self._report_bytes, self._allowed_report_bytes = 0, FIRST_REPORT_BYTES
+        self._file_bytes = os.fstat(reading.descriptor).st_size
+        self._cpu_seconds = allowed_cpu_seconds(self._file_bytes, 0.0)
+        self._most_cpu_seconds = max(1, int(limits.decode_seconds))
         limit_resources(
             process.pid,
             memory_bytes=limits.memory_bytes,
-            cpu_seconds=max(1, int(limits.decode_seconds)),
+            cpu_seconds=self._cpu_seconds,
+            most_cpu_seconds=self._most_cpu_seconds,
         )
 
     @classmethod
@@ -154,16 +184,32 @@ class FfmpegProcess:
         """It ended by a signal: its own fault, or a limit."""
         return self._process.returncode is not None and self._process.returncode < 0
 
+    def got_on(self, decoded_seconds: float) -> None:
+        """So much was decoded, so that it may take more processor time for what follows, and find more faults."""
+        self._allowed_report_bytes = FIRST_REPORT_BYTES + int(decoded_seconds * REPORT_BYTES_A_SECOND)
+        allowed = allowed_cpu_seconds(self._file_bytes, decoded_seconds)
+        if allowed > self._cpu_seconds and self._process.returncode is None:
+            self._cpu_seconds = allowed
+            allow_cpu(self._process.pid, allowed, self._most_cpu_seconds)
+
     async def described(self) -> None:
         """Waits until the report tells what the file holds, or has ended."""
         await self._described.wait()
+
+    async def failure_to_get_on(self) -> ServiceError:
+        """What is told of a file for which it gave nothing for too long: at work it was slow, idle it was kept from working."""
+        if await is_idle(self._process.pid):
+            return ShortageError(
+                "The decoder does not get on; try again later.", lacking="decoder process: does not get on"
+            )
+        return UndecodableAudioError("Decoding the file took too long.", param="file")
 
     async def read(self) -> bytes:
         """The next of its output; at the end nothing, and the process has exited.
 
         Raises:
             ShortageError: it was ended from outside, or decoders together take too much memory.
-            UndecodableAudioError: it took too much memory.
+            UndecodableAudioError: it took too much memory, or found nothing but faults.
         """
         written = await _stdout(self._process).read(READ_BYTES)
         if not written:
@@ -174,6 +220,8 @@ class FfmpegProcess:
     def _require_own_end(self) -> None:
         if self._watched.over_memory:
             raise self._memory.failure_of(self._watched)
+        if self._has_too_many_faults:
+            raise UndecodableAudioError("The file has too many faults to be decoded.", param="file")
         ended = end_from_outside(self._process.returncode)
         if ended is not None:
             raise ended
@@ -185,6 +233,10 @@ class FfmpegProcess:
         while await _stdout(self._process).read(READ_BYTES):  # a full pipe would hold the transport open
             pass
         await self._exit()
+
+    @property
+    def _has_too_many_faults(self) -> bool:
+        return self._report_bytes > self._allowed_report_bytes
 
     def _kill(self) -> None:
         if self._process.returncode is None:
@@ -208,7 +260,11 @@ class FfmpegProcess:
         if stderr is None:
             return
         rest = b""
-        while chunk := await stderr.read(REPORT_LINE_BYTES):
+        while chunk := await stderr.read(REPORT_CHUNK_BYTES):
+            self._report_bytes += len(chunk)
+            if self._has_too_many_faults:
+                self._kill()
+                continue
             *lines, rest = (rest + chunk).split(b"\n")
             rest = rest[:REPORT_LINE_BYTES]
             for line in lines:

@@ -17,6 +17,7 @@ from lithophone.errors import NoAudioStreamError, ServiceError, UndecodableAudio
 _DURATION: Final = re.compile(
     r"\[info\]   Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)(?:, start: (-?[\d.]+))?"
 )
+_WRITTEN: Final = re.compile(r"\[info\] size=.* time=(\d+):(\d\d):(\d\d(?:\.\d+)?) ")
 _STREAM: Final = re.compile(r"\[info\]   Stream #0:(\d+)(?:\[\w+\])?(?:\((\w+)\))?: (\w+): (.*)")
 _TITLE: Final = re.compile(r"\[info\]       (?:title|handler_name) +: *(.*)", re.IGNORECASE)
 _TAG: Final = re.compile(r"none \((?:(\w+) / |.* / 0x)(\w+)\)")
@@ -39,6 +40,7 @@ _NEXT_LINK: Final = (
     "failed to create or replace stream",
     "Packet processing failed",
 )
+MAX_FAULTS_TOLD: Final = 256  # lines that are known again
 _STOPPED: Final = "Error during demuxing"
 
 
@@ -70,6 +72,7 @@ class StreamReport:
     Attributes:
         stated_seconds: the length the container states, if it does.
         estimated_seconds: the length by the bit rate, where that is all there is.
+        written_seconds: what was written, told at the end; not of a pass that keeps the file's own clock.
         start_seconds: the earliest time of any stream, on the container's own clock, if it has one.
         described: the input is described; what follows are only faults.
         needs_layout: ffmpeg cannot mix these channels, because nobody says which is which.
@@ -80,6 +83,7 @@ class StreamReport:
     def __init__(self) -> None:
         self.stated_seconds: float | None = None
         self.estimated_seconds: float | None = None
+        self.written_seconds: float | None = None
         self.start_seconds: float | None = None
         self.described = False
         self.needs_layout = False
@@ -87,6 +91,7 @@ class StreamReport:
         self.changes = False
         self._corrupt_streams: set[int] = set()
         self._has_faults = False
+        self._faults_told: set[str] = set()
         self._tracks: dict[int, Track] = {}
         self._last_index = -1
         self._estimated = False
@@ -117,9 +122,14 @@ class StreamReport:
         return self._has_faults or (bool(corrupt) and not may_end_anywhere)
 
     def read_line(self, line: str) -> None:
-        """Takes the next line."""
+        """Takes the next line. Faults come in millions where each packet has one: what was told before is passed over."""
+        if line in self._faults_told:
+            return
         self._read_fault(line)
         if self.described:
+            if len(self._faults_told) < MAX_FAULTS_TOLD:
+                self._faults_told.add(line)
+            self._read_written(line)
             return
         if "Estimating duration from bitrate" in line:
             self._estimated = True
@@ -143,6 +153,11 @@ class StreamReport:
             )
         what = f"The audio ({tried.codec})" if tried is not None else "The audio"
         return UndecodableAudioError(f"{what} is corrupt or empty.", param="file")
+
+    def _read_written(self, line: str) -> None:
+        if match := _WRITTEN.match(line):
+            hours, minutes, seconds = match.groups()
+            self.written_seconds = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
     def _read_duration(self, match: re.Match[str]) -> None:
         """An estimate from the bit rate is no statement: it can be wrong by any factor."""

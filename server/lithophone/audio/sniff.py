@@ -86,9 +86,10 @@ def sniff_container(head: bytes, *, after_tags: bool = False) -> Container:
     """
     if not head and not after_tags:
         raise UndecodableAudioError("The file is empty.", param="file")
-    tag_bytes = id3_tag_bytes(head)
-    if tag_bytes:
-        return sniff_container(head[tag_bytes:], after_tags=True)
+    start = 0
+    while tag_bytes := id3_tag_bytes(head[start : start + ID3_HEADER_BYTES]):
+        start, after_tags = start + tag_bytes, True
+    head = head[start:]
     container = _tagged_container(head) if after_tags else _magic_container(head) or _frame_container(head)
     if container is None:
         raise UnsupportedMediaError(_refusal(head), param="file")

@@ -126,6 +126,8 @@ class PcmStream(ABC):
         received_seconds = seconds_from_samples(samples_in_pcm16(self._received_bytes))
         allowed = self._limits.max_audio_seconds
         if received_seconds > allowed or (self.stated_seconds or 0) > allowed + STATED_TOLERANCE_SECONDS:
-            raise AudioTooLongError(
-                f"The audio is longer than the {allowed:g} seconds allowed.", param="file"
-            )
+            raise self._too_long()
+
+    def _too_long(self) -> AudioTooLongError:
+        allowed = self._limits.max_audio_seconds
+        return AudioTooLongError(f"The audio is longer than the {allowed:g} seconds allowed.", param="file")

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from lithophone.audio.assembly import Assembly, silenced
 from lithophone.audio.clock import Clock, clock_of
+from lithophone.audio.counting import is_doubtful, is_too_long
 from lithophone.audio.ffmpeg import CLOCK_OFFSET_SECONDS, FfmpegProcess
 from lithophone.audio.losses import Losses
 from lithophone.audio.passes import FfmpegSource, PassPlan
@@ -49,6 +50,7 @@ class FfmpegStream(PcmStream):
         self._assembly = Assembly(self._timeline)
         self._pieces: Iterator[bytes] = iter(())
         self._pcm = bytearray()
+        self._counted = False
 
     @property
     def stated_seconds(self) -> float | None:
@@ -89,9 +91,18 @@ class FfmpegStream(PcmStream):
                 self._pcm += piece
             elif not await self._go_on():
                 break
+        await self._require_countable_length()
         block = silenced(self._pcm[:BLOCK_BYTES], samples_in_pcm16(self._received_bytes), self._clock.holes)
         del self._pcm[:BLOCK_BYTES]
         return block
+
+    async def _require_countable_length(self) -> None:
+        """Counts, once, what a file holds that says less than it has given, or nothing."""
+        decoded_seconds = seconds_from_samples(self._timeline.end_samples)
+        if not self._counted and is_doubtful(decoded_seconds, self.stated_seconds):
+            self._counted = True
+            if await self._in_time(is_too_long(self._ffmpeg_path, self._plan.reading, self._limits)):
+                raise self._too_long()
 
     def _require_sound(self, block: bytes) -> None:
         """A truncated file keeps what came before the break."""
@@ -129,6 +140,7 @@ class FfmpegStream(PcmStream):
         """More output, from this pass or the next; False at the end of the file."""
         written = await self._in_time(self._running.read())
         self._note_losses()
+        self._running.got_on(seconds_from_samples(self._timeline.end_samples))
         if written:
             self._pieces = self._assembly.push(written)
             return True
@@ -178,6 +190,8 @@ class FfmpegStream(PcmStream):
             async with asyncio.timeout(min(self._limits.stall_seconds, self._seconds_left)):
                 return await work
         except TimeoutError:
+            if self._seconds_left > self._limits.stall_seconds:
+                raise await self._running.failure_to_get_on() from None
             raise UndecodableAudioError("Decoding the file took too long.", param="file") from None
         finally:
             self._seconds_left -= time.monotonic() - started

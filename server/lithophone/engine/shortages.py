@@ -15,7 +15,7 @@ from lithophone.errors import ShortageError
 
 log = structlog.get_logger(__name__)
 
-LASTS_SECONDS: Final = 10.0
+LASTS_SECONDS: Final = 5.0
 """After it was last met, a shortage is taken to be over: nobody may be there to meet it once `/ready` sends all away."""
 
 

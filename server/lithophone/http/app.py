@@ -28,7 +28,7 @@ from lithophone.http.errors import answer_failure
 from lithophone.http.exchange import Exchange, noting_route, observed
 from lithophone.http.limits import limited
 from lithophone.http.metrics import Kept, Metrics, metrics_page
-from lithophone.http.models import list_models, load_or_unload_model, retrieve_model
+from lithophone.http.models import list_models, load_or_unload_model, model_methods, retrieve_model
 from lithophone.http.openapi import BEARER, openapi_config
 from lithophone.http.options import HttpOptions
 from lithophone.http.page import front_door, page_asset
@@ -121,6 +121,7 @@ def _routes(options: HttpOptions, *, live: bool) -> list[ControllerRouterHandler
             create_transcription,
             create_translation,
             list_models,
+            model_methods,
             retrieve_model,
             load_or_unload_model,
             *([create_client_secret] if live else []),

@@ -71,7 +71,7 @@ class ServerVad(
     ] = None
 
 
-_Model = Annotated[str, _doc("An id from `/v1/models`; OpenAI's names are aliases")]
+_Model = Annotated[str, _doc("An id from `/v1/models`; OpenAI's names are aliases", min_length=1)]
 _Prompt = Annotated[
     str,
     _doc(

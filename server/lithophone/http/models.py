@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from litestar import Response, get, post
+from litestar import HttpMethod, Response, get, post, route
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, SkipValidation
@@ -40,7 +40,7 @@ def retrieve_model(model_id: FromPath[PurePath], service: NamedDependency[SkipVa
 
 
 @post(
-    "/models/{model_and_verb:path}",
+    "/models/{model_id:path}",
     operation_id="loadOrUnloadModel",
     summary="Load or unload a model",
     description="`{id}/load` loads a model and waits as long as a request would (202 if it is still loading then); "
@@ -49,17 +49,25 @@ def retrieve_model(model_id: FromPath[PurePath], service: NamedDependency[SkipVa
     responses={**ERROR_RESPONSES, **IN_USE_RESPONSES},
 )
 async def load_or_unload_model(
-    model_and_verb: FromPath[PurePath], service: NamedDependency[SkipValidation[Service]]
+    model_id: FromPath[PurePath], service: NamedDependency[SkipValidation[Service]]
 ) -> Response[Model]:
-    """The id may hold slashes, so that the verb is cut off here."""
-    name, verb = str(model_and_verb.parent).removeprefix("/"), model_and_verb.name
-    model_id = service.catalogue.resolve(name)
+    """The id may hold slashes, so that the verb is cut off here. Named as in `retrieve_model`, or it were another path."""
+    name, verb = str(model_id.parent).removeprefix("/"), model_id.name
+    resolved = service.catalogue.resolve(name)
     if verb == "load":
-        host = await service.models.load(model_id)
+        host = await service.models.load(resolved)
         return Response(
             service.catalogue.model(name), status_code=200 if host.state is HostState.READY else 202
         )
     if verb == "unload":
-        await service.models.unload(model_id)
+        await service.models.unload(resolved)
         return Response(service.catalogue.model(name))
     raise NotFoundException
+
+
+@route(
+    "/models/{model_id:path}", http_method=HttpMethod.OPTIONS, include_in_schema=False, sync_to_thread=False
+)
+def model_methods() -> Response[None]:
+    """What may be asked of a model: Litestar would tell the method of the first handler alone. Registered before the others."""
+    return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})

@@ -5,7 +5,6 @@ Owns the description of the formats of the answer and of the error shape; the fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,12 +90,10 @@ _TEXT_FORMATS = {
     "text/vtt": "`response_format=vtt`",
 }
 
-_STREAM_FORMATS = {
-    "text/event-stream": (
-        "`stream=true`: events `transcript.text.delta`, with `diarized_json` `transcript.text.segment`, and "
-        "`transcript.text.done`, each with its name and one line of JSON, then `[DONE]`; after a failure, an `error` event with the error object instead"
-    ),
-}
+_EVENTS = (
+    "`stream=true`: events `transcript.text.delta`, with `diarized_json` `transcript.text.segment`, and "
+    "`transcript.text.done`, each with its name and one line of JSON, then `[DONE]`; after a failure, an `error` event with the error object instead"
+)
 
 
 @dataclass(kw_only=True)
@@ -110,17 +107,26 @@ class _FormSchema(Schema):
         return form_schema(self.form)
 
 
-def _describe(operation: Operation, form: type[msgspec.Struct], formats: Mapping[str, str]) -> None:
-    """Add the form, which the handler reads itself, and the formats beside JSON."""
+def _describe(operation: Operation, form: type[msgspec.Struct]) -> None:
+    """Add the form, which the handler reads itself, and the formats beside JSON, which is of the kind that was asked for."""
     operation.request_body = RequestBody(
         content={"multipart/form-data": OpenAPIMediaType(schema=_FormSchema(form=form))}, required=True
     )
     success = (operation.responses or {}).get("200")
     if isinstance(success, OpenAPIResponse) and success.content is not None:
-        for media_type, description in formats.items():
+        for described in success.content.values():
+            _allow_several(described)
+        for media_type, description in _TEXT_FORMATS.items():
             success.content[media_type] = OpenAPIMediaType(
                 schema=Schema(type=OpenAPIType.STRING, description=description)
             )
+        success.content["text/event-stream"] = OpenAPIMediaType(schema=Schema(description=_EVENTS))
+
+
+def _allow_several(described: OpenAPIMediaType) -> None:
+    """A longer document fits the description of a shorter one, too."""
+    if isinstance(described.schema, Schema) and described.schema.one_of:
+        described.schema.any_of, described.schema.one_of = described.schema.one_of, None
 
 
 @dataclass
@@ -128,7 +134,7 @@ class TranscriptionOperation(Operation):
     """`POST /v1/audio/transcriptions`."""
 
     def __post_init__(self) -> None:
-        _describe(self, TranscriptionForm, {**_TEXT_FORMATS, **_STREAM_FORMATS})
+        _describe(self, TranscriptionForm)
 
 
 @dataclass
@@ -136,7 +142,7 @@ class TranslationOperation(Operation):
     """`POST /v1/audio/translations`."""
 
     def __post_init__(self) -> None:
-        _describe(self, TranslationForm, {**_TEXT_FORMATS, **_STREAM_FORMATS})
+        _describe(self, TranslationForm)
 
 
 def _no_html_404(response: Response[Any]) -> Response[Any]:

@@ -236,8 +236,8 @@ def warnings_for(form: TranscriptionForm | TranslationForm, spec: ModelSpec) -> 
 
 
 def unknown_warnings(names: Iterable[str]) -> tuple[str, ...]:
-    """The fields that are passed over, in plain ASCII and as long as a header allows."""
-    told = [f"{ascii(name)[1:-1][:QUOTED_CHARACTERS]}: unknown, not used." for name in names]
+    """The fields that are passed over, in plain ASCII and as long as a header allows, which begins with no space."""
+    told = [f"{ascii(name)[1:-1].strip()[:QUOTED_CHARACTERS]}: unknown, not used." for name in names]
     more = len(told) - MOST_UNKNOWN_TOLD
     return (*told[:MOST_UNKNOWN_TOLD], f"form: {more} more fields are unknown.") if more > 0 else tuple(told)
 
