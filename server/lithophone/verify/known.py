@@ -2,7 +2,7 @@
 
 Owns the texts, how near a transcript has to come, and which recording a repository carries beside its weights. Sources:
 3.3: the model's card; 4.0: IBM's notebook on speculative decoding; jfk: whisper.cpp's sample, by several ports of these
-models; 1272-128104: the integration tests of transformers. Numbers of the seed: what was expected of a laptop with an AMD
+models; 1272-128104: the integration tests of transformers; the translation: a test of IBM's own library. Numbers of the seed: what was expected of a laptop with an AMD
 Ryzen AI Max before anything was measured.
 """
 
@@ -83,6 +83,37 @@ def sample_of(spec: ModelSpec) -> str | None:
 def expected_of(stem: str) -> Expected | None:
     """What is known of a recording by its name without suffix."""
     return _TEXTS.get(stem)
+
+
+class KnownTranslation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model makes of a recording in another language, from a moment on, and how much alike passes (of letters)."""
+
+    stem: str
+    start_seconds: float
+    language: str
+    text: str
+    least_alike: float
+
+
+_TRANSLATIONS: Mapping[str, KnownTranslation] = MappingProxyType(
+    {
+        "granite-speech-4.1-2b": KnownTranslation(
+            stem="multilingual_sample",
+            start_seconds=12.0,
+            language="en",
+            text=(
+                'Dinarzade, the following night, called her sister when it was time. "If you do not sleep, my sister," she '
+                'said, "I will pray you to continue the story of the fisherman."'
+            ),
+            least_alike=0.75,
+        )
+    }
+)
+
+
+def translation_of(spec: ModelSpec) -> KnownTranslation | None:
+    """What is known of a model's translations."""
+    return _TRANSLATIONS.get(spec.id)
 
 
 class SeedFigures(msgspec.Struct, frozen=True):

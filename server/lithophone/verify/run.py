@@ -46,6 +46,7 @@ from lithophone.verify.report import (
     arithmetic_checks,
     voiced_share,
 )
+from lithophone.verify.translating import translation_checks
 
 DTYPES: Final[tuple[DtypeName, ...]] = ("float32", "bfloat16", "float16")
 EXAMPLE: Final = Path(__file__).resolve().parents[3] / "examples" / "speech" / "demo.flac"
@@ -206,7 +207,9 @@ class Visit:
             for recording in self.recordings:
                 self._tell(f"hearing {recording.file.name}")
                 self._hear(door, recording)
-            self._translate(door)
+            self._tell("translating")
+            files = [recording.file for recording in self.recordings]
+            self.checks += translation_checks(door, self._checkpoint.spec, self._checkpoint.model_id, files)
             state = door.unload(self._checkpoint.model_id)
             self.checks.append(Check(name="unload", passed=state == "cold", detail=f"the model is {state}"))
 
@@ -257,25 +260,6 @@ class Visit:
         judged = None if errors is None or recording.most_errors is None else errors <= recording.most_errors
         detail = "no words" if errors is None else f"word error rate {100 * errors:.1f} %"
         self.checks.append(Check(name=f"{name} said beforehand", passed=judged, detail=detail))
-
-    def _translate(self, door: Door) -> None:
-        """Into another language, which has to be recognisable as that."""
-        targets = self._checkpoint.spec.translation_targets
-        wanted = "de" if "de" in targets else next(iter(targets), None)
-        if wanted is None or not self.recordings:
-            return
-        self._tell("translating")
-        file = self.recordings[-1].file
-        answer, _ = door.translate(file, self._checkpoint.model_id, wanted)
-        told = asyncio.run(tell_language(answer.text, tuple({*targets, "en"})))
-        judged = None if self._checkpoint.spec.demonstration else told == wanted
-        self.checks.append(
-            Check(
-                name=f"translation into {wanted}",
-                passed=judged,
-                detail=f"reads as {told}: {answer.text[:200]!r}",
-            )
-        )
 
 
 def _voice(file: Path) -> tuple[list[float], float]:
