@@ -18,7 +18,6 @@ from functools import partial
 import msgspec
 import uvicorn
 
-from lithophone.app import Entrances, Server
 from lithophone.backends.base import (
     Answer,
     Backend,
@@ -34,6 +33,7 @@ from lithophone.backends.heap import keep_freed_pages
 from lithophone.backends.opening import open_backend as open_real_backend
 from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import read_reference
+from lithophone.door import Entrances, Server
 from lithophone.engine.admission import Admission
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.granite.words import spread_words

@@ -21,10 +21,10 @@ import pytest
 import structlog
 import uvicorn
 
-from lithophone.app import Entrances, Server
 from lithophone.audio.decode import DecodeLimits
 from lithophone.backends.base import Backend, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend, PlainRuntime, describe
+from lithophone.door import Entrances, Server
 from lithophone.engine.admission import Admission, Place
 from lithophone.engine.fairness import Client
 from lithophone.errors import UndecodableAudioError
