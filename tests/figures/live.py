@@ -329,8 +329,13 @@ class Hour:
             if last and len(self.texts) == committed:
                 return
 
+    def _around(self, audio: float) -> Sequence[float]:
+        """Where the clips before and behind a moment were sent."""
+        place = bisect_right(self.starts, audio)
+        return self.starts[max(0, place - 1) : place + 1]
+
     def _note(self, audio: float) -> None:
-        self._off.append(audio - self.starts[bisect_right(self.starts, audio) - 1])
+        self._off.append(min((audio - start for start in self._around(audio)), key=abs))
         if self.marks and audio - self.marks[-1].audio_seconds < self.seconds / MARKS:
             return
         wall, memory = time.perf_counter() - self._began, resident_bytes(psutil.Process(self.server.pid))

@@ -6,6 +6,7 @@ import { LIVE_RATE, wavFile } from "../sound/pcm.ts";
 import type { Line } from "../text/words.ts";
 import type { Wish } from "../wire/transcribe.ts";
 import { Database, type Recording } from "./database.ts";
+import { forget, note, withNoted } from "./journal.ts";
 
 const SAVE_AFTER_MS = 400;
 const NO_LINES: readonly Line[] = [];
@@ -76,7 +77,9 @@ export async function open(id: string | undefined): Promise<void> {
 async function readLines(id: string): Promise<void> {
   const lines = linesOf(id);
   const kept = lines.value === NO_LINES ? await database?.get("lines", id) : undefined;
-  if (kept && lines.value === NO_LINES) lines.value = kept;
+  if (!kept || lines.value !== NO_LINES) return;
+  lines.value = withNoted(id, kept);
+  if (lines.value !== kept) setLines(id, lines.value);
 }
 
 export const soundOf = async (id: string): Promise<Blob | undefined> =>
@@ -197,6 +200,7 @@ function step(id: string, line: Line, history: History): void {
 }
 
 function put(id: string, line: Line): void {
+  note(id, line);
   setLines(id, linesOf(id).value.with(line.id, line));
   void save(id);
 }
@@ -207,6 +211,7 @@ export async function remove(id: string): Promise<void> {
   recordings.value = recordings.value.filter((one) => one.id !== id);
   clearTimeout(unsaved.get(id));
   for (const map of [unsaved, transcripts, histories, sounds, changes]) map.delete(id);
+  forget(id);
   await database?.remove(id);
   channel?.postMessage(id);
 }
@@ -225,7 +230,8 @@ export async function save(id: string): Promise<void> {
   const lines = changedLines.delete(id) ? transcripts.get(id)?.value : undefined;
   const changed = changes.get(id) ?? {};
   changes.delete(id);
-  await Promise.all([database?.keep(recording, changed), lines ? database?.put("lines", id, lines) : undefined]);
+  const [, written] = await Promise.all([database?.keep(recording, changed), lines && database?.put("lines", id, lines)]);
+  if (written && !changedLines.has(id)) forget(id);
   channel?.postMessage(id);
 }
 
