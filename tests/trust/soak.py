@@ -18,14 +18,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Final
+from statistics import mean
+from typing import Final, NamedTuple
 
 import httpx
 import psutil
 from websockets.asyncio.client import connect as connect_socket
 
-from lithophone.audio.decode import bundled_ffmpeg, decode_audio
+from lithophone.audio.decode import decode_audio
 from tests.conftest import start_server
+from tests.figures.deaths import workers_of
 from tests.hostile import HOSTILE_UPLOADS, plant
 from tests.recordings import run_ffmpeg
 from tests.trust.scarcity import connect, slow_head
@@ -53,6 +55,19 @@ FRAME_BYTES: Final = 32_000
 Hostile = tuple[str, bytes, frozenset[int]]
 
 
+class Memory(NamedTuple):
+    """Resident bytes at a moment."""
+
+    at_seconds: float
+    server: int
+    model: int
+
+    @property
+    def whole(self) -> int:
+        """Of both processes."""
+        return self.server + self.model
+
+
 @dataclass
 class Seen:
     """What the crowd saw."""
@@ -60,7 +75,7 @@ class Seen:
     statuses: Counter[str] = field(default_factory=Counter[str])
     seconds: list[float] = field(default_factory=list[float])
     wrong: list[str] = field(default_factory=list[str])
-    memory: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+    memory: list[Memory] = field(default_factory=list[Memory])
 
 
 @dataclass(frozen=True)
@@ -245,13 +260,12 @@ class Crowd:
 
 
 async def watch(seen: Seen, process: psutil.Process, begun: float, end: float) -> None:
-    """Memory of the server and its model's process, each second."""
-    decoder = Path(bundled_ffmpeg()).name[:15]  # as the system keeps it
+    """Memory of the server and its model's process, each second; a decoder just forked still looks like the server."""
     while time.monotonic() < end:
-        with suppress(psutil.Error):
-            everybody = [process, *process.children(recursive=True)]
-            resident = sum(one.memory_info().rss for one in everybody if not one.name().startswith(decoder))
-            seen.memory.append((time.monotonic() - begun, resident))
+        with suppress(psutil.Error, ValueError):
+            (worker,) = workers_of(process)
+            server, model = process.memory_info().rss, worker.memory_info().rss
+            seen.memory.append(Memory(time.monotonic() - begun, server, model))
         await asyncio.sleep(1)
 
 
@@ -263,11 +277,6 @@ def hostile_files() -> Iterator[Hostile]:
             data = upload.build(Path(folder))
             if len(data) < MIB:
                 yield upload.filename, data, upload.statuses
-
-
-def mean(values: Sequence[int]) -> float:
-    """Of some."""
-    return sum(values) / max(1, len(values))
 
 
 def soak(minutes: float, clients: int = 64) -> None:
@@ -327,12 +336,18 @@ def _told(seen: Seen, seconds: float, clients: int) -> int:
 def _growth(seen: Seen, seconds: float) -> float:
     """Prints the memory of the fifth minute and of the last five, of 30; by what part it grew."""
     minute = seconds * MINUTE_SHARE
-    early = mean([taken for at, taken in seen.memory if 4 * minute <= at < 5 * minute])
-    late = mean([taken for at, taken in seen.memory if at >= 25 * minute])
-    growth = late / early - 1 if early else 0.0
+    early = [one for one in seen.memory if 4 * minute <= one.at_seconds < 5 * minute]
+    late = [one for one in seen.memory if one.at_seconds >= 25 * minute]
+    if not early or not late:
+        print("soak: too short to tell of memory")
+        return 0.0
+    growth = mean(one.whole for one in late) / mean(one.whole for one in early) - 1
+    for name in ("server", "model"):
+        before, after = (mean(getattr(one, name) for one in part) / MIB for part in (early, late))
+        print(f"soak: {name}'s memory {before:.0f} MiB, then {after:.0f}")
     is_warm = 4 * minute >= WARM_SECONDS
     print(
-        f"soak: memory {early / MIB:.0f} MiB in the fifth of 30 parts, {late / MIB:.0f} MiB in the last five: "
+        f"soak: memory in the last five of 30 parts by that in the fifth: "
         f"{100 * growth:+.1f} %{'' if is_warm else ', too early to tell'}"
     )
     return growth if is_warm else 0.0
