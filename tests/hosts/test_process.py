@@ -130,6 +130,22 @@ def test_a_worker_that_is_stopped_is_killed_and_replaced_at_once(capsys: pytest.
     assert "its process was stopped" in capsys.readouterr().out
 
 
+def test_a_worker_that_is_stopped_and_let_go_again_and_again_stays() -> None:
+    async def scenario() -> None:
+        async with hosted("open_fake") as host:
+            await host.loaded()
+            first = await heard_by(host)
+            for _ in range(30):
+                os.kill(first, signal.SIGCONT)
+                await asyncio.sleep(0.01)
+                os.kill(first, signal.SIGSTOP)
+                await asyncio.sleep(0.09)
+            os.kill(first, signal.SIGCONT)
+            assert await heard_by(host) == first
+
+    run(scenario)
+
+
 def test_a_worker_stopped_while_it_loads_is_not_waited_for() -> None:
     async def scenario() -> None:
         async with hosted("stop_while_loading") as host:

@@ -37,9 +37,6 @@ PING_SECONDS: Final = 0.5
 SILENCE_SECONDS: Final = 10.0
 """A loaded worker that has not answered for so long is stuck. It answers from a thread of its own, in the middle of any
 computation."""
-STOPPED_SECONDS: Final = 0.5
-"""The same for one that the system has stopped (SIGSTOP): it is not busy, so that there is nothing to be patient with. What
-is stopped and let go many times a second, to use less of a processor, answers in between."""
 
 
 class ProcessCarrier:
@@ -114,18 +111,24 @@ class ProcessCarrier:
     async def _watch(self) -> None:
         """Kill a process that does not answer any more; its end is then noticed as any other."""
         while True:
+            pinged = time.monotonic()
             self.post(Ping())
             await asyncio.sleep(PING_SECONDS)
-            self._verdict = self._judge(time.monotonic() - self._heard)
+            self._verdict = self._judge(pinged)
             if self._verdict is not None:
                 self._process.kill()
                 return
 
-    def _judge(self, silence_seconds: float) -> str | None:
-        """Why a process that has been silent for so long is to be given up; `None` where it is not."""
+    def _judge(self, pinged: float) -> str | None:
+        """Why a process is to be given up that was asked whether it lives at that moment; `None` where it is not.
+
+        One that the system has stopped (SIGSTOP) is not busy, so that there is nothing to be patient with. What is stopped
+        and let go many times a second, to use less of a processor, has answered in between.
+        """
+        silence_seconds = time.monotonic() - self._heard
         if silence_seconds > self._patience_seconds:
             return f"it did not answer for {silence_seconds:.0f} s"
-        if silence_seconds > STOPPED_SECONDS and _is_stopped(self._process.pid):
+        if self._heard < pinged and _is_stopped(self._process.pid):
             return "its process was stopped"
         return None
 
