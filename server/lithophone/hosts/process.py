@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 CHILD_MODULE: Final = "lithophone.child"
 SOCKET_BYTES: Final = 1 << 20  # asked for; the system may allow less
 STDERR_DESCRIPTOR: Final = 2
-PING_SECONDS: Final = 0.5
+PING_SECONDS: Final = 0.25
 SILENCE_SECONDS: Final = 10.0
 """A loaded worker that has not answered for so long is stuck. It answers from a thread of its own, in the middle of any
 computation."""
