@@ -70,6 +70,22 @@ def test_a_machine_is_read_from_its_files(driver: str | None, found: int | None,
     assert read_machine(tmp_path).amd
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("echo 581.29", 581),
+        ("echo 'No devices were found'", None),
+        ("echo 581.29; exit 9", None),
+    ],
+)
+def test_the_driver_of_windows_is_found_from_within_wsl(said: str, found: int | None, tmp_path: Path) -> None:
+    query = tmp_path / "usr" / "lib" / "wsl" / "lib" / "nvidia-smi"
+    query.parent.mkdir(parents=True)
+    query.write_text(f"#!/bin/sh\n{said}\n")
+    query.chmod(0o755)
+    assert read_machine(tmp_path).nvidia_driver == found
+
+
 def test_one_line_says_what_why_and_how_to_choose() -> None:
     line = describe(choose(PLAIN._replace(amd=True)))
     assert line.startswith("torch 2.13.0+rocm7.2: there is an AMD GPU that can compute (/dev/kfd).")

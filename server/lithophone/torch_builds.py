@@ -49,6 +49,8 @@ BUILDS: Final = (CPU, CUDA, OLDER_CUDA, ROCM)
 CUDA_13_DRIVER: Final = 580
 """The least driver that CUDA 13 takes (its release notes, table of drivers); 12.6 takes those from 525 on."""
 
+QUERY_SECONDS: Final = 20.0
+
 
 class Machine(NamedTuple):
     """What can be seen of a machine before there is any torch."""
@@ -72,7 +74,8 @@ def read_machine(root: Path = Path("/")) -> Machine:
         system=platform.system(),
         processor=platform.machine(),
         amd=(root / "dev" / "kfd").exists(),
-        nvidia_driver=_nvidia_driver(root / "proc" / "driver" / "nvidia" / "version"),
+        nvidia_driver=_nvidia_driver(root / "proc" / "driver" / "nvidia" / "version")
+        or _nvidia_driver_of_windows(root / "usr" / "lib" / "wsl" / "lib" / "nvidia-smi"),
     )
 
 
@@ -81,6 +84,17 @@ def _nvidia_driver(file: Path) -> int | None:
         found = re.search(r"Kernel Module\D*(\d+)\.\d+", file.read_text())
     except OSError:
         return None
+    return int(found[1]) if found else None
+
+
+def _nvidia_driver_of_windows(query: Path) -> int | None:
+    """In the Windows Subsystem for Linux the driver is that of Windows, which puts this program there and no kernel module."""
+    command = [str(query), "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=QUERY_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.match(r"(\d+)\.\d+", said.stdout)
     return int(found[1]) if found else None
 
 

@@ -2,7 +2,7 @@
 
 Writes a model of the published shape with random weights into FOLDER, unless there is one, and serves it. Told are the seconds
 until it answers, those of the warm-up, the most anonymous memory of the model's process until then (weights in files are
-mapped, and are the system's to drop), a first request against the second, and what is left after unloading.
+mapped, and are the system's to drop), that at rest, a first request against the second, and what is left after unloading.
 """
 
 from __future__ import annotations
@@ -60,22 +60,29 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="granite-speech-3.3-2b")
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--quantization", default="none")
+    parser.add_argument("--clip", type=Path, default=CLIP)
     options = parser.parse_args()
     if not (options.folder / "config.json").exists():
         write_model(options.folder, options.model)
     weights = sum(file.stat().st_size for file in options.folder.glob("*.safetensors"))
     watch, began = Watch(), time.monotonic()
-    with Door(["--model", str(options.folder), "--device", "cpu", "--dtype", options.dtype]) as door:
+    flags = ["--model", str(options.folder), "--device", "cpu", "--dtype", options.dtype]
+    with Door([*flags, "--quantization", options.quantization]) as door:
         ready, served = time.monotonic() - began, door.served()
         watch.end()
         print(
             f"ready after {ready:.1f} s: loaded in {served.load_seconds:.1f} s, warm in {served.warm_up_seconds:.1f} s"
         )
         print(
-            f"anonymous memory at most {watch.most_bytes / 1e9:.2f} GB, weights {weights / 1e9:.2f} GB",
+            f"anonymous memory at most {watch.most_bytes / 1e9:.2f} GB, at rest {anonymous_bytes() / 1e9:.2f}, "
+            f"weights in files {weights / 1e9:.2f} GB",
             flush=True,
         )
-        seconds = [door.transcribe(CLIP, "whisper-1")[1] for _ in range(2)]
+        watch = Watch()
+        seconds = [door.transcribe(options.clip, "whisper-1")[1] for _ in range(2)]
+        watch.end()
+        print(f"anonymous memory at most {watch.most_bytes / 1e9:.2f} GB while it answers")
         print(
             f"first request {seconds[0]:.1f} s, second {seconds[1]:.1f} s: {seconds[0] / seconds[1]:.2f} times"
         )

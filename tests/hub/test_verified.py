@@ -49,13 +49,14 @@ def test_all_but_the_words_of_random_weights_holds(
     ]
     assert main([*arguments, "--audio", str(SAMPLE), "--text", SAID]) == 1
     report = json.loads(capsys.readouterr().out)
+    assert report["served"] is not None, report["checks"]
     assert report["served"]["revision"] == hub.commit(f"acme/{member}")
     checks = {check["name"]: check["passed"] for check in report["checks"]}
     assert checks["speech.wav: the words"] is False
-    assert (
-        "speech.wav: the same when asked again" in checks
-    )  # what loops is heard once more by chance, and random weights loop
-    assert checks["unload"]
+    assert checks[
+        "speech.wav: the same when asked again"
+    ]  # also what loops, and is drawn: random weights loop
+    assert checks.get("unload"), report["checks"]
     assert len(report["heard"]) == (1 if member.endswith("turboctc") else 2)  # the sample beside the weights
     spec = FAMILY[member]
     assert ("translation into de" in checks) is bool(spec.translations)

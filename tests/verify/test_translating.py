@@ -31,9 +31,9 @@ class Translator:
         return Answer(text=self.texts[language], language="english", duration=1.0), 0.1
 
 
-def recording(folder: Path, name: str) -> Path:
+def recording(folder: Path, name: str, seconds: int = 20) -> Path:
     path = folder / name
-    soundfile.write(path, np.zeros(20 * RATE, np.float32), RATE)
+    soundfile.write(path, np.zeros(seconds * RATE, np.float32), RATE)
     return path
 
 
@@ -51,6 +51,13 @@ def test_the_french_half_has_to_be_translated_as_ibm_says(tmp_path: Path, englis
     assert known is not None
     said = known.text.replace("called", "did call") if passed else english
     assert verdicts(tmp_path, "multilingual_sample.wav", said) == ([True, passed], [20.0, 8.0])
+
+
+def test_a_recording_that_ends_before_its_french_half_is_another_one(tmp_path: Path) -> None:
+    short = recording(tmp_path, "multilingual_sample.wav", seconds=3)
+    *_, known = translation_checks(Translator(de=GERMAN), SPEC, "served", [short])
+    assert known.passed is False
+    assert known.detail == "it ends after 3.0 s: it is another recording"
 
 
 def test_of_another_recording_the_language_alone_is_judged(tmp_path: Path) -> None:

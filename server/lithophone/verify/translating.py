@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from lithophone.audio.waveform import SAMPLE_RATE, pcm16_from_waveform, samples_from_seconds
+from lithophone.audio.waveform import SAMPLE_RATE, Waveform, pcm16_from_waveform, samples_from_seconds
 from lithophone.bench.clips import LONGEST_FILE_SECONDS, read_clips
 from lithophone.engine.language import tell_language
 from lithophone.granite.family import ModelSpec
@@ -60,25 +60,31 @@ def _into_another(door: Translator, spec: ModelSpec, model_id: str, file: Path) 
 
 
 def _as_known(door: Translator, model_id: str, file: Path, known: KnownTranslation) -> Check:
-    with _behind(file, known.start_seconds) as part:
+    name = f"{file.name} from {known.start_seconds:g} s: translation into {known.language}"
+    (clip,) = read_clips([str(file)], LONGEST_FILE_SECONDS)
+    behind = clip.samples[samples_from_seconds(known.start_seconds) :]
+    if len(behind) == 0:
+        return Check(
+            name=name, passed=False, detail=f"it ends after {clip.seconds:.1f} s: it is another recording"
+        )
+    with _as_file(behind, file.stem) as part:
         answer, _ = door.translate(part, model_id, known.language)
     alike = SequenceMatcher(None, known.text.casefold(), answer.text.casefold(), autojunk=False).ratio()
     return Check(
-        name=f"{file.name} from {known.start_seconds:g} s: translation into {known.language}",
+        name=name,
         passed=alike >= known.least_alike,
         detail=f"{100 * alike:.0f} % as IBM's ({100 * known.least_alike:.0f} % pass): {answer.text[:200]!r}",
     )
 
 
 @contextmanager
-def _behind(file: Path, start_seconds: float) -> Generator[Path]:
-    """The part of a recording from a moment on, as a file of its own."""
-    (clip,) = read_clips([str(file)], LONGEST_FILE_SECONDS)
+def _as_file(samples: Waveform, stem: str) -> Generator[Path]:
+    """Audio as a file of this name, for as long as it is needed."""
     with TemporaryDirectory() as folder:
-        part = Path(folder) / f"{file.stem}.wav"
+        part = Path(folder) / f"{stem}.wav"
         with wave.open(str(part), "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(SAMPLE_RATE)
-            out.writeframes(pcm16_from_waveform(clip.samples[samples_from_seconds(start_seconds) :]))
+            out.writeframes(pcm16_from_waveform(samples))
         yield part

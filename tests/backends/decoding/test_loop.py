@@ -239,11 +239,13 @@ def test_where_rounding_could_decide_a_sequence_is_given_up(
 def test_a_cold_draw_is_the_greedy_choice_and_a_warm_one_is_not_always(
     model: LanguageModel, prompts: list[Tensor], plain: list[Decoded]
 ) -> None:
-    torch.manual_seed(3)
     mixed = [
         Prompt(key=0, embeddings=prompts[0], max_tokens=MOST, temperature=1e-3),
         drafted(prompts[1], Scripted(plain[1].tokens), key=1),
-        *(Prompt(key=key, embeddings=prompts[0], max_tokens=2, temperature=2.0) for key in range(2, 12)),
+        *(
+            Prompt(key=key, embeddings=prompts[0], max_tokens=2, temperature=2.0, seed=key)
+            for key in range(2, 12)
+        ),
     ]
     said = run(model, mixed)
     assert said[0].tokens == plain[0].tokens
@@ -251,14 +253,24 @@ def test_a_cold_draw_is_the_greedy_choice_and_a_warm_one_is_not_always(
     assert len({decoded.tokens for decoded in said[2:]}) > 1
 
 
+def test_the_same_seed_draws_the_same_again_in_any_company(
+    model: LanguageModel, prompts: list[Tensor]
+) -> None:
+    asked = Prompt(key=0, embeddings=prompts[0], max_tokens=MOST, temperature=2.0, seed=7)
+    beside = [Prompt(key=key, embeddings=prompts[1], max_tokens=key, temperature=2.0) for key in range(1, 4)]
+    (alone,) = run(model, [asked])
+    assert run(model, [*beside, asked])[-1].tokens == alone.tokens
+    assert run(model, [msgspec.structs.replace(asked, seed=8)])[0].tokens != alone.tokens
+
+
 def test_draws_follow_the_distribution(model: LanguageModel, prompts: list[Tensor]) -> None:
     """First tokens at temperature 1 against the model's own probabilities: a chi-square far beyond chance would fail."""
-    torch.manual_seed(11)
     draws = 400
-    said = run(
-        model,
-        [Prompt(key=key, embeddings=prompts[0], max_tokens=1, temperature=1.0) for key in range(draws)],
-    )
+    asked = [
+        Prompt(key=key, embeddings=prompts[0], max_tokens=1, temperature=1.0, seed=key)
+        for key in range(draws)
+    ]
+    said = run(model, asked)
     probabilities = {decoded.tokens[0]: float(torch.tensor(decoded.log_probs[0]).exp()) for decoded in said}
     counts = {token: sum(decoded.tokens[0] == token for decoded in said) for token in probabilities}
     top = sorted(probabilities, key=lambda token: -probabilities[token])[:5]

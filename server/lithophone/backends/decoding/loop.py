@@ -40,6 +40,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
         max_tokens: The most tokens to emit.
         min_tokens: End tokens cannot be said before so many were emitted.
         temperature: 0 is greedy; above, tokens are drawn from the distribution at this temperature, without drafts.
+        seed: Of what is drawn, 32 bits: the same one draws the same again, whatever else is decoded beside it.
         speculator: Guesses at the transcript; None decodes token by token.
     """
 
@@ -48,6 +49,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     min_tokens: int = 0
     temperature: float = 0.0
+    seed: int = 0
     speculator: Speculator | None = None
 
 
@@ -104,6 +106,7 @@ class _Sequence:
             tokens=[*self.tokens[-1:], *self.draft],
             drafted=len(self.draft),
             temperature=self.prompt.temperature,
+            seed=self.prompt.seed,
             kept_open=self.kept_open,
         )
 

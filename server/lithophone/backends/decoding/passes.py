@@ -30,6 +30,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         tokens: The last token that is known, unless it begins, and the drafted ones behind it.
         drafted: How many of `tokens` are drafted.
         temperature: 0 takes the model's first choice; above, tokens are drawn.
+        seed: Of what is drawn, 32 bits.
         kept_open: For how many of the next tokens the sequence may not end.
     """
 
@@ -39,6 +40,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Sequence[int]
     drafted: int
     temperature: float = 0.0
+    seed: int = 0
     kept_open: int = 0
 
     @property

@@ -5,7 +5,9 @@ Everything is computed where the logits are, and read with one copy.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import torch
@@ -16,6 +18,8 @@ from lithophone.backends.decoding.passes import Part, Verdicts
 CONTESTED_MARGIN = 1e-4
 """Of the largest logit. The largest difference measured between passes of different shapes is about 1e-6 of it."""
 
+_BITS: Final = 0xFFFFFFFF
+
 
 class Exceptions(msgspec.Struct, frozen=True):
     """The positions of a pass at which the model's first choice is not simply taken, in the order of its verdicts.
@@ -24,11 +28,13 @@ class Exceptions(msgspec.Struct, frozen=True):
         early: Where no end token may be said.
         warm: Where a token is drawn.
         temperatures: Of each of those.
+        seeds: Of the chance at each of those, 32 bits.
     """
 
     early: tuple[int, ...] = ()
     warm: tuple[int, ...] = ()
     temperatures: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     @property
     def any(self) -> bool:
@@ -39,14 +45,23 @@ class Exceptions(msgspec.Struct, frozen=True):
     def of(cls, parts: Sequence[Part]) -> Exceptions:
         """Those of a pass."""
         early: list[int] = []
-        warm: list[tuple[int, float]] = []
+        warm: list[tuple[int, float, int]] = []
         start = 0
         for part in parts:
             early += range(start, start + min(part.asked, part.kept_open))
             if part.temperature > 0:
-                warm += ((at, part.temperature) for at in range(start, start + part.asked))
+                known = part.cached + part.new - part.drafted
+                warm += (
+                    (start + more, part.temperature, _seed_at(part.seed, known + more))
+                    for more in range(part.asked)
+                )
             start += part.asked
-        return cls(tuple(early), tuple(at for at, _ in warm), tuple(t for _, t in warm))
+        places, temperatures, seeds = zip(*warm, strict=True) if warm else ((), (), ())
+        return cls(tuple(early), places, temperatures, seeds)
+
+
+def _seed_at(seed: int, position: int) -> int:
+    return zlib.crc32(position.to_bytes(8, "little"), seed)
 
 
 def judge(logits: Tensor, exceptions: Exceptions, end_tokens: frozenset[int], *, settle_ties: bool) -> Tensor:
@@ -85,14 +100,27 @@ def _close(logits: Tensor) -> Tensor:
 
 
 def _drawn(logits: Tensor, exceptions: Exceptions) -> tuple[Tensor, Tensor]:
-    """Positions that are drawn, and a token for each: the first of exponential clocks whose rates are the weights.
+    """Positions that are drawn, and a token for each: the largest logit once Gumbel noise is added to each.
 
-    The same distribution as `torch.multinomial`, which waits for the device to look at the weights first.
+    The same distribution as `torch.multinomial`, which waits for the device to look at the weights first. The noise depends
+    on the position's seed and the token alone: neither the company nor the device nor what was drawn before changes it.
     """
     warm = _index(exceptions.warm, logits.device)
     temperatures = torch.tensor(exceptions.temperatures, device=logits.device).unsqueeze(-1)
-    weights = torch.softmax(logits[warm] / temperatures, dim=-1)
-    return warm, (weights / torch.empty_like(weights).exponential_()).argmax(dim=-1)
+    chances = _chances(_index(exceptions.seeds, logits.device), logits.shape[-1])
+    return warm, (logits[warm] / temperatures - (-chances.log()).log()).argmax(dim=-1)
+
+
+def _chances(seeds: Tensor, count: int) -> Tensor:
+    """Float32 [seeds, count], uniform between 0 and 1, both excluded: a hash of each seed and number.
+
+    The mixing function is Chris Wellons' `lowbias32` (public domain), its 32 bits in int64.
+    """
+    mixed = torch.arange(count, device=seeds.device) * 0x9E3779B9 + seeds.unsqueeze(-1) & _BITS
+    mixed = (mixed ^ mixed >> 16) * 0x7FEB352D & _BITS
+    mixed = (mixed ^ mixed >> 15) * 0x846CA68B & _BITS
+    mixed = mixed ^ mixed >> 16
+    return ((mixed >> 9) + 0.5) / 2**23  # 23 bits and a half: exact in float32, and never 1
 
 
 def _index(positions: Sequence[int], device: torch.device) -> Tensor:

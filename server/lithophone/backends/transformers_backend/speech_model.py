@@ -5,6 +5,7 @@ Knows nothing of batches: the loop over them is `lithophone.backends.decoding.lo
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -148,6 +149,7 @@ class SpeechModel:
             embeddings=embeddings,
             max_tokens=min(self.prompting.token_budget(window.request), room),
             temperature=window.request.temperature,
+            seed=_seed_of(window.request),
             speculator=(
                 self.prompting.speculator(window.request, window.heard.ctc_log_probs) if drafted else None
             ),
@@ -163,6 +165,11 @@ class SpeechModel:
             audio_tokens=len(window.heard.embeddings),
             decoded=decoded,
         )
+
+
+def _seed_of(request: RecognitionRequest) -> int:
+    """By the audio itself, so that what is drawn for it is the same when it is asked for again; 0 where nothing is drawn."""
+    return zlib.crc32(request.samples.tobytes()) if request.temperature > 0 else 0
 
 
 def _end_tokens(generation_config: Any) -> frozenset[int]:
