@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+# Of the fast tests; each holds torch, and wants a core and 3 GB.
+WORKERS ?= 2
 # cpu, cuda or rocm; left empty, the build of torch is chosen by what the machine has.
 TORCH ?=
 PAGE := server/page
@@ -22,7 +24,7 @@ test: $(VENV)/.dev-installed  ## set up, lint, type-check and run the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-client:     ## the client in an environment of its own: what comes with it, and its tests there
 	PYTHON=$(PYTHON) .ci/test-client $(ARGS)

@@ -112,5 +112,6 @@ def test_an_interrupt_while_it_starts_shows_no_traceback(seconds: float) -> None
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert process.returncode in {0, 2, 130, -signal.SIGINT}
-    assert "Traceback" not in said or seconds < 0.5  # before the first line of ours is run
+    if seconds > 0.5:  # before that, the first line of ours may not have been run
+        assert process.returncode in {0, 2, 130, -signal.SIGINT}
+        assert "Traceback" not in said

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from lithophone.backends.base import RecognitionRequest
 from lithophone.errors import InternalError, ModelFailedError
@@ -116,7 +117,7 @@ def test_a_window_that_kills_workers_fails_alone() -> None:
     run(scenario)
 
 
-def test_a_worker_that_is_stopped_is_killed_and_replaced_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_is_stopped_is_killed_and_replaced_at_once() -> None:
     async def scenario() -> None:
         async with hosted("open_fake") as host:
             await host.loaded()
@@ -126,8 +127,9 @@ def test_a_worker_that_is_stopped_is_killed_and_replaced_at_once(capsys: pytest.
                 assert await heard_by(host) != first
             assert [child.pid for child in children()] != [first]
 
-    run(scenario)
-    assert "its process was stopped" in capsys.readouterr().out
+    with capture_logs() as logs:
+        run(scenario)
+    assert "its process was stopped" in [entry.get("reason") for entry in logs]
 
 
 def test_a_worker_that_is_stopped_and_let_go_again_and_again_stays() -> None:

@@ -458,9 +458,10 @@ class TestInAThread:
         run(scenario)
 
     def test_a_host_can_be_stopped_while_its_model_loads_and_the_loop_closed(self) -> None:
-        may_load = threading.Event()
+        may_load, workers = threading.Event(), list[threading.Thread]()
 
         def load_slowly() -> Backend:
+            workers.append(threading.current_thread())
             may_load.wait(10)
             return FakeBackend()
 
@@ -474,6 +475,6 @@ class TestInAThread:
 
         run(scenario)
         may_load.set()  # what the worker says now meets a closed loop
-        (worker,) = [thread for thread in threading.enumerate() if thread.name == "lithophone-worker"]
+        (worker,) = workers
         worker.join(10)
         assert not worker.is_alive()
