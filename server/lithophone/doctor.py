@@ -25,7 +25,9 @@ from rich.text import Text
 from lithophone.audio.decode import bundled_ffmpeg
 from lithophone.backends.device.facts import NATIVE_BFLOAT16_FEATURES, DtypeName, TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
-from lithophone.backends.memory import SMALL_BYTES, DtypeFit, FitRow, family_fit_table, format_gb
+from lithophone.backends.memory.estimate import format_gb
+from lithophone.backends.memory.registered import SMALL_BYTES
+from lithophone.backends.memory.table import DtypeFit, FitRow, family_fit_table
 from lithophone.errors import LithophoneError, StartupError
 from lithophone.measured import MeasuredMemory, Measurement, measured_path
 from lithophone.torch_builds import CPU, Choice, choose, read_machine

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
-from lithophone.backends.memory import FitRow, family_fit_table
+from lithophone.backends.memory.table import FitRow, family_fit_table
 from lithophone.doctor import fit_words
 from lithophone.granite.family import FAMILY, ModelSpec
 from lithophone.hub.cache import Repository, find_snapshot, lacks

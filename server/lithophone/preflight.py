@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
-from lithophone.backends.memory import estimate_from_registry, plan_for
+from lithophone.backends.memory.fits import plan_for
+from lithophone.backends.memory.registered import estimate_from_registry
 from lithophone.granite.family import find_spec
 
 

@@ -16,17 +16,10 @@ from transformers import (
 import lithophone
 from lithophone.backends.device.facts import DTYPE_BYTES, DtypeName
 from lithophone.backends.device.plan import DeviceWishes, ModelSize, plan_device
-from lithophone.backends.memory import (
-    SERVING_ALLOWANCE_BYTES,
-    MemoryEstimate,
-    approximate_bytes,
-    budget_bytes,
-    check_fits,
-    estimate_memory,
-    family_fit_table,
-    format_gb,
-    plan_for,
-)
+from lithophone.backends.memory.estimate import MemoryEstimate, estimate_memory, format_gb
+from lithophone.backends.memory.fits import budget_bytes, check_fits, plan_for
+from lithophone.backends.memory.registered import SERVING_ALLOWANCE_BYTES, approximate_bytes
+from lithophone.backends.memory.table import family_fit_table
 from lithophone.bench.weights import family_config
 from lithophone.errors import CheckpointError, DoesNotFitError
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY

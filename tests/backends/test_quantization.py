@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, Quantization, plan_device
 from lithophone.backends.heap import release_file_pages
-from lithophone.backends.memory import (
-    SMALL_BYTES,
-    approximate_small_bytes,
-    check_fits,
-    estimate_memory,
-    family_fit_table,
-)
+from lithophone.backends.memory.estimate import estimate_memory
+from lithophone.backends.memory.fits import check_fits
+from lithophone.backends.memory.registered import SMALL_BYTES, approximate_small_bytes
+from lithophone.backends.memory.table import family_fit_table
 from lithophone.backends.quantization import eight, four
 from lithophone.backends.quantization.eight import Int8Embedding, Int8Linear, Int8Weight
 from lithophone.backends.quantization.four import Int4Linear, Int4Weight

@@ -86,7 +86,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lithophone.bench.opening._cached", lambda _: None)
-    monkeypatch.setattr("lithophone.backends.memory.budget_bytes", lambda *_: 1_000_000)
+    monkeypatch.setattr("lithophone.backends.memory.fits.budget_bytes", lambda *_: 1_000_000)
     with pytest.raises(DoesNotFitError, match="1 MB is free"):
         found(model="granite-speech-3.3-8b")
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GraniteSpeechForConditionalGeneration
 
-from lithophone.backends.memory import build_on_meta, load_config
+from lithophone.backends.memory.estimate import build_on_meta, load_config
 from lithophone.bench.roofline import bytes_per_pass, hearing_flops, text_flops, text_weights
 from lithophone.bench.weights import family_config
 from lithophone.granite.family import FAMILY, Architecture

@@ -74,7 +74,7 @@ class Unhurried(FakeBackend):
 async def _steps_of_a_clip_beside_a_long_file(backend: Unhurried) -> int:
     """Steps of the model from when a short clip is sent to its answer."""
     async with running(backend, voice=LoudnessDetector()) as jobs:
-        backend.underway = lambda: len(jobs.host._works)
+        backend.underway = lambda: len(jobs.host._underway)
         short: asyncio.Task[int] | None = None
         async for segment in jobs.job(blocks(LONG), JobOptions()):
             if segment.id == PLACES and short is None:

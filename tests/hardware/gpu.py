@@ -37,7 +37,7 @@ from lithophone.backends.device.facts import TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes, plan_device
 from lithophone.backends.device.runtime import TorchRuntime, release_memory
 from lithophone.backends.gpu.passes import PagedLanguageModel
-from lithophone.backends.memory import estimate_memory
+from lithophone.backends.memory.estimate import estimate_memory
 from lithophone.backends.opening import load_backend
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 from lithophone.backends.transformers_backend.speech_model import SpeechModel

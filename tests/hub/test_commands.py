@@ -19,7 +19,7 @@ from rich.console import Console
 
 from lithophone import listing
 from lithophone.backends.device.plan import DeviceWishes
-from lithophone.backends.memory import family_fit_table
+from lithophone.backends.memory.table import family_fit_table
 from lithophone.errors import CheckpointError
 from lithophone.hub.cache import Repository
 from lithophone.hub.fetching import fetch_config, fetch_model

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
-from lithophone.backends.memory import budget_bytes, estimate_memory
+from lithophone.backends.memory.estimate import estimate_memory
+from lithophone.backends.memory.fits import budget_bytes
 
 MOST_WINDOWS_ON_CPU: Final = 16  # arithmetic bounds it long before: more windows are no faster together
 MOST_WINDOWS_ON_GPU: Final = 64

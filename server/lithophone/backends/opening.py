@@ -17,7 +17,9 @@ from lithophone.backends.base import Backend
 from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts, read_torch_facts
 from lithophone.backends.device.plan import DevicePlan, DeviceWishes
-from lithophone.backends.memory import Estimates, estimate_from_registry, estimate_memory, plan_for
+from lithophone.backends.memory.estimate import Estimates, estimate_memory
+from lithophone.backends.memory.fits import plan_for
+from lithophone.backends.memory.registered import estimate_from_registry
 from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.transformers_backend.checkpoint import (
     Checkpoint,

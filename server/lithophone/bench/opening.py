@@ -18,7 +18,8 @@ from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan, plan_device
 from lithophone.backends.device.runtime import peak_resident_bytes
-from lithophone.backends.memory import Estimates, check_fits, estimate_memory, load_config, size_of
+from lithophone.backends.memory.estimate import Estimates, estimate_memory, load_config, size_of
+from lithophone.backends.memory.fits import check_fits
 from lithophone.backends.quantization.layers import count_weights
 from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint, ModelReference, read_reference

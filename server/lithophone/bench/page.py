@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lithophone.backends.memory import format_gb
+from lithophone.backends.memory.estimate import format_gb
 from lithophone.bench.report import BenchReport, Row, Stage
 
 PAGE_WIDTH = 100

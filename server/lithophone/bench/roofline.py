@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.device.facts import DTYPE_BYTES
 from lithophone.backends.device.plan import DevicePlan, Quantization
-from lithophone.backends.memory import build_on_meta
+from lithophone.backends.memory.estimate import build_on_meta
 from lithophone.backends.quantization.layers import chosen_layers
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench.clips import BenchClip

@@ -1,8 +1,7 @@
 """A host that looks after a worker, whatever carries it.
 
-Owns the host's states, the windows that were sent and have no answer yet, and what happens when a worker ends by itself:
-another one is started, and gets every window that was under way once more. Those that the dead one had begun run alone,
-since one of them may be the reason; a window that two workers have died of fails.
+Owns the host's states, and what happens when a worker ends by itself: another one is started, and gets every window that was
+under way once more.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import itertools
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -34,6 +32,7 @@ from lithophone.hosts.base import Carrier, HostState, Launch, Recogniser
 from lithophone.hosts.courses import tell_course
 from lithophone.hosts.recogniser import JobRecogniser
 from lithophone.hosts.tally import Tally
+from lithophone.hosts.underway import Underway
 from lithophone.hub.progress import Fetched
 from lithophone.worker.messages import (
     Cancel,
@@ -56,24 +55,6 @@ RESTART_DELAYS_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Before the next worker, by how many have ended since a window was last recognised."""
 
 BATCHES_UNDERWAY: Final = 2  # one in the model, and one that waits in case the first is done all at once
-MOST_DEATHS: Final = 2  # workers that may die of one window
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A window that has no answer yet."""
-
-    job_id: int
-    request: RecognitionRequest
-    answer: asyncio.Future[Recognised]
-    posted_seconds: float
-    started: bool = False
-    deaths: int = 0
-
-    @property
-    def is_at_work(self) -> bool:
-        """It is in the model's batch."""
-        return self.started and not self.answer.done()
 
 
 def _ignore(info: BackendInfo, memory_bytes: int) -> None:
@@ -117,7 +98,7 @@ class SupervisedHost:
         self._on_measured = on_measured
         self._unload_after_seconds = unload_after_seconds
         self._ids = itertools.count(1)
-        self._works: dict[int, _Work] = {}
+        self._underway = Underway()
         self._carrier: Carrier | None = None
         self._launches = 0
         self._ending: asyncio.Task[bool] | None = None
@@ -163,12 +144,12 @@ class SupervisedHost:
     @property
     def is_idle(self) -> bool:
         """See `ModelHost`."""
-        return not self._users and not self._works
+        return not self._users and not self._underway
 
     @property
     def wants_more(self) -> bool:
         """See `Recogniser`."""
-        return self.info is not None and len(self._works) < BATCHES_UNDERWAY * self.info.max_batch
+        return self.info is not None and len(self._underway) < BATCHES_UNDERWAY * self.info.max_batch
 
     def open_recogniser(self) -> Recogniser:
         """See `ModelHost`."""
@@ -189,7 +170,7 @@ class SupervisedHost:
             self._restart_timer.cancel()
         self._enter(HostState.STOPPED)
         stopped = UnavailableError("The server stopped before this audio was transcribed.")
-        self._fail_all(stopped)
+        self._underway.fail_all(stopped)
         self._settle(stopped)
         await self._end_worker()
 
@@ -204,28 +185,24 @@ class SupervisedHost:
         """One window of a job, and how long it took from when it joined the batch; raises as `Recogniser` does."""
         self._require_running()
         self.start()
-        work_id = next(self._ids)
-        loop = asyncio.get_running_loop()
-        work = _Work(job_id, request, loop.create_future(), loop.time())
-        self._works[work_id] = work
-        self._post(work_id, work)
+        window = self._underway.add(next(self._ids), job_id, request)
+        self._post(window.message())
         try:
-            return await work.answer
+            return await window.answer
         finally:
-            self._works.pop(work_id, None)
+            self._underway.forget(window.work_id)
 
     def cancel(self, job_id: int) -> None:
         """Forget a job; see `Recogniser`."""
-        if self._carrier is not None:
-            self._carrier.post(Cancel(job_id))
+        self._post(Cancel(job_id))
 
     def _require_running(self) -> None:
         if self.state is HostState.STOPPED:
             raise UnavailableError("The server is stopping.")
 
-    def _post(self, work_id: int, work: _Work) -> None:
+    def _post(self, message: Recognise | Cancel) -> None:
         if self._carrier is not None:
-            self._carrier.post(Recognise(work_id, work.job_id, work.request, alone=work.deaths > 0))
+            self._carrier.post(message)
 
     def _begin(self) -> None:
         """Start a worker as soon as the one before has given its memory back."""
@@ -242,8 +219,8 @@ class SupervisedHost:
         self._carrier = self._launch(
             partial(self._on_event, launch), partial(self._on_end, launch), self.room_bytes
         )
-        for work_id, work in self._works.items():
-            self._post(work_id, work)
+        for window in self._underway:
+            self._post(window.message())
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -275,27 +252,21 @@ class SupervisedHost:
             case Recognised():
                 self._deaths = 0
                 self._count(event)
-                self._answer(event)
+                self._underway.answer(event)
             case Failed(work_id, cause, message):
                 self.tally.failures[cause] += 1
-                self._fail(work_id, _failure(cause, message))
+                self._underway.fail(work_id, _failure(cause, message))
             case Started(work_ids):
-                for work_id in work_ids:
-                    self._note_start(work_id)
-                self.tally.batches.add(sum(work.is_at_work for work in self._works.values()))
+                for waited_seconds in self._underway.begin(work_ids):
+                    self.tally.waited.add(waited_seconds)
+                self.tally.batches.add(self._underway.at_work)
             case _:
                 self._on_news_of_model(event)
 
-    def _note_start(self, work_id: int) -> None:
-        work = self._works.get(work_id)
-        if work is not None:
-            work.started = True
-            self.tally.waited.add(asyncio.get_running_loop().time() - work.posted_seconds)
-
     def _count(self, recognised: Recognised) -> None:
-        work = self._works.get(recognised.work_id)
-        if work is not None:
-            self.tally.add(work.request, recognised)
+        window = self._underway.get(recognised.work_id)
+        if window is not None:
+            self.tally.add(window.request, recognised)
 
     def _on_news_of_model(self, event: Fetching | Loaded | Grown | LoadFailed | Lost) -> None:
         match event:
@@ -350,7 +321,7 @@ class SupervisedHost:
             self._enter(HostState.FAILED)
             self._let_go()
         failed = ModelFailedError(f"The model could not be loaded: {message}")
-        self._fail_all(failed)
+        self._underway.fail_all(failed)
         self._settle(failed)
 
     def _on_end(self, launch: int, reason: str) -> None:
@@ -365,18 +336,17 @@ class SupervisedHost:
     def _restart(self, reason: str) -> None:
         delay = RESTART_DELAYS_SECONDS[min(self._deaths, len(RESTART_DELAYS_SECONDS) - 1)]
         log.error(
-            "worker_ended", model=self.model_id, reason=reason, windows=len(self._works), delay_seconds=delay
+            "worker_ended",
+            model=self.model_id,
+            reason=reason,
+            windows=len(self._underway),
+            delay_seconds=delay,
         )
         self._deaths += 1
         self.tally.restarts += 1
         self._enter(HostState.RESTARTING)
         self.failure = self.failure or reason
-        for work_id, work in list(self._works.items()):
-            if work.started:
-                work.started = False
-                work.deaths += 1
-                if work.deaths >= MOST_DEATHS:
-                    self._fail(work_id, InternalError("The model's worker ended twice on this audio."))
+        self._underway.outlive()
         self._restart_timer = asyncio.get_running_loop().call_later(delay, self._begin)
 
     def _enter(self, state: HostState) -> None:
@@ -393,20 +363,6 @@ class SupervisedHost:
             else:
                 waiter.set_exception(failure)
         self._waiters.clear()
-
-    def _answer(self, recognised: Recognised) -> None:
-        work = self._works.get(recognised.work_id)
-        if work is not None and not work.answer.done():
-            work.answer.set_result(recognised)
-
-    def _fail(self, work_id: int, error: ServiceError) -> None:
-        work = self._works.get(work_id)
-        if work is not None and not work.answer.done():
-            work.answer.set_exception(error)
-
-    def _fail_all(self, error: ServiceError) -> None:
-        for work_id in list(self._works):
-            self._fail(work_id, error)
 
     def _arm_idle_timer(self) -> None:
         if self._unload_after_seconds > 0 and not self._users and self.state is HostState.READY:

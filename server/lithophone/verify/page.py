@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lithophone.backends.memory import format_gb
+from lithophone.backends.memory.estimate import format_gb
 from lithophone.bench.report import BenchReport
 from lithophone.granite.family import ModelSpec
 from lithophone.verify.known import seed_of

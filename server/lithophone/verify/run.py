@@ -15,7 +15,8 @@ from lithophone.audio.activity import VOICE_FRAME_SAMPLES
 from lithophone.audio.waveform import seconds_from_samples
 from lithophone.backends.device.facts import DtypeName, read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
-from lithophone.backends.memory import Estimates, estimate_memory, plan_for
+from lithophone.backends.memory.estimate import Estimates, estimate_memory
+from lithophone.backends.memory.fits import plan_for
 from lithophone.backends.quantization.manifest import as_stored
 from lithophone.backends.silero import SileroDetector
 from lithophone.backends.transformers_backend.checkpoint import (

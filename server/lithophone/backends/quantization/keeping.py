@@ -11,7 +11,8 @@ from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
 from lithophone.backends.device.runtime import TorchRuntime
-from lithophone.backends.memory import estimate_memory, plan_for
+from lithophone.backends.memory.estimate import estimate_memory
+from lithophone.backends.memory.fits import plan_for
 from lithophone.backends.quantization.stored import write_small
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.loading import load_checkpoint

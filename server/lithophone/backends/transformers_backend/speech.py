@@ -22,7 +22,7 @@ from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.device.facts import TorchFacts
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.device.runtime import release_memory
-from lithophone.backends.memory import load_config
+from lithophone.backends.memory.estimate import load_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
 from lithophone.backends.transformers_backend.warm_up import try_out
