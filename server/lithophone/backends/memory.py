@@ -5,7 +5,7 @@ nothing), the check against what the machine has free, and the table of the whol
 
 Formula: required = max(loading, serving).
 
-- serving = weights + activations + key-value cache + allowance for kernels' workspaces.
+- serving = weights + activations + key-value cache + what is kept of live windows + allowance for kernels' workspaces.
 - loading = weights + LoRA adapter + the largest matrix once more (a tensor being converted, or a merge in progress).
 
 transformers creates the model on the meta device and fills it tensor by tensor from memory-mapped safetensors, so
@@ -44,6 +44,8 @@ if TYPE_CHECKING:  # they take seconds to import, and a model that is too large 
 WINDOW_SECONDS = 30.0
 FRAMES_PER_SECOND = 50  # encoder frames of 20 ms
 PROMPT_TOKENS = 128  # instruction, template and keywords
+KEPT_WINDOWS = 16
+"""Live windows of which the encoder keeps what is settled, if each were full; they are half of that on average."""
 NEW_TOKENS = 512  # a window's transcript (about 200), or its words with their times
 LORA_RANK = 64
 LORA_TARGETS = ("q_proj", "v_proj")
@@ -73,13 +75,14 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     weights_bytes: int
     activations_bytes: int
     kv_cache_bytes: int
+    kept_bytes: int = 0
     adapter_bytes: int = 0
     largest_matrix_bytes: int = 0
 
     @property
     def working_bytes(self) -> int:
         """Bytes beside the weights while it serves."""
-        return self.activations_bytes + self.kv_cache_bytes + WORKSPACE_BYTES
+        return self.activations_bytes + self.kv_cache_bytes + self.kept_bytes + WORKSPACE_BYTES
 
     @property
     def loading_bytes(self) -> int:
@@ -183,6 +186,7 @@ def _estimate(
             weights_bytes=_weight_bytes(model, item_bytes) + small.added_bytes(item_bytes),
             activations_bytes=batch * _activation_bytes(resolved),
             kv_cache_bytes=batch * _kv_cache_bytes(resolved, item_bytes, new_tokens),
+            kept_bytes=kept_bytes(resolved),
             adapter_bytes=adapter_parameters * item_bytes,
             largest_matrix_bytes=max(sizes) * (item_bytes if quantization == "none" else QUANTIZING_BYTES),
         )
@@ -469,6 +473,22 @@ def _encoder_activations(encoder: Any, frames: int) -> int:
     scores = blocks * encoder.num_attention_heads * context * context
     head = getattr(encoder, "dim_head", None) or encoder.head_dim
     return 8 * blocks * context * encoder.hidden_size + context * context * head + 4 * scores
+
+
+def kept_bytes(config: Any) -> int:
+    """The most that is kept of live windows while they grow, by models with a language model (`decoding.growing`).
+
+    Of each window the encoder's hidden states, whose width is that of all layers it exports, and for each layer the frames
+    that its convolution reaches back to: 6.9 MB for 30 s of a 3.x or 4.x model. In float32, as CPUs widen them.
+    """
+    if not hasattr(config, "text_config"):
+        return 0
+    encoder = config.encoder_config
+    frames = int(WINDOW_SECONDS * FRAMES_PER_SECOND)
+    exported = 1 + len(getattr(encoder, "cat_hidden_layers", None) or ())
+    reach = encoder.conv_kernel_size // 2
+    edges = encoder.num_layers * reach * encoder.hidden_size * encoder.conv_expansion_factor
+    return KEPT_WINDOWS * (frames * exported * encoder.hidden_size + edges) * FLOAT32_BYTES
 
 
 def _prompt_activations(config: Any, frames: int) -> int:
