@@ -34,7 +34,7 @@ class Gated:
 
     def __init__(self, backend: Backend) -> None:
         self.inner = backend
-        self.warm_up, self.close = backend.warm_up, backend.close
+        self.warm_up, self.close, self.forget = backend.warm_up, backend.close, backend.forget
         self.may_step: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property

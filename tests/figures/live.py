@@ -193,7 +193,7 @@ class Figures(NamedTuple):
     reference_words: int
 
     def row(self) -> str:
-        p50, p95 = np.percentile(self.delays, [50, 95])
+        p50, p95 = np.percentile(self.delays or [float("nan")], [50, 95])  # nothing was told before the end
         end50, end95 = np.percentile(self.finals, [50, 95])
         return (
             f"{self.words} | {100 * self.differing / self.words:.2f} % | {self.taken_back} | {p50:.2f} s | {p95:.2f} s | "

@@ -93,6 +93,9 @@ class IdleBackend:
         del interrupted
         return _IdleBatch()
 
+    def forget(self, live_key: str) -> None:
+        pass
+
     def warm_up(self) -> None:
         pass
 
@@ -134,6 +137,9 @@ class CountedBackend:
 
     def start_batch(self, interrupted: Callable[[], bool]) -> Batch:
         return _CountedBatch(self._backend.start_batch(interrupted), self)
+
+    def forget(self, live_key: str) -> None:
+        self._backend.forget(live_key)
 
     def warm_up(self) -> None:
         self._backend.warm_up()

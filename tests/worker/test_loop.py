@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lithophone.backends.base import Answer, Backend, Fault, NotFiniteError
+from lithophone.backends.base import Answer, Backend, Fault, LiveWindow, NotFiniteError, RecognitionRequest
 from lithophone.backends.fake import FakeBackend, PlainRuntime
 from lithophone.errors import DoesNotFitError
 from lithophone.worker.messages import (
@@ -19,6 +20,7 @@ from lithophone.worker.messages import (
     Failed,
     LoadFailed,
     Lost,
+    Recognise,
     Recognised,
     Started,
     Stop,
@@ -88,6 +90,41 @@ def test_a_cancelled_job_leaves_the_batch_and_the_others_stay() -> None:
         worker.post(Cancel(1))
         backend.go(20)
         assert worker.finished(1) == [2]
+
+
+def growing(work_id: int, key: str, job_id: int = 1) -> Recognise:
+    return Recognise(
+        work_id, job_id, RecognitionRequest(samples=np.zeros(1, np.float32), live=LiveWindow(key=key))
+    )
+
+
+def test_what_is_kept_of_a_growing_window_is_given_back_when_its_job_has_another_or_ends() -> None:
+    backend = SteppingFake()
+    with working(lambda: backend) as worker:
+        backend.go(5)
+        for work_id, key in enumerate(("first", "first", "second")):
+            worker.post(growing(work_id, key))
+            worker.finished(1)
+        worker.post(growing(3, "of another", job_id=2))
+        worker.finished(1)
+        assert backend.forgotten == ["first"]
+        worker.post(Cancel(1))
+        worker.post(Cancel(7))
+        worker.post(window(4, steps=1))
+        worker.finished(1)
+        assert backend.forgotten == ["first", "second"]
+
+
+def test_a_growing_window_that_is_cut_off_while_it_is_heard_is_given_back() -> None:
+    backend = SteppingFake()
+    with working(lambda: backend) as worker:
+        worker.post(growing(1, "first"))
+        worker.next(Started)
+        worker.post(Cancel(1))
+        backend.go(2)
+        worker.post(window(2, steps=1))
+        worker.next(Recognised)
+        assert backend.forgotten == ["first"]
 
 
 def test_a_window_that_breaks_a_batch_fails_alone() -> None:

@@ -206,6 +206,10 @@ class Backend(Protocol):
         """
         ...
 
+    def forget(self, live_key: str) -> None:
+        """Give back what is kept of a live window, if anything is: it has grown for the last time."""
+        ...
+
     def warm_up(self) -> None:
         """Run once through every path, so that the first real request is as fast as the next.
 

@@ -112,6 +112,7 @@ class FakeBackend:
     ) -> None:
         self.calls: list[tuple[RecognitionRequest, ...]] = []
         self.warm_ups = 0
+        self.forgotten: list[str] = []
         self.closed = False
         self._hear = hear
         self._delay_seconds = delay_seconds
@@ -127,6 +128,10 @@ class FakeBackend:
     def start_batch(self, interrupted: Callable[[], bool]) -> Batch:
         """A batch that does all that waits in one step."""
         return FakeBatch(self, interrupted)
+
+    def forget(self, live_key: str) -> None:
+        """Remember the key."""
+        self.forgotten.append(live_key)
 
     def warm_up(self) -> None:
         """Count the call."""

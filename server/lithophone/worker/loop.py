@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 import psutil
@@ -83,6 +84,7 @@ class Worker:
         self._batch: Batch | None = None
         self._running: dict[int, _Running] = {}
         self._first: deque[Recognise] = deque()
+        self._live_keys: dict[int, str] = {}
         self._stopping = False
         self._lost: str | None = None
         self._told_bytes = 0
@@ -142,7 +144,7 @@ class Worker:
 
     def _serve(self, backend: Backend, answering: ThreadPoolExecutor) -> None:
         while not self._stopping:
-            self._take_commands(wait=not self._has_work())
+            self._take_commands(backend, wait=not self._has_work())
             if self._stopping or not self._has_work():
                 continue
             try:
@@ -155,16 +157,16 @@ class Worker:
     def _has_work(self) -> bool:
         return bool(self._running or self._first or len(self._scheduler) > 0)
 
-    def _take_commands(self, *, wait: bool) -> None:
+    def _take_commands(self, backend: Backend, *, wait: bool) -> None:
         """Obey everything in the inbox; with `wait`, sleep until there is something."""
         try:
-            self._obey(self._inbox.get(block=wait))
+            self._obey(self._inbox.get(block=wait), backend)
             while True:
-                self._obey(self._inbox.get_nowait())
+                self._obey(self._inbox.get_nowait(), backend)
         except queue.Empty:
             return
 
-    def _obey(self, command: Command) -> None:
+    def _obey(self, command: Command, backend: Backend) -> None:
         match command:
             case Recognise(alone=True):
                 self._first.append(command)
@@ -172,6 +174,7 @@ class Worker:
                 self._scheduler.add(command)
             case Cancel(job_id):
                 self._cancel(job_id)
+                self._end_live(job_id, backend)
             case Stop():
                 self._stopping = True
 
@@ -183,6 +186,12 @@ class Worker:
                 del self._running[work_id]
                 self._drop(work_id)
 
+    def _end_live(self, job_id: int, backend: Backend) -> None:
+        """The window that a job heard while it grew grows no more."""
+        key = self._live_keys.pop(job_id, None)
+        if key is not None:
+            backend.forget(key)
+
     def _drop(self, work_id: int) -> None:
         if self._batch is None:
             return
@@ -191,9 +200,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - judged and logged there
             self._on_fault(error)
 
-    def _interrupted(self) -> bool:
+    def _interrupted(self, backend: Backend) -> bool:
         """Asked by a backend inside a long step: is nobody left who wants this batch?"""
-        self._take_commands(wait=False)
+        self._take_commands(backend, wait=False)
         return self._stopping or not self._running
 
     def _advance(self, backend: Backend, answering: ThreadPoolExecutor) -> None:
@@ -216,11 +225,20 @@ class Worker:
         if joining:
             self._emit(Started(tuple(work.work_id for work in joining)))
         if self._batch is None:
-            self._batch = backend.start_batch(self._interrupted)
+            self._batch = backend.start_batch(partial(self._interrupted, backend))
         batch = self._batch
         for work in joining:
+            self._note_live(work, backend)
             batch.admit(work.work_id, work.request)
         return batch
+
+    def _note_live(self, work: Recognise, backend: Backend) -> None:
+        """Of a job one window grows at a time: a new one ends the one before."""
+        live = work.request.live
+        if live is None or live.key == self._live_keys.get(work.job_id):
+            return
+        self._end_live(work.job_id, backend)
+        self._live_keys[work.job_id] = live.key
 
     def _joining(self, most: int) -> Sequence[Recognise]:
         """Windows that have been in a batch before come first; one that may break others has the model to itself."""

@@ -21,11 +21,11 @@ from lithophone.backends.cpu.widening import widened_layers
 from lithophone.backends.decoding.encoder import PackedEncoder
 from lithophone.backends.decoding.growing import (
     FRAME_SAMPLES,
-    MOST_KEPT,
     SETTLED_FRAMES,
     Beginning,
     Beginnings,
 )
+from lithophone.backends.memory.needs import FRAMES_PER_SECOND, KEPT_WINDOWS, WINDOW_SECONDS, kept_bytes
 from tests.backends.decoding.test_encoder import (
     ENCODER,
     FLOAT32_TOLERANCE,
@@ -36,6 +36,7 @@ from tests.backends.decoding.test_encoder import (
     packed,
 )
 
+ROOM_BYTES = 1 << 20
 CONTEXT = int(ENCODER["context_size"])  # type: ignore[call-overload]
 CLIPS = st.lists(st.tuples(st.integers(1, 3 * SETTLED_FRAMES), st.booleans()), min_size=1, max_size=4)
 
@@ -104,7 +105,7 @@ def beginning(frames: int) -> Beginning:
 
 def test_what_is_kept_is_for_the_same_audio_alone() -> None:
     samples = np.random.default_rng(1).normal(size=200 * FRAME_SAMPLES).astype(np.float32)
-    kept = Beginnings()
+    kept = Beginnings(ROOM_BYTES)
     assert kept.of(None, samples) is None
     assert kept.of("one", samples) == Beginning()
     kept.keep("one", samples, beginning(100))
@@ -114,12 +115,38 @@ def test_what_is_kept_is_for_the_same_audio_alone() -> None:
     assert kept.of("one", samples[::-1]) == Beginning()
 
 
-def test_so_many_are_kept_and_no_more() -> None:
+def test_so_much_is_kept_and_no_more() -> None:
     samples = np.zeros(200 * FRAME_SAMPLES, np.float32)
-    kept = Beginnings()
-    for number in range(MOST_KEPT):
-        kept.keep(str(number), samples, beginning(100))
+    kept = Beginnings(3 * beginning(100).bytes)
+    for name in ("0", "1", "2"):
+        kept.keep(name, samples, beginning(100))
     kept.of("0", samples)
     kept.keep("new", samples, beginning(100))
+    assert kept.bytes == 3 * beginning(100).bytes
     held = [name for name in ("0", "1", "2", "new") if (kept.of(name, samples) or Beginning()).frames]
     assert held == ["0", "2", "new"]
+
+
+def test_what_grows_no_more_is_given_back() -> None:
+    samples = np.zeros(200 * FRAME_SAMPLES, np.float32)
+    kept = Beginnings(ROOM_BYTES)
+    kept.keep("one", samples, beginning(100))
+    kept.keep("two", samples, beginning(100))
+    kept.forget("one")
+    kept.forget("never heard of")
+    assert kept.bytes == beginning(100).bytes
+    assert kept.of("one", samples) == Beginning()
+
+
+@pytest.mark.parametrize("exported", [[], [0, 2]])
+def test_a_full_window_keeps_no_more_than_is_counted_for_it(exported: list[int]) -> None:
+    kind = (
+        (GraniteSpeechPlusConfig, GraniteSpeechPlusModel)
+        if exported
+        else (GraniteSpeechConfig, GraniteSpeechModel)
+    )
+    speech = built(*kind, **({"cat_hidden_layers": exported} if exported else {}))
+    (one,) = kept_of(PackedEncoder(speech.encoder), clips([round(WINDOW_SECONDS * FRAMES_PER_SECOND)]))
+    assert one is not None
+    counted = kept_bytes(speech.config) / KEPT_WINDOWS
+    assert 0.8 * counted < one.bytes <= counted

@@ -24,8 +24,6 @@ SETTLED_FRAMES: Final = 100
 """Behind the newest audio, 2 s: nearer, what follows may still change what was heard."""
 
 FRAME_SAMPLES: Final = 320
-MOST_KEPT: Final = 32
-"""Clips at a time. One of 30 s takes 7 MB at the width of the 2b models."""
 
 
 class Beginning(NamedTuple):
@@ -43,6 +41,11 @@ class Beginning(NamedTuple):
     def frames(self) -> int:
         """How many are kept."""
         return 0 if self.hidden is None else len(self.hidden)
+
+    @property
+    def bytes(self) -> int:
+        """Memory it takes."""
+        return sum(tensor.nbytes for tensor in (self.hidden, *self.edges) if tensor is not None)
 
 
 class Seam(NamedTuple):
@@ -151,10 +154,20 @@ class _Kept(NamedTuple):
 
 
 class Beginnings:
-    """Of the clips that were heard last, by their keys."""
+    """Of the clips that were heard last, by their keys.
 
-    def __init__(self) -> None:
+    Args:
+        most_bytes: All that is kept takes no more.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        """Memory that all of them take."""
+        return sum(kept.beginning.bytes for kept in self._kept.values())
 
     def of(self, key: str | None, samples: Samples) -> Beginning | None:
         """What is kept of a clip: nothing yet if it is new or begins otherwise now; None for a clip without a key."""
@@ -170,8 +183,12 @@ class Beginnings:
         """Keep it for the next time; what was heard longest ago makes room."""
         self._kept[key] = _Kept(beginning, _digest(samples, beginning))
         self._kept.move_to_end(key)
-        while len(self._kept) > MOST_KEPT:
+        while self.bytes > self._most_bytes:
             self._kept.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Give back what is kept of a clip, if anything is: nobody will hear more of it."""
+        self._kept.pop(key, None)
 
 
 def _digest(samples: Samples, beginning: Beginning) -> int:

@@ -2,7 +2,7 @@
 
 The model is built on torch's meta device, which allocates nothing. required = max(loading, serving):
 
-- serving = weights + activations + key-value cache + allowance for kernels' workspaces.
+- serving = weights + activations + key-value cache + what is kept of live windows + allowance for kernels' workspaces.
 - loading = weights + LoRA adapter + the largest matrix once more (a tensor being converted, or a merge in progress).
 
 transformers creates the model on the meta device and fills it tensor by tensor from memory-mapped safetensors, so
@@ -26,6 +26,7 @@ from lithophone.backends.memory.needs import (
     activation_bytes,
     adapter_parameters,
     has_adapter,
+    kept_bytes,
     kv_cache_bytes,
     weight_bytes,
 )
@@ -55,13 +56,14 @@ class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     weights_bytes: int
     activations_bytes: int
     kv_cache_bytes: int
+    kept_bytes: int = 0
     adapter_bytes: int = 0
     largest_matrix_bytes: int = 0
 
     @property
     def working_bytes(self) -> int:
         """Bytes beside the weights while it serves."""
-        return self.activations_bytes + self.kv_cache_bytes + WORKSPACE_BYTES
+        return self.activations_bytes + self.kv_cache_bytes + self.kept_bytes + WORKSPACE_BYTES
 
     @property
     def loading_bytes(self) -> int:
@@ -149,6 +151,7 @@ def _estimate(
             weights_bytes=weight_bytes(model, item_bytes) + small.added_bytes(item_bytes),
             activations_bytes=batch * activation_bytes(resolved),
             kv_cache_bytes=batch * kv_cache_bytes(resolved, item_bytes, new_tokens),
+            kept_bytes=kept_bytes(resolved),
             adapter_bytes=lora_parameters * item_bytes,
             largest_matrix_bytes=max(sizes) * (item_bytes if quantization == "none" else QUANTIZING_BYTES),
         )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # it takes seconds to import, and a model that is too large i
 WINDOW_SECONDS: Final = 30.0
 FRAMES_PER_SECOND: Final = 50  # encoder frames of 20 ms
 PROMPT_TOKENS: Final = 128  # instruction, template and keywords
+KEPT_WINDOWS: Final = 16
+"""Live windows of which the encoder keeps what is settled, if each were full; they are half of that on average."""
 NEW_TOKENS: Final = 512  # a window's transcript (about 200), or its words with their times
 LORA_RANK: Final = 64
 LORA_TARGETS: Final = ("q_proj", "v_proj")
@@ -68,6 +70,22 @@ def kv_cache_bytes(config: Any, item_bytes: int, new_tokens: int) -> int:
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     tokens = _audio_tokens(config, int(WINDOW_SECONDS * FRAMES_PER_SECOND)) + PROMPT_TOKENS + new_tokens
     return 2 * text.num_hidden_layers * text.num_key_value_heads * head * tokens * item_bytes
+
+
+def kept_bytes(config: Any) -> int:
+    """The most that is kept of live windows while they grow, by models with a language model (`decoding.growing`).
+
+    Of each window the encoder's hidden states, whose width is that of all layers it exports, and for each layer the frames
+    that its convolution reaches back to: 6.9 MB for 30 s of a 3.x or 4.x model. In float32, as CPUs widen them.
+    """
+    if not hasattr(config, "text_config"):
+        return 0
+    encoder = config.encoder_config
+    frames = int(WINDOW_SECONDS * FRAMES_PER_SECOND)
+    exported = 1 + len(getattr(encoder, "cat_hidden_layers", None) or ())
+    reach = encoder.conv_kernel_size // 2
+    edges = encoder.num_layers * reach * encoder.hidden_size * encoder.conv_expansion_factor
+    return KEPT_WINDOWS * (frames * exported * encoder.hidden_size + edges) * FLOAT32_BYTES
 
 
 def _encoder_activations(encoder: Any, frames: int) -> int:

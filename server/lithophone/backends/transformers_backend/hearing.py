@@ -27,6 +27,7 @@ from lithophone.backends.decoding.encoder import (
 from lithophone.backends.decoding.growing import Beginnings
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.gpu.opening import kernel_encoder_layers
+from lithophone.backends.memory.needs import kept_bytes
 from lithophone.granite.features import stacked_log_mels
 from lithophone.granite.packing import PackedRows
 
@@ -61,7 +62,7 @@ class Hearing:
             if plan.device_map is None
             else ClipwiseEncoder(encoder, self._device)
         )
-        self._beginnings = Beginnings()
+        self._beginnings = Beginnings(kept_bytes(model.config))
         self._projection = widened_products(self._projector, model.dtype, wanted=plan.widened)
 
     @property
@@ -87,6 +88,10 @@ class Hearing:
             HeardWindow(ctc_log_probs=labels, embeddings=audio)
             for labels, audio in zip(labelled, embeddings, strict=True)
         ]
+
+    def forget(self, key: str) -> None:
+        """Give back what is kept of a clip that grew, if anything is."""
+        self._beginnings.forget(key)
 
     def _encoded(self, clips: Sequence[Samples], keys: Sequence[str | None]) -> PackedRows:
         features = stacked_log_mels(clips, self._device)

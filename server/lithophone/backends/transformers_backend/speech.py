@@ -67,6 +67,10 @@ class SpeechBackend:
         """See `Backend`."""
         return SpeechBatch(self._model, interrupted)
 
+    def forget(self, live_key: str) -> None:
+        """See `Backend`."""
+        self._model.hearing.forget(live_key)
+
     def warm_up(self) -> None:
         """Noise through encoder, projector, prompt and, on a GPU, a few passes of decoding."""
         self._model.prepare()

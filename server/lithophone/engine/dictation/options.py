@@ -38,20 +38,20 @@ class CommitPolicy(msgspec.Struct, frozen=True, kw_only=True):
     step_seconds: float
     agreeing: int
     held_back_seconds: float
-    doubt_seconds: float = 0.5
+    doubt_seconds: float = 1.0
     at_pauses: bool = False
 
 
 POLICIES: Final[Mapping[Delay, CommitPolicy]] = MappingProxyType(
     {
-        Delay.MINIMAL: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.0),
-        Delay.LOW: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.35),
+        Delay.MINIMAL: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.0, doubt_seconds=0.5),
+        Delay.LOW: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.35, doubt_seconds=0.5),
         Delay.MEDIUM: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.5),
         Delay.HIGH: CommitPolicy(step_seconds=0.5, agreeing=3, held_back_seconds=0.5),
         Delay.XHIGH: CommitPolicy(step_seconds=0.5, agreeing=1, held_back_seconds=0.2, at_pauses=True),
     }
 )
-"""Measured by `tests/figures/live.py`; the table is in docs/realtime.md."""
+"""Chosen by `tests/figures/live_policies.py`, measured by `tests/figures/live.py`; the tables are in docs/realtime.md."""
 
 
 class Eagerness(StrEnum):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -32,11 +32,15 @@ class HeardWord(msgspec.Struct, frozen=True):
     whole: bool = True
 
     @property
+    def is_unheard(self) -> bool:
+        """Whether the CTC head heard other letters: where in the audio the word is, is not known then."""
+        probability = self.word.probability
+        return probability is not None and probability < LEAST_PROBABILITY
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether the model hesitated over a token, or its CTC head heard other letters."""
-        probability = self.word.probability
-        hesitated = any(token.logprob < SURE_LOGPROB for token in self.tokens)
-        return hesitated or (probability is not None and probability < LEAST_PROBABILITY)
+        return self.is_unheard or any(token.logprob < SURE_LOGPROB for token in self.tokens)
 
 
 def heard_words(recognition: Recognition, shift_seconds: float) -> list[HeardWord]:
@@ -52,6 +56,13 @@ def heard_words(recognition: Recognition, shift_seconds: float) -> list[HeardWor
     ]
 
 
+class Heard(NamedTuple):
+    """How far the audio of a hypothesis goes, and the voice in it, in seconds."""
+
+    edge_seconds: float
+    voice_seconds: float
+
+
 class Agreement:
     """Successive hypotheses of the words behind those that were told."""
 
@@ -59,31 +70,32 @@ class Agreement:
         self._policy = policy
         self._before: deque[list[str]] = deque(maxlen=policy.agreeing - 1)
 
-    def standing(self, words: Sequence[HeardWord], edge_seconds: float) -> int:
-        """How many words of the newest hypothesis stand, of audio that ends at `edge_seconds`."""
+    def standing(self, words: Sequence[HeardWord], audio: Heard) -> int:
+        """How many words of the newest hypothesis stand."""
         texts = [heard.word.text.strip() for heard in words]
         agreed = len(texts) if len(self._before) == self._policy.agreeing - 1 else 0
         for before in self._before:
             agreed = min(agreed, _common(texts, before))
         self._before.append(texts)
-        return self.old_enough(words[:agreed], edge_seconds, following=words[agreed:])
+        return self.old_enough(words[:agreed], audio, following=words[agreed:])
 
     def old_enough(
-        self, words: Sequence[HeardWord], edge_seconds: float, following: Sequence[HeardWord] = ()
+        self, words: Sequence[HeardWord], audio: Heard, following: Sequence[HeardWord] = ()
     ) -> int:
         """How many of the words, whatever was heard before, end long enough before the newest audio."""
-        count = next(
-            (place for place, heard in enumerate(words) if not self._is_old_enough(heard, edge_seconds)),
-            len(words),
-        )
         told = [*words, *following]
+        ages = [audio.edge_seconds - end for end in latest_ends(told, audio.voice_seconds)]
+        pairs = enumerate(zip(words, ages, strict=False))
+        count = next(
+            (place for place, (heard, age) in pairs if age < self._least_age_seconds(heard)), len(words)
+        )
         while count and not told[count - 1].whole:
             count -= 1
         return count
 
-    def _is_old_enough(self, heard: HeardWord, edge_seconds: float) -> bool:
+    def _least_age_seconds(self, heard: HeardWord) -> float:
         doubt = self._policy.doubt_seconds if heard.is_doubtful else 0.0
-        return heard.word.end_seconds <= edge_seconds - self._policy.held_back_seconds - doubt
+        return self._policy.held_back_seconds + doubt
 
     def told(self, count: int) -> None:
         """So many words were told."""
@@ -98,6 +110,20 @@ class Agreement:
 def _common(first: Sequence[str], second: Sequence[str]) -> int:
     pairs = enumerate(zip(first, second, strict=False))
     return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
+def latest_ends(words: Sequence[HeardWord], voice_seconds: float) -> list[float]:
+    """Where each word ends at the latest, in seconds: one that was not heard may last until the next that was begins.
+
+    Behind the last that was heard that is where the voice ends. Where a model makes words up, or says some twice, all of them
+    are forced into the audio there is and seem to be older than they are.
+    """
+    ends: list[float] = []
+    bound = voice_seconds
+    for heard in reversed(words):
+        ends.append(max(heard.word.end_seconds, bound) if heard.is_unheard else heard.word.end_seconds)
+        bound = bound if heard.is_unheard else heard.word.start_seconds
+    return ends[::-1]
 
 
 class Caption:

@@ -20,7 +20,7 @@ from lithophone.audio.windows import Window, is_silent, is_too_short
 from lithophone.backends.base import LiveWindow, Recognition, RecognitionRequest
 from lithophone.engine.attempts import Attempt
 from lithophone.engine.dictation.options import POLICIES, DictationOptions
-from lithophone.engine.dictation.telling import Agreement, Caption, HeardWord, heard_words, spaced
+from lithophone.engine.dictation.telling import Agreement, Caption, Heard, HeardWord, heard_words, spaced
 from lithophone.engine.repetition import is_looping
 from lithophone.engine.stitching import RecognisedWindow, Stitcher
 from lithophone.engine.transcript import Usage, usage_of
@@ -232,7 +232,7 @@ class Turn:
             words = spaced(words)
         self._finished = _sounds_finished(recognition)
         self._hypothesis = words
-        standing = self._agreement.standing(words, seconds_from_samples(update.heard_samples))
+        standing = self._agreement.standing(words, self._audio_until(update.heard_samples))
         return self.grown_old() if self._is_settled else self._tell(standing)
 
     def update_failed(self) -> None:
@@ -243,7 +243,11 @@ class Turn:
         """The words of the last hypothesis that stand because nothing was said since."""
         if self.committed or self._updating or not self._is_settled or not self._hypothesis:
             return []
-        return self._tell(self._agreement.old_enough(self._hypothesis, seconds_from_samples(self._edge)))
+        return self._tell(self._agreement.old_enough(self._hypothesis, self._audio_until(self._edge)))
+
+    def _audio_until(self, heard_samples: int) -> Heard:
+        voiced_samples = min(heard_samples, self._voiced_until)
+        return Heard(seconds_from_samples(heard_samples), seconds_from_samples(voiced_samples))
 
     def _tell(self, count: int) -> list[HeardWord]:
         if count == 0:
