@@ -60,9 +60,14 @@ def test_streams_do_not_disturb_each_other() -> None:
     assert np.allclose(found, alone, atol=1e-4)
 
 
+def set_and_asked(threads: int) -> int:
+    torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
 def test_whoever_listens_computes_alone() -> None:
     with ThreadPoolExecutor(1) as earlier, ThreadPoolExecutor(1) as listener:
-        earlier.submit(torch.set_num_threads, 2).result()
+        earlier.submit(set_and_asked, 2).result()
         SileroDetector()
         assert listener.submit(torch.get_num_threads).result() == 1
         assert earlier.submit(torch.get_num_threads).result() == 2
