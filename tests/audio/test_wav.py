@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lithophone.audio.decode import DecodeLimits, bundled_ffmpeg, decode_audio
 from lithophone.audio.stream import BLOCK_BYTES
-from lithophone.audio.wav import AT_ONCE_SAMPLES, Encoding, PlainWav, WavStream, find_plain_wav
+from lithophone.audio.wav import AT_ONCE_SAMPLES, Conversion, Encoding, PlainWav, WavStream, find_plain_wav
 from lithophone.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE
 from lithophone.errors import AudioTooLongError
 
@@ -87,6 +87,50 @@ def test_the_samples_are_those_of_ffmpeg(
     assert asyncio.run(pcm(path)) == asyncio.run(pcm(path, bundled_ffmpeg()))
 
 
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize(
+    ("rate", "frames"),
+    [(4_000, 1), (8_000, 8_001), (11_025, 400), (44_100, 132_300), (48_000, 32 * 48_000 + 7), (192_000, 13)],
+)
+def test_they_are_at_any_rate(tmp_path: Path, encoding: Encoding, rate: int, frames: int) -> None:
+    tag, bits = encoding.value
+    channels = 1 + frames % 2
+    path = tmp_path / "a.wav"
+    sound = noise(encoding, max(12, frames * channels))[-frames * channels * bits // 8 :]
+    path.write_bytes(riff(chunk(b"fmt ", form(tag, channels, bits, rate)), chunk(b"data", sound)))
+    assert asyncio.run(pcm(path)) == asyncio.run(pcm(path, bundled_ffmpeg()))
+
+
+def test_channels_that_cancel_each_other_are_told_by_the_same_seconds(tmp_path: Path) -> None:
+    voice = np.random.default_rng(3).normal(0, 0.1, (FRAMES, 1))
+    signs = np.where(np.arange(FRAMES)[:, None] // 40_000 % 2, [1, -1], [1, 1])
+    path = tmp_path / "a.wav"
+    sound = (voice * signs * 32_767).astype("<i2").tobytes()
+    path.write_bytes(riff(chunk(b"fmt ", form(channels=2)), chunk(b"data", sound)))
+    assert asyncio.run(pcm(path)) == asyncio.run(pcm(path, bundled_ffmpeg()))
+
+
+@given(
+    st.sampled_from(Encoding),
+    st.integers(1, 2),
+    st.integers(4_000, 192_000),
+    st.lists(st.integers(0, 3_000), max_size=6),
+)
+def test_it_is_the_same_sound_wherever_it_is_cut(
+    encoding: Encoding, channels: int, rate: int, pieces: list[int]
+) -> None:
+    wav = PlainWav(data_start=44, data_bytes=0, channels=channels, encoding=encoding, rate=rate)
+    sound = np.random.default_rng(4).bytes(sum(pieces) * wav.frame_bytes)
+    cut, at = Conversion(wav), 0
+    given_out = b""
+    for piece in pieces:
+        given_out += cut.push(sound[at : at + piece * wav.frame_bytes], last=False)
+        at += piece * wav.frame_bytes
+    given_out += cut.push(b"", last=True)
+    assert given_out == Conversion(wav).push(sound, last=True)
+    assert abs(len(given_out) // SAMPLE_BYTES - sum(pieces) * SAMPLE_RATE / rate) <= 1
+
+
 SOUND = bytes(range(200))
 DATA = chunk(b"data", SOUND)
 PLAIN = riff(chunk(b"fmt ", form()), DATA)
@@ -118,7 +162,9 @@ def test_a_plain_file_is_told() -> None:
             "a chunk nobody knows": riff(chunk(b"fmt ", form()), chunk(b"xxxx", b"1234"), DATA),
             "an odd chunk in front": riff(chunk(b"fmt ", form()), chunk(b"LIST", b"INFO1"), DATA),
             "endless small chunks": riff(*[chunk(b"JUNK", b"")] * 1_000, chunk(b"fmt ", form()), DATA),
-            "44.1 kHz": riff(chunk(b"fmt ", form(rate=44_100)), DATA),
+            "one hertz": riff(chunk(b"fmt ", form(rate=1)), DATA),
+            "four gigahertz": riff(chunk(b"fmt ", form(rate=2**31 - 1)), DATA),
+            "less than a sample": riff(chunk(b"fmt ", form(rate=44_100)), chunk(b"data", SOUND[:4])),
             "0 Hz": riff(chunk(b"fmt ", form(rate=0)), DATA),
             "no channel": riff(chunk(b"fmt ", form(channels=0)), DATA),
             "three channels": riff(chunk(b"fmt ", form(channels=3, bits=32)), DATA),

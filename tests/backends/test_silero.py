@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from lithophone.audio.activity import Probabilities, speech_probability
 from lithophone.audio.waveform import Waveform
@@ -56,3 +58,16 @@ def test_streams_do_not_disturb_each_other() -> None:
     other.push(np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32))
     found = np.concatenate([first, one.push(samples[20_000:]), one.finish()])
     assert np.allclose(found, alone, atol=1e-4)
+
+
+def set_and_asked(threads: int) -> int:
+    torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def test_whoever_listens_computes_alone() -> None:
+    with ThreadPoolExecutor(1) as earlier, ThreadPoolExecutor(1) as listener:
+        earlier.submit(set_and_asked, 2).result()
+        SileroDetector()
+        assert listener.submit(torch.get_num_threads).result() == 1
+        assert earlier.submit(torch.get_num_threads).result() == 2

@@ -18,8 +18,17 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from lithophone.audio.ffmpeg import bundled_ffmpeg
+
 SPEECH: Final = Path(__file__).resolve().parents[2] / "examples" / "speech"
 OURS: Final = "ours, CTC drafts"
+KINDS: Final = {
+    "wav": ("-ac", "1", "-ar", "16000"),
+    "wav-48k": ("-ac", "2", "-ar", "48000"),
+    "flac": ("-ac", "1", "-ar", "16000"),
+    "mp3": ("-ac", "1", "-ar", "16000"),
+    "ogg": ("-c", "copy"),
+}
 
 
 def main() -> None:
@@ -28,13 +37,15 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16, help="windows at a time")
+    parser.add_argument("--kind", choices=KINDS, default="wav", help="as which files the clips are laid down")
     options = parser.parse_args()
     shares: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        audio_seconds = fill(folder / "many", options.files)
+        clips = laid_down(folder / "clips", options.kind)
+        audio_seconds = fill(folder / "many", options.files, clips)
         for _ in range(options.repeats):
-            bench = benched(folder, options.batch)
+            bench = benched(folder / "clips", options.batch)
             took = transcribed(folder / "many", folder / "out", options.batch)
             speed = audio_seconds / took
             shares.append(speed / bench)
@@ -50,10 +61,20 @@ def short_clips() -> list[tuple[Path, float]]:
     return [(SPEECH / entry["file"], entry["seconds"]) for entry in entries if "-short-" in entry["file"]]
 
 
-def fill(folder: Path, count: int) -> float:
+def laid_down(folder: Path, kind: str) -> list[tuple[Path, float]]:
+    """The clips as files of a kind, at the rate and width that the kind usually has."""
+    folder.mkdir()
+    clips: list[tuple[Path, float]] = []
+    for path, seconds in short_clips():
+        clips.append((folder / f"{path.stem}.{kind.partition('-')[0]}", seconds))
+        words = ("-loglevel", "error", "-i", str(path), *KINDS[kind], str(clips[-1][0]))
+        subprocess.run([bundled_ffmpeg(), *words], check=True)
+    return clips
+
+
+def fill(folder: Path, count: int, clips: list[tuple[Path, float]]) -> float:
     """So many files; returns how many seconds they hold."""
     folder.mkdir()
-    clips = short_clips()
     chosen = [clips[number % len(clips)] for number in range(count)]
     for number, (path, _) in enumerate(chosen):
         shutil.copy(path, folder / f"{number:04}{path.suffix}")
@@ -74,13 +95,8 @@ def lithophone(*words: str, max_batch: int = 0) -> str:
     return done.stdout
 
 
-def benched(folder: Path, batch: int) -> float:
+def benched(clips: Path, batch: int) -> float:
     """Audio seconds a second by the bench, samples to texts."""
-    clips = folder / "clips"
-    if not clips.exists():
-        clips.mkdir()
-        for path, _ in short_clips():
-            shutil.copy(path, clips)
     words = ("--audio", str(clips), "--batch", str(batch), "--repeats", "1", "--no-roofline", "--json")
     rows = json.loads(lithophone("bench", *words))["rows"]
     (row,) = [row for row in rows if row["way"] == OURS and row["batch"] == batch]

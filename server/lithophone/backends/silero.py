@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from lithophone.audio.activity import VOICE_FRAME_SAMPLES, Probabilities
 from lithophone.audio.waveform import Waveform
+from lithophone.backends.threads import let_newcomers_compute_alone
 from lithophone.errors import CheckpointError
 
 WEIGHTS: Final = "silero_vad/data/silero_vad_16k.safetensors"
@@ -30,9 +31,10 @@ HIDDEN: Final = 128
 
 
 class SileroDetector:
-    """The loaded network; streams share it and may run in different threads."""
+    """The loaded network; streams share it and may run in different threads, each of which computes alone."""
 
     def __init__(self) -> None:
+        let_newcomers_compute_alone()
         self._network = SileroNetwork(load_file(_weights_path()))
 
     def open_stream(self) -> SileroStream:

@@ -5,24 +5,20 @@ Owns what is set for the whole process and for the thread that runs the model; i
 
 from __future__ import annotations
 
-import threading
-
 import torch
 
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.threads import let_newcomers_compute_alone
 
 
 def apply_plan(plan: DevicePlan) -> None:
     """CPU threads for the calling thread, MIOpen off where it fails, and cuDNN's attention off.
 
-    Every thread that computes has a team of its own. The model's gets all threads; those that come to it later, for voice
-    activity, get one each: teams that wait for each other on the same cores take turns in doing nothing.
+    The model's thread has all of the plan's, those that come to it later, for voice activity, one each.
     """
     torch.set_num_threads(plan.cpu_threads)
     torch.get_num_threads()  # a thread takes over the last number set by anyone when it first asks; so ask now
-    newcomers = threading.Thread(target=torch.set_num_threads, args=(1,))
-    newcomers.start()
-    newcomers.join()
+    let_newcomers_compute_alone()
     # it makes a plan for every length of a prompt, and hardly two are the same
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
     if not plan.convolution_library:
