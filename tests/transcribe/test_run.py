@@ -64,6 +64,12 @@ def test_what_is_there_is_not_made_again(talks: Path, texts: Path) -> None:
     assert (reader.read, sorted(notes.told)) == ([], ["skipped a", "skipped b", "skipped sub/c"])
 
 
+def test_a_recipe_with_what_json_does_not_have_is_the_same_the_next_time(talks: Path, texts: Path) -> None:
+    recipe = Recipe(model="fake", revision=None, options={"languages": (), "clips": [(1.0, float("inf"))]})
+    run(talks, shelf(texts, recipe=recipe))
+    assert run(talks, shelf(texts, recipe=recipe))[0].read == []
+
+
 @pytest.mark.parametrize(
     "recipe",
     [

@@ -37,6 +37,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any]
 
 
+def as_kept(recipe: Recipe) -> Recipe:
+    """The recipe as it is read again from a line, where a tuple is a list: only so it equals the one of an earlier run."""
+    return msgspec.json.decode(msgspec.json.encode(recipe), type=Recipe)
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A line: the documents (by suffix) at a place, and what they were made of."""
 

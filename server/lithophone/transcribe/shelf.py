@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 from lithophone.engine.transcript import Transcript
 from lithophone.transcribe.documents import Layout, OutputFormat, write_document
 from lithophone.transcribe.folders import Folder
-from lithophone.transcribe.manifest import Entry, Manifest, Recipe
+from lithophone.transcribe.manifest import Entry, Manifest, Recipe, as_kept
 from lithophone.transcribe.recordings import Recording
 from lithophone.transcribe.sources import State
 
@@ -49,7 +49,7 @@ class FolderShelf:
         self._folder = folder
         self._formats = tuple(formats)
         self._layout = layout
-        self._recipe = recipe
+        self._recipe = as_kept(recipe)
         self._manifest = Manifest(folder.journal())
 
     def has(self, recording: Recording) -> bool:
