@@ -35,7 +35,7 @@ FORMATS_KNOW = {  # what a transcript is, and nothing of where it comes from or 
     "lithophone.granite.family",
     "msgspec",
 }
-PURE_LIBRARY = {"__future__", "collections", "enum", "itertools", "types", "typing"}
+PURE_LIBRARY = {"__future__", "collections", "enum", "itertools", "math", "types", "typing"}
 MUST_NOT_KNOW = {  # docs/architecture.md, right column, as far as imports can tell
     "audio": {"litestar", "torch"},
     "granite": {"asyncio", "litestar", "psutil"},

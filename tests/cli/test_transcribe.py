@@ -101,6 +101,13 @@ def test_a_folder_in_process_and_by_a_server_alike(
         assert (tmp_path / "here" / f"{place}.tsv").read_text().startswith("start\tend\ttext\n")
     line = json.loads((tmp_path / "here" / FILE_NAME).read_text().splitlines()[0])
     assert (line["recipe"]["model"], len(line["recipe"]["revision"])) == ("granite-speech-tiny", 40)
+    before = written(tmp_path / "there")
+    main(["transcribe", *common, "--output-dir", str(tmp_path / "there"), "--server", live_server.url])
+    assert written(tmp_path / "there") == before, "what was there has been made again"
+
+
+def written(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def test_standard_input_to_standard_output(

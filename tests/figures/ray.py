@@ -1,41 +1,55 @@
-"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills`. Needs Ray.
+"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills | http`. Needs Ray.
 
 `hop` sends windows of 30 s, one after another, to replicas that do nothing. `scaling` has a model that only sleeps, so that
 neither this machine's cores nor any GPU bound what is measured, and counts windows a second by the number of replicas. `kills`
-ends one of two nodes again and again while clients ask without a pause, and compares every text with what was asked.
+ends one of two nodes again and again while clients ask without a pause, and compares every text with what was asked; `http` is
+the same through the server's own door, whole answers and streams, short files and such as are heard in several windows.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import random
+import socket
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
+import httpx
 import numpy as np
+import uvicorn
 
 from lithophone.backends.base import Backend, RecognitionRequest
 from lithophone.backends.fake import FakeBackend
+from lithophone.engine.admission import Admission
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.description import WorkerDescription
+from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
 from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment
 from lithophone.hosts.ray_serve.deployment import Scale, Served
 from lithophone.hosts.ray_serve.host import RayHost
 from lithophone.hosts.supervised import SupervisedHost
+from lithophone.http.app import create_app
 from tests.clusters import Nodes, two_nodes
+from tests.figures.leavers import WAIT_SECONDS, Crowd, whole_text
+from tests.recordings import wav_bytes
 
 SPEC: Final = FAMILY[DEMONSTRATION_ID]
 WINDOW_SECONDS: Final = 30
 SLEEP_SECONDS: Final = 1.0
 MOST_REPLICAS: Final = 8
 READY_SECONDS: Final = 120.0
+CLIENTS: Final = 16
+LONG_FILES: Final = 4
 
 
 def open_sleeper(delay_seconds: float, max_batch: int) -> Backend:
@@ -168,13 +182,8 @@ async def kills(cluster: Cluster, nodes: Nodes, seconds: float, every_seconds: f
                     outcomes["right" if heard == str(samples) else "wrong"] += 1
                 slowest = max(slowest, time.perf_counter() - began)
 
-        clients = [asyncio.create_task(client(number)) for number in range(16)]
-        deaths, end = 0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            await asyncio.sleep(every_seconds)
-            nodes.kill(nodes.working[0])
-            nodes.add()
-            deaths += 1
+        clients = [asyncio.create_task(client(number)) for number in range(CLIENTS)]
+        deaths = await kill_nodes(nodes, seconds, every_seconds)
         over.set()
         await asyncio.gather(*clients)
     print(
@@ -183,12 +192,77 @@ async def kills(cluster: Cluster, nodes: Nodes, seconds: float, every_seconds: f
     return set(outcomes) == {"right"}
 
 
+async def kill_nodes(nodes: Nodes, seconds: float, every_seconds: float) -> int:
+    """The older one of two, so often, and another one in its place; returns how many were."""
+    deaths, began = 0, time.monotonic()
+    while (due := (deaths + 1) * every_seconds) <= seconds:
+        await asyncio.sleep(began + due - time.monotonic())
+        await asyncio.to_thread(nodes.kill, nodes.working[0])
+        await asyncio.to_thread(nodes.add)
+        deaths += 1
+    return deaths
+
+
+def write_noise(folder: Path) -> list[Path]:
+    """Files of different lengths, since a text is how many samples were heard; the last ones take several windows."""
+    paths: list[Path] = []
+    for number in range(CLIENTS):
+        seconds = 1.5 if number < CLIENTS - LONG_FILES else 2.5 * WINDOW_SECONDS
+        samples = window(round(seconds * 16_000) + 160 * number).samples
+        paths.append(folder / f"{number:02}.wav")
+        paths[-1].write_bytes(wav_bytes(samples))
+    return paths
+
+
+@asynccontextmanager
+async def over_http(host: ModelHost) -> AsyncGenerator[str]:
+    """The server's address, before this model."""
+    app = create_app(Models([host]), Admission(4 * CLIENTS), voice=None)
+    config = uvicorn.Config(app, log_config=None, access_log=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def http(cluster: Cluster, nodes: Nodes, seconds: float, every_seconds: float) -> bool:
+    """Requests under way while nodes die; whether all was well."""
+    limits = httpx.Limits(max_connections=None)
+    over = asyncio.Event()
+    with tempfile.TemporaryDirectory() as name:
+        paths = write_noise(Path(name))
+        async with (
+            hosted(cluster, 0.2, 4, 2) as host,
+            over_http(host) as url,
+            httpx.AsyncClient(base_url=url, timeout=WAIT_SECONDS, limits=limits) as client,
+        ):
+            alone = {path: await whole_text(client, path) for path in paths}
+            crowd = Crowd(client, alone, random.Random(1))  # noqa: S311 - to repeat a run
+            asking = asyncio.create_task(crowd.run(CLIENTS, over.is_set, half_leave=False))
+            deaths = await kill_nodes(nodes, seconds, every_seconds)
+            over.set()
+            await asking
+    tally = crowd.tally
+    print(
+        f"{deaths} nodes killed in {seconds:g} s: {tally.stayed} requests ({tally.streamed} streams), "
+        f"{sum(tally.failed.values())} failed, {len(tally.differing)} wrong; {len(set(alone.values()))} different texts"
+    )
+    for line in (*tally.failed.elements(), *tally.differing):
+        print(f"  {line}")
+    return tally.sound
+
+
 async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
-    """One of the three; whether all was well."""
+    """One of the four; whether all was well."""
     cluster = Cluster(nodes.address)
     try:
-        if options.what == "kills":
-            return await kills(cluster, nodes, options.seconds, options.every)
+        if options.what in {"kills", "http"}:
+            under = kills if options.what == "kills" else http
+            return await under(cluster, nodes, options.seconds, options.every)
         await (hop(cluster, options.count) if options.what == "hop" else scaling(cluster, options.count))
         return True
     finally:
@@ -198,7 +272,7 @@ async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
 def main() -> int:
     """Measure and print; exit code 1 where a window failed or was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("hop", "scaling", "kills"))
+    parser.add_argument("what", choices=("hop", "scaling", "kills", "http"))
     parser.add_argument("--count", type=int, default=200, help="windows, for scaling of each replica")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long nodes are killed")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two of them")

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lithophone.transcribe.documents import Layout, OutputFormat
+from lithophone.transcribe.documents import TEXTS, Layout
+from lithophone.transcribe.folders import LocalFolder
 from lithophone.transcribe.recordings import find_recordings
 from lithophone.transcribe.run import Run
 from lithophone.transcribe.shelf import FolderShelf
@@ -14,7 +15,7 @@ from tests.transcribe.conftest import RECIPE, Notes, Reader, each
 
 if __name__ == "__main__":
     talks, texts = sys.argv[1:]
-    shelf = FolderShelf(Path(texts), tuple(OutputFormat), Layout(), RECIPE)
+    shelf = FolderShelf(LocalFolder(Path(texts)), TEXTS, Layout(), RECIPE)
     print("go", flush=True)  # noqa: T201 - the one who kills waits for it
     asyncio.run(
         Run(Reader(seconds=0.01), shelf, Notes(), 4).all(each(find_recordings([talks], recursive=False)))

@@ -10,7 +10,7 @@ from lithophone.engine.transcript import Transcript, Usage
 from lithophone.formats.names import ResponseFormat
 from lithophone.formats.rendering import RenderOptions, render
 from lithophone.granite.words import Word
-from lithophone.transcribe.documents import Layout, OutputFormat, write_document
+from lithophone.transcribe.documents import TEXTS, Layout, write_document
 from lithophone.transcribe.elsewhere import transcript_of
 from lithophone_client import VerboseTranscription
 from tests.formats.samples import TRANSCRIPT, segment
@@ -51,7 +51,7 @@ def spoken(words: list[Word], cut: int) -> Transcript:
 def test_every_document_is_the_one_the_server_would_have_written(words: list[Word], cut: int) -> None:
     transcript = spoken(words, cut)
     layout = Layout(words=True)
-    for output_format in OutputFormat:
+    for output_format in TEXTS:
         there = write_document(transcript, output_format, layout)
         assert write_document(answered(transcript), output_format, layout) == there
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lithophone.transcribe.documents import Layout, OutputFormat, write_document
+from lithophone.transcribe.documents import TEXTS, Layout, write_document
 from lithophone.transcribe.manifest import FILE_NAME, Entry
 from tests.transcribe.conftest import fill, transcript_of
 
@@ -25,14 +25,14 @@ def test_a_run_that_is_killed_ends_with_every_file_whole(tmp_path: Path, files: 
     assert all(killed(talks, texts, draw.uniform(0.0, 0.08)) for _ in range(kills))
     assert not killed(talks, texts, None)
     for number in range(files):
-        for suffix in OutputFormat:
+        for suffix in TEXTS:
             whole = write_document(transcript_of(str(number)), suffix, Layout())
             assert (texts / f"{number}.{suffix}").read_bytes() == whole
     made = Counter(place for place in lines(texts / FILE_NAME))
     assert set(made) == {str(number) for number in range(files)}
     assert max(made.values()) == 1, "a recording whose documents were in place was made again"
     assert {path.suffix for path in texts.iterdir()} <= {
-        *(f".{suffix}" for suffix in OutputFormat),
+        *(f".{suffix}" for suffix in TEXTS),
         ".jsonl",
         ".part",
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lithophone.errors import ConfigurationError
-from lithophone.transcribe.recordings import State, find_recordings, state_of, watched_recordings
+from lithophone.transcribe.recordings import find_recordings, watched_recordings
+from lithophone.transcribe.sources import State, state_of
 from tests.transcribe.conftest import fill
 
 
@@ -76,7 +77,7 @@ def test_a_watched_folder_gives_what_has_stopped_growing_and_again_what_was_repl
             seen += [await anext(watching), await anext(watching)]
         return [recording.place for recording in seen]
 
-    monkeypatch.setattr("lithophone.transcribe.recordings.state_of", growing)
+    monkeypatch.setattr("lithophone.transcribe.sources.state_of", growing)
     assert asyncio.run(watch()) == ["first", "second", "first", "second"]
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from lithophone.errors import CheckpointError
 from lithophone.formats.cues import CueLimits
-from lithophone.transcribe.documents import Layout, OutputFormat
+from lithophone.transcribe.documents import TEXTS, Layout, OutputFormat
+from lithophone.transcribe.folders import LocalFolder
 from lithophone.transcribe.manifest import FILE_NAME, Recipe
 from lithophone.transcribe.recordings import find_recordings
 from lithophone.transcribe.run import Run
@@ -43,7 +44,7 @@ def run(
 
 
 def shelf(texts: Path, formats: Sequence[OutputFormat] = TXT, recipe: Recipe = RECIPE) -> FolderShelf:
-    return FolderShelf(texts, formats, Layout(), recipe)
+    return FolderShelf(LocalFolder(texts), formats, Layout(), recipe)
 
 
 def written(texts: Path) -> set[str]:
@@ -51,8 +52,8 @@ def written(texts: Path) -> set[str]:
 
 
 def test_documents_lie_as_their_recordings_do(talks: Path, texts: Path) -> None:
-    run(talks, shelf(texts, tuple(OutputFormat)))
-    names = {f"{place}.{suffix}" for place in ("a", "b", "sub/c") for suffix in OutputFormat}
+    run(talks, shelf(texts, TEXTS))
+    names = {f"{place}.{suffix}" for place in ("a", "b", "sub/c") for suffix in TEXTS}
     assert written(texts) == {*names, FILE_NAME}
     assert (texts / "sub" / "c.txt").read_text() == "c\n"
 
@@ -61,6 +62,12 @@ def test_what_is_there_is_not_made_again(talks: Path, texts: Path) -> None:
     run(talks, shelf(texts))
     reader, notes, _ = run(talks, shelf(texts))
     assert (reader.read, sorted(notes.told)) == ([], ["skipped a", "skipped b", "skipped sub/c"])
+
+
+def test_a_recipe_with_what_json_does_not_have_is_the_same_the_next_time(talks: Path, texts: Path) -> None:
+    recipe = Recipe(model="fake", revision=None, options={"languages": (), "clips": [(1.0, float("inf"))]})
+    run(talks, shelf(texts, recipe=recipe))
+    assert run(talks, shelf(texts, recipe=recipe))[0].read == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ def test_a_torn_line_of_the_manifest_costs_one_recording(talks: Path, texts: Pat
 def test_layout_reaches_the_documents(talks: Path, texts: Path) -> None:
     (talks / "a.mp3").write_text("one two three four")
     narrow = Layout(limits=CueLimits(line_characters=7, lines=1), words=True)
-    run(talks, FolderShelf(texts, (OutputFormat.SRT, OutputFormat.JSON), narrow, RECIPE))
+    run(talks, FolderShelf(LocalFolder(texts), (OutputFormat.SRT, OutputFormat.JSON), narrow, RECIPE))
     lines = [line for line in (texts / "a.srt").read_text().splitlines() if line[:1].isalpha()]
     assert max(map(len, lines)) <= 7
     assert "words" in json.loads((texts / "a.json").read_text())

@@ -83,6 +83,7 @@ async def _here(settings: Settings, wanted: Wanted) -> AsyncGenerator[Transcribe
             audio_track=wanted.form.audio_track,
             limits=limits,
             revision=revision,
+            replicas=settings.ray_max_replicas if settings.hosts == "ray" else 1,
         )
 
 

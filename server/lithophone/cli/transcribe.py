@@ -21,12 +21,15 @@ from lithophone.formats.cues import USUAL_LIMITS, CueLimits
 from lithophone.granite.family import LANGUAGE_NAMES
 from lithophone.http.forms import TranscriptionForm, TranslationForm, parse_form
 from lithophone.settings import Settings, add_flags
+from lithophone.transcribe.arrow_store import require_arrow
 from lithophone.transcribe.clips import parse_clips
-from lithophone.transcribe.documents import Layout, OutputFormat
+from lithophone.transcribe.documents import TEXTS, Layout, OutputFormat
+from lithophone.transcribe.folders import Folder, open_folder
 from lithophone.transcribe.manifest import Recipe
 from lithophone.transcribe.progress import progress_bar
 from lithophone.transcribe.recordings import Recording, find_recordings, watched_recordings
 from lithophone.transcribe.run import Run
+from lithophone.transcribe.share import parse_share
 from lithophone.transcribe.shelf import FolderShelf, PipeShelf, Shelf
 from lithophone.transcribe.transcriber import Maker, Wanted
 
@@ -44,7 +47,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_recording_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recordings")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="files, folders, patterns in quotes ('talks/**/*.mp3'), or - for standard input")  # fmt: skip
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="files, folders, patterns in quotes ('talks/**/*.mp3'), object stores (s3://bucket/talks), or - for standard input")  # fmt: skip
     group.add_argument("--recursive", action="store_true", help="look into the sub-folders of folders")
     group.add_argument("--watch", action="store_true", help="go on for ever, with every recording that comes into a folder")  # fmt: skip
     group.add_argument("--clip-timestamps", default="", metavar="START,END,…", help="hear these stretches alone, in seconds; without a last END up to the end")  # fmt: skip
@@ -55,8 +58,8 @@ def _add_recording_flags(parser: argparse.ArgumentParser) -> None:
 def _add_document_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("documents")
     formats = [*OutputFormat, "all"]
-    group.add_argument("--output-dir", metavar="DIR", help="write files there, sub-folders as they are; what is there already, made of the same, is not made again (default: standard output)")  # fmt: skip
-    group.add_argument("--output-format", action="append", choices=[str(name) for name in formats], help="may be given several times (default: txt)")  # fmt: skip
+    group.add_argument("--output-dir", metavar="DIR", help="write files there, or to s3://bucket/texts, sub-folders as they are; what is there already, made of the same, is not made again (default: standard output)")  # fmt: skip
+    group.add_argument("--output-format", action="append", choices=[str(name) for name in formats], help="may be given several times (default: txt); all are those to read, parquet is a table of words")  # fmt: skip
     group.add_argument("--word-timestamps", nargs="?", const="true", default="false", choices=("true", "false", "True", "False"), metavar="BOOL", help="list every word with its times in json")  # fmt: skip
     group.add_argument("--max-line-width", type=_positive(int), default=USUAL_LIMITS.line_characters, metavar="N", help="characters in a line of a subtitle (default: %(default)s)")  # fmt: skip
     group.add_argument("--max-line-count", type=_positive(int), default=USUAL_LIMITS.lines, metavar="N", help="lines of a subtitle (default: %(default)s)")  # fmt: skip
@@ -69,10 +72,12 @@ def _add_speech_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--to-language", default="", metavar="LANGUAGE", help="with --task translate (default: en)")  # fmt: skip
     group.add_argument("--keyword", action="append", default=[], metavar="WORD", help="a word likely to be said; may be given several times")  # fmt: skip
     group.add_argument("--prompt", default="", metavar="TEXT", help="names and terms likely to be said: a list, or a text they are taken from")  # fmt: skip
+    group.add_argument("--speakers", action="store_true", help="tell speakers apart, for the speaker of each word in parquet")  # fmt: skip
     group.add_argument("--temperature", default="0", metavar="T", help="0 (greedy) to 1 (default: %(default)s)")  # fmt: skip
 
 
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--share", default="1/1", metavar="K/N", help="of N runs over the same recordings, at once or not, this is the K-th: each takes its own")  # fmt: skip
     parser.add_argument("--server", metavar="URL", help="let a server do it (key: LITHOPHONE_API_KEY); without this the model is loaded here")  # fmt: skip
     add_flags(parser, MODEL_SETTINGS + PLACE_SETTINGS)
 
@@ -116,10 +121,15 @@ def _stored(path: str, held: ExitStack) -> str:
 
 async def _transcribe(settings: Settings, options: argparse.Namespace, paths: Sequence[str]) -> int:
     wanted, layout, formats = _wanted(settings, options), _layout(options), _formats(options)
+    share = parse_share(options.share)
+    _refuse_what_goes_not_together(options, formats)
     found = [] if options.watch else find_recordings(paths, recursive=options.recursive)
     _refuse_what_has_no_place(options, found, formats)
+    found = share.of(found)
+    folder = _folder(options.output_dir)
     async with open_transcriber(settings, wanted, options.server) as transcriber:
-        shelf = _shelf(options, found, formats, layout, _recipe(transcriber.maker, settings, options, wanted))
+        recipe = _recipe(transcriber.maker, settings, options, wanted)
+        shelf = _shelf(folder, found, formats, layout, recipe)
         with progress_bar() as bar:
             run = Run(transcriber, shelf, bar, options.at_once or transcriber.at_once)
             if options.watch:
@@ -147,7 +157,8 @@ def _wanted(settings: Settings, options: argparse.Namespace) -> Wanted:
         ("prompt", options.prompt),
         ("temperature", options.temperature),
     ]
-    pairs += [("response_format", "verbose_json"), ("audio_track", options.audio_track)]
+    written = "diarized_json" if options.speakers else "verbose_json"
+    pairs += [("response_format", written), ("audio_track", options.audio_track)]
     clips = parse_clips(options.clip_timestamps)
     if options.server and clips:
         raise ConfigurationError("--clip-timestamps cuts here; leave --server out")
@@ -181,7 +192,18 @@ def _layout(options: argparse.Namespace) -> Layout:
 
 def _formats(options: argparse.Namespace) -> tuple[OutputFormat, ...]:
     asked = options.output_format or [OutputFormat.TXT]
-    return tuple(OutputFormat) if "all" in asked else tuple(dict.fromkeys(map(OutputFormat, asked)))
+    named = (OutputFormat(name) for name in asked if name != "all")
+    return tuple(dict.fromkeys((*(TEXTS if "all" in asked else ()), *named)))
+
+
+def _refuse_what_goes_not_together(options: argparse.Namespace, formats: Sequence[OutputFormat]) -> None:
+    """Raises ConfigurationError: a flag wants another one, or a library that is not there."""
+    if OutputFormat.PARQUET in formats:
+        require_arrow("--output-format parquet")
+    if options.speakers and (options.server or OutputFormat.PARQUET not in formats):
+        raise ConfigurationError("--speakers goes with --output-format parquet, and without --server")
+    if options.watch and options.share != "1/1":
+        raise ConfigurationError("--watch takes all that comes; leave --share out")
 
 
 def _refuse_what_has_no_place(
@@ -202,15 +224,29 @@ def _refuse_what_has_no_place(
         raise ConfigurationError("--watch takes folders")
 
 
+def _folder(text: str | None) -> Folder | None:
+    """Where documents go; None: to standard output.
+
+    Raises:
+        ConfigurationError: there is no such store, or it refuses.
+    """
+    if not text:
+        return None
+    try:
+        return open_folder(text)
+    except OSError as error:
+        raise ConfigurationError(f"--output-dir {text.partition('?')[0]}: {error}") from None
+
+
 def _shelf(
-    options: argparse.Namespace,
+    folder: Folder | None,
     found: Sequence[Recording],
     formats: Sequence[OutputFormat],
     layout: Layout,
     recipe: Recipe,
 ) -> Shelf:
-    if options.output_dir:
-        return FolderShelf(Path(options.output_dir), formats, layout, recipe)
+    if folder is not None:
+        return FolderShelf(folder, formats, layout, recipe)
     return PipeShelf(sys.stdout.buffer, found, formats[0], layout)
 
 

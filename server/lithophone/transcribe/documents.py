@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from lithophone.engine.transcript import Transcript
+from lithophone.formats.columns import word_columns
 from lithophone.formats.cues import USUAL_LIMITS, CueLimits
 from lithophone.formats.names import ResponseFormat
 from lithophone.formats.rendering import RenderOptions, render
@@ -22,6 +24,11 @@ class OutputFormat(StrEnum):
     VTT = "vtt"
     JSON = "json"
     TSV = "tsv"
+    PARQUET = "parquet"
+
+
+TEXTS: Final = (OutputFormat.TXT, OutputFormat.SRT, OutputFormat.VTT, OutputFormat.JSON, OutputFormat.TSV)
+"""What is for people to read; `parquet` is not, and needs a library of its own."""
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +39,17 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     translation: bool = False
 
 
-def write_document(transcript: Transcript, output_format: OutputFormat, layout: Layout) -> bytes:
-    """The transcript in a format; `txt`, `srt`, `vtt` and `json` (verbose) are the answers of the server."""
+def write_document(
+    transcript: Transcript, output_format: OutputFormat, layout: Layout, file: str = ""
+) -> bytes:
+    """The transcript in a format; `txt`, `srt`, `vtt` and `json` (verbose) are the answers of the server.
+
+    Args:
+        transcript: What was heard.
+        output_format: How it is written.
+        layout: The same for all of them.
+        file: The recording's name, for `parquet`, whose rows have it.
+    """
     match output_format:
         case OutputFormat.SRT:
             return render_srt(transcript.segments, layout.limits).encode()
@@ -50,3 +66,7 @@ def write_document(transcript: Transcript, output_format: OutputFormat, layout: 
                 translation=layout.translation,
             )
             return render(transcript, options).body
+        case OutputFormat.PARQUET:
+            from lithophone.transcribe.parquet import write_parquet  # noqa: PLC0415 - an extra
+
+            return write_parquet(word_columns(transcript), file)

@@ -34,6 +34,10 @@ LEAST_AT_ONCE: Final = 4
 """Recordings that are decoded and listened to while the model is at work on others."""
 
 MOST_AT_ONCE: Final = 32
+"""For each model: by then its batch is full of windows of other recordings."""
+
+MOST_DECODED: Final = 256
+"""For all replicas together: this machine decodes each of them in a process of its own."""
 
 
 def asked_of(wanted: Wanted, spec: ModelSpec, *, native_word_times: bool = False) -> JobOptions:
@@ -75,6 +79,7 @@ class TranscriberHere:
         audio_track: int | None = None,
         limits: DecodeLimits | None = None,
         revision: str | None = None,
+        replicas: int = 1,
     ) -> None:
         self._host = host
         self._voice = voice
@@ -83,6 +88,7 @@ class TranscriberHere:
         self._audio_track = audio_track
         self._limits = limits or DecodeLimits()
         self._revision = revision
+        self._replicas = replicas
 
     @property
     def maker(self) -> Maker:
@@ -91,9 +97,9 @@ class TranscriberHere:
 
     @property
     def at_once(self) -> int:
-        """Two for each place in the model's batch: one is heard, one is made ready."""
+        """Two for each place in the batch of each replica: one is heard, one is made ready."""
         batch = self._host.info.max_batch if self._host.info is not None else 1
-        return min(max(2 * batch, LEAST_AT_ONCE), MOST_AT_ONCE)
+        return min(self._replicas * min(max(2 * batch, LEAST_AT_ONCE), MOST_AT_ONCE), MOST_DECODED)
 
     async def transcribe(self, path: Path, heard: Callable[[Heard], None]) -> Transcript:
         """See `Transcriber`."""

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from lithophone.transcribe.recordings import Recording
+from lithophone.transcribe.sources import Source
 from lithophone.transcribe.transcriber import Heard
 
 COLUMNS: Final = (
@@ -32,19 +32,19 @@ class Tally:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
-        self._underway: dict[Path, Heard] = {}
+        self._underway: dict[str, Heard] = {}
         self._whole_seconds = 0.0
         self.done = 0
         self.skipped = 0
         self.failed = 0
 
-    def hear(self, path: Path, heard: Heard) -> None:
+    def hear(self, place: str, heard: Heard) -> None:
         """How far one recording is."""
-        self._underway[path] = heard
+        self._underway[place] = heard
 
-    def end(self, path: Path, audio_seconds: float) -> None:
+    def end(self, place: str, audio_seconds: float) -> None:
         """One recording is through."""
-        self._underway.pop(path, None)
+        self._underway.pop(place, None)
         self._whole_seconds += audio_seconds
 
     @property
@@ -57,9 +57,9 @@ class Tally:
         """Seconds of audio in one second."""
         return self.audio_seconds / max(self._clock() - self._started, 1e-9)
 
-    def share(self, path: Path) -> float:
+    def share(self, place: str) -> float:
         """How much of a recording is heard, 0 to 1; 0 where its length is not stated."""
-        heard = self._underway.get(path)
+        heard = self._underway.get(place)
         return min(heard.seconds / heard.of_seconds, 1.0) if heard is not None and heard.of_seconds else 0.0
 
 
@@ -70,7 +70,7 @@ class ProgressBar:
         self._progress = progress
         self._console = console
         self._tally = Tally()
-        self._sizes: dict[Path, int] = {}
+        self._sizes: dict[str, int] = {}
         self._through_bytes = 0
         self._files: int | None = None
         self._task: TaskID = progress.add_task("", total=None, files="", audio="", speed="")
@@ -78,7 +78,7 @@ class ProgressBar:
     def expect(self, recordings: list[Recording]) -> None:
         """All recordings, where they are known beforehand."""
         self._files = len(recordings)
-        self._sizes = {recording.path: _size_bytes(recording.path) for recording in recordings}
+        self._sizes = {recording.place: _size_bytes(recording.source) for recording in recordings}
         self._progress.update(self._task, total=sum(self._sizes.values()))
 
     def begun(self, recording: Recording) -> Callable[[Heard], None]:
@@ -86,8 +86,8 @@ class ProgressBar:
 
         def hear(heard: Heard) -> None:
             for warning in heard.warnings:
-                self._say(f"{recording.path}: {warning}")
-            self._tally.hear(recording.path, heard)
+                self._say(f"{recording.source}: {warning}")
+            self._tally.hear(recording.place, heard)
             self._show()
 
         return hear
@@ -105,7 +105,7 @@ class ProgressBar:
     def failed(self, recording: Recording, reason: str) -> None:
         """See `Watcher`."""
         self._tally.failed += 1
-        self._say(f"{recording.path}: {reason}")
+        self._say(f"{recording.source}: {reason}")
         self._end(recording, 0.0)
 
     def summary(self) -> str:
@@ -122,14 +122,14 @@ class ProgressBar:
         self._console.print(Text(f"lithophone: {text}"), soft_wrap=True)
 
     def _end(self, recording: Recording, audio_seconds: float) -> None:
-        self._tally.end(recording.path, audio_seconds)
-        self._through_bytes += self._sizes.pop(recording.path, 0)
+        self._tally.end(recording.place, audio_seconds)
+        self._through_bytes += self._sizes.pop(recording.place, 0)
         self._show()
 
     def _show(self) -> None:
         tally = self._tally
         through = tally.done + tally.skipped + tally.failed
-        partly = sum(size * tally.share(path) for path, size in self._sizes.items())
+        partly = sum(size * tally.share(place) for place, size in self._sizes.items())
         self._progress.update(
             self._task,
             completed=self._through_bytes + partly,
@@ -157,8 +157,8 @@ def _length(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole_seconds:02}"
 
 
-def _size_bytes(path: Path) -> int:
+def _size_bytes(source: Source) -> int:
     try:
-        return path.stat().st_size
+        return source.state().size_bytes
     except OSError:
         return 0

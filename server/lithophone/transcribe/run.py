@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import structlog
 
 from lithophone.errors import LithophoneError, StartupError
-from lithophone.transcribe.recordings import Recording, state_of
+from lithophone.transcribe.recordings import Recording
 from lithophone.transcribe.shelf import Shelf
 from lithophone.transcribe.transcriber import Heard, Transcriber
 
@@ -86,8 +88,10 @@ class Run:
 
     async def _transcribe(self, recording: Recording) -> None:
         heard = self._watcher.begun(recording)
-        state = state_of(recording.path)
-        transcript = await self._transcriber.transcribe(recording.path, heard)
+        state = recording.source.state()
+        with TemporaryDirectory(prefix="lithophone-", ignore_cleanup_errors=True) as folder:
+            path = await asyncio.to_thread(recording.source.fetch, Path(folder))
+            transcript = await self._transcriber.transcribe(path, heard)
         await asyncio.to_thread(self._shelf.put, recording, state, transcript)
         self._watcher.done(recording, transcript.duration_seconds)
 

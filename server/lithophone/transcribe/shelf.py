@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from lithophone.engine.transcript import Transcript
 from lithophone.transcribe.documents import Layout, OutputFormat, write_document
-from lithophone.transcribe.manifest import Entry, Manifest, Recipe
-from lithophone.transcribe.recordings import Recording, State, state_of
+from lithophone.transcribe.folders import Folder
+from lithophone.transcribe.manifest import Entry, Manifest, Recipe, as_kept
+from lithophone.transcribe.recordings import Recording
+from lithophone.transcribe.sources import State
 
 
 class Shelf(Protocol):
@@ -37,18 +37,20 @@ class FolderShelf:
     """A folder with documents, and a manifest of them.
 
     Args:
-        folder: Made if need be.
+        folder: Where they are written.
         formats: The documents of each recording.
         layout: How they are written.
         recipe: What else they depend on.
     """
 
-    def __init__(self, folder: Path, formats: Sequence[OutputFormat], layout: Layout, recipe: Recipe) -> None:
+    def __init__(
+        self, folder: Folder, formats: Sequence[OutputFormat], layout: Layout, recipe: Recipe
+    ) -> None:
         self._folder = folder
         self._formats = tuple(formats)
         self._layout = layout
-        self._recipe = recipe
-        self._manifest = Manifest(folder)
+        self._recipe = as_kept(recipe)
+        self._manifest = Manifest(folder.journal())
 
     def has(self, recording: Recording) -> bool:
         """Every document is there, made of this very recording by this very recipe."""
@@ -56,20 +58,21 @@ class FolderShelf:
         return (
             entry is not None
             and entry.recipe == self._recipe
-            and entry.recording == recording.path.name
-            and entry.state == state_of(recording.path)
+            and entry.recording == recording.source.name
+            and entry.state == recording.source.state()
             and set(self._formats) <= set(entry.formats)
-            and all(self._file(recording, written).is_file() for written in self._formats)
+            and all(self._folder.has(_name(recording, written)) for written in self._formats)
         )
 
     def put(self, recording: Recording, state: State, transcript: Transcript) -> None:
         """See `Shelf`."""
         for written in self._formats:
-            write_whole(self._file(recording, written), write_document(transcript, written, self._layout))
+            document = write_document(transcript, written, self._layout, recording.file)
+            self._folder.write(_name(recording, written), document)
         self._manifest.add(
             Entry(
                 place=recording.place,
-                recording=recording.path.name,
+                recording=recording.source.name,
                 state=state,
                 recipe=self._recipe,
                 formats=self._formats,
@@ -79,8 +82,9 @@ class FolderShelf:
     def pass_over(self, recording: Recording) -> None:
         """Nothing to do."""
 
-    def _file(self, recording: Recording, written: OutputFormat) -> Path:
-        return self._folder / f"{recording.place}.{written}"
+
+def _name(recording: Recording, written: OutputFormat) -> str:
+    return f"{recording.place}.{written}"
 
 
 class PipeShelf:
@@ -96,22 +100,22 @@ class PipeShelf:
         self._stream = stream
         self._format = output_format
         self._layout = layout
-        self._documents: dict[Path, bytes | None] = {recording.path: None for recording in recordings}
+        self._documents: dict[str, bytes | None] = {recording.place: None for recording in recordings}
 
     def has(self, recording: Recording) -> bool:
         """Never."""
-        return recording.path not in self._documents
+        return recording.place not in self._documents
 
     def put(self, recording: Recording, state: State, transcript: Transcript) -> None:  # noqa: ARG002 - nothing is kept
         """See `Shelf`."""
-        self._let_out(recording, write_document(transcript, self._format, self._layout))
+        self._let_out(recording, write_document(transcript, self._format, self._layout, recording.file))
 
     def pass_over(self, recording: Recording) -> None:
         """Let those behind it out."""
         self._let_out(recording, b"")
 
     def _let_out(self, recording: Recording, document: bytes) -> None:
-        self._documents[recording.path] = document
+        self._documents[recording.place] = document
         while self._documents:
             first = next(iter(self._documents))
             ready = self._documents[first]
@@ -120,18 +124,3 @@ class PipeShelf:
             self._stream.write(ready)
             self._stream.flush()
             del self._documents[first]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Let a file appear with all of its content, or leave what was there.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
