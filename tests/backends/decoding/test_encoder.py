@@ -20,7 +20,13 @@ from transformers import (
 )
 
 from lithophone.backends.cpu.widening import widened_layers
-from lithophone.backends.decoding.encoder import ClipwiseEncoder, PackedClips, PackedEncoder, project
+from lithophone.backends.decoding.encoder import (
+    ClipwiseEncoder,
+    PackedClips,
+    PackedEncoder,
+    of_few_sizes,
+    project,
+)
 from lithophone.granite.packing import PackedRows
 
 HIDDEN = 48
@@ -172,5 +178,18 @@ def test_the_convolution_sees_zeros_beside_every_clip(lengths: list[int], gap: i
     places = row.gapped_index.tolist()
     ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
     assert places[0] == gap
-    assert places[-1] == row.gapped_frames - gap - 1
+    assert places[-1] < row.gapped_frames - gap
     assert all(places[end] - places[end - 1] == gap + 1 for end in ends[:-1])
+
+
+def test_a_convolution_is_prepared_for_few_sizes_whatever_the_clips_are() -> None:
+    """One more for each size would be memory that grows as long as new lengths come."""
+    clips = [PackedClips([frames], 200, gap=7, device=torch.device("cpu")) for frames in range(1, 8_000, 3)]
+    assert len({one.gapped_frames for one in clips}) < 120
+
+
+@given(rows=st.integers(1, 1 << 40))
+def test_a_size_is_hardly_more_than_what_it_is_for(rows: int) -> None:
+    size = of_few_sizes(rows)
+    assert rows <= size < rows + max(16, rows / 16 + 1)
+    assert of_few_sizes(size) == size

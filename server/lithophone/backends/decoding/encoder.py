@@ -25,6 +25,11 @@ from lithophone.granite.packing import PackedRows, places_of, sent, starts_of
 
 ALIGNED_COLUMNS: Final = 16
 
+FEWEST_ROWS: Final = 16
+SIZES_PER_DOUBLING: Final = 16
+"""Of the rows that a convolution is given. oneDNN prepares one for each number of rows, and keeps some: where every pass had
+another, preparing them left holes in memory that grew for hours."""
+
 
 class PackedClips:
     """Where the frames of each clip are: in the packed row, in attention's blocks, and between the convolution's gaps.
@@ -38,6 +43,7 @@ class PackedClips:
     Attributes:
         block_places: int64 [2, blocks]: the first frame of each block in the packed row, and its frames.
         gapped_index: int64 [frames]: the place of each frame among clips that are `gap` apart.
+        gapped_frames: Rows of all of that, with zeros behind the last clip; see `of_few_sizes`.
     """
 
     def __init__(self, lengths: Sequence[int], context: int, gap: int, device: torch.device) -> None:
@@ -47,7 +53,7 @@ class PackedClips:
             [min(context, length - at) for length in lengths for at in range(0, length, context)]
         )
         self.blocks, self.block_frames = len(sizes), int(sizes.max())
-        self.gapped_frames = self.frames + gap * (len(lengths) + 1)
+        self.gapped_frames = of_few_sizes(self.frames + gap * (len(lengths) + 1))
         within = np.arange(self.block_frames)
         block_index = starts_of(sizes)[:, None] + np.minimum(within, sizes[:, None] - 1)
         unblocked = places_of(np.arange(self.blocks) * self.block_frames, sizes)
@@ -73,6 +79,12 @@ class PackedClips:
         """Back to [frames, features]."""
         flat = blocks.flatten(0, 1)
         return flat if self._whole else flat[self._unblocked]
+
+
+def of_few_sizes(rows: int) -> int:
+    """As many rows or up to a sixteenth more, so that there are few numbers of them; never fewer than `FEWEST_ROWS`."""
+    step = max(FEWEST_ROWS, (1 << (rows.bit_length() - 1)) // SIZES_PER_DOUBLING)
+    return -(-rows // step) * step
 
 
 class FrameCounts(msgspec.Struct, frozen=True):
