@@ -239,7 +239,7 @@ async def _serve(
         ready = models.default.loaded if settings.reuse_port else None
         tell = partial(_tell_unfinished, models)
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        async with _wyoming_door(settings, models, entrances.admission, opened.wyoming) as side_door:
+        async with _wyoming_door(settings, models, entrances.admission, opened) as side_door:
             server = Server(
                 config,
                 entrances,
@@ -261,10 +261,10 @@ async def _serve(
 
 @asynccontextmanager
 async def _wyoming_door(
-    settings: Settings, models: Models, admission: Admission, listener: socket.socket | None
+    settings: Settings, models: Models, admission: Admission, opened: Opened
 ) -> AsyncGenerator[SideDoor | None]:
     """Home Assistant's way in, announced on the network where others can reach it."""
-    if listener is None:
+    if opened.wyoming is None:
         yield None
         return
     from lithophone.audio.stream import DecodeLimits  # noqa: PLC0415 - only where it is asked for
@@ -281,16 +281,17 @@ async def _wyoming_door(
         voice=await asyncio.to_thread(SileroDetector),
         max_audio_bytes=settings.max_upload_bytes,
         limits=limits,
+        traced=opened.traced,
     )
     if settings.api_keys or settings.api_keys_file:
         log.warning("wyoming_knows_no_keys", port=settings.wyoming_port)
     name = f"Lithophone on {socket.gethostname().split('.')[0]}"
-    async with open_door(listener, hall, joins=settings.reuse_port) as door:
+    async with open_door(opened.wyoming, hall, joins=settings.reuse_port) as door:
         if addresses := announced_addresses(settings.host):
             async with announced(addresses, settings.wyoming_port, name):
-                yield SideDoor(listener, door)
+                yield SideDoor(opened.wyoming, door)
         else:
-            yield SideDoor(listener, door)
+            yield SideDoor(opened.wyoming, door)
 
 
 def _leave(code: int) -> NoReturn:

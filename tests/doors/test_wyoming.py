@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import wave
 from collections.abc import AsyncGenerator, Callable
@@ -31,6 +32,8 @@ from lithophone.engine.admission import Admission
 from lithophone.hosts.models import Models
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.hosts.thread import in_thread
+from lithophone.http.telemetry import Traced, traces, untraced
+from tests.collector import collecting
 from tests.conftest import start_server
 from tests.http.conftest import SHORT, SPEC, THREE_WINDOWS
 
@@ -64,12 +67,19 @@ class Door:
 
 
 @asynccontextmanager
-async def a_door(*, max_requests: int = 4, delay_seconds: float = 0.0) -> AsyncGenerator[Door]:
+async def a_door(
+    *, max_requests: int = 4, delay_seconds: float = 0.0, traced: Traced = untraced
+) -> AsyncGenerator[Door]:
     backend = FakeBackend(lambda _: "turn on the light", spec=SPEC, delay_seconds=delay_seconds)
     models = Models([SupervisedHost(SPEC.id, SPEC, in_thread(lambda: backend, PlainRuntime()))])
     admission = Admission(max_requests, wait_seconds=0.3)
     hall = Hall(
-        models=models, admission=admission, voice=None, max_audio_bytes=4_000_000, limits=DecodeLimits()
+        models=models,
+        admission=admission,
+        voice=None,
+        max_audio_bytes=4_000_000,
+        limits=DecodeLimits(),
+        traced=traced,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         models.start()
@@ -115,6 +125,27 @@ def test_a_transcript_comes_in_pieces_and_whole() -> None:
     assert len(pieces) >= 3
     assert Transcript.from_event(whole).text == "".join(pieces)
     assert Transcript.from_event(whole).language == "en"
+
+
+def test_a_transcript_leaves_a_trace_and_so_does_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
+
+    async def listen(traced: Traced) -> None:
+        async with a_door(traced=traced) as door:
+            await door.ask(*spoken(THREE_WINDOWS))
+            await door.ask(AudioStart(16_000, 2, 1), AudioStop())
+
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with traces(os.environ) as traced:
+            asyncio.run(listen(traced))
+        heard, failed = (span for span in collector.spans if span.name == "wyoming transcript")
+        spans = collector.of(heard.trace_id)
+        assert [span.parent_id for span in spans["window"]] == [heard.span_id] * 3
+        assert len(spans["hear"]) == 3
+        assert "error.type" not in heard.attributes
+        assert failed.attributes["error.type"] == "invalid_audio"
+        assert not failed.is_error
 
 
 def test_one_connection_may_ask_again() -> None:

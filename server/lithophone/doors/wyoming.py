@@ -38,6 +38,7 @@ from lithophone.hosts.base import ModelHost
 from lithophone.hosts.models import Models
 from lithophone.http.forms import TranscriptionForm, parse_form
 from lithophone.http.support import job_options, require_supported
+from lithophone.http.telemetry import Traced, untraced
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Hall(msgspec.Struct, frozen=True, kw_only=True):
     voice: VoiceDetector | None
     max_audio_bytes: int
     limits: DecodeLimits
+    traced: Traced = untraced
 
     def host(self, name: str | None) -> ModelHost:
         """The model of a name; the default one for none, and for a name of another program."""
@@ -161,7 +163,8 @@ class Connection(AsyncEventHandler):
         try:
             recording = self._recording
             if recording is not None:
-                await self._transcribe(asked, recording.finished())
+                with self._hall.traced.transcript("wyoming"):
+                    await self._transcribe(asked, recording.finished())
         except ServiceError as error:
             await self._refuse(error)
         except ConnectionError:

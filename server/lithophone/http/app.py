@@ -6,13 +6,13 @@ Owns how the HTTP layer is put together. Reads no settings: it is given models a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar import Litestar, Router
 from litestar.di import Provide
-from litestar.types import ASGIApp, ControllerRouterHandler
+from litestar.types import ControllerRouterHandler
 
 from lithophone.audio.decode import DecodedAudio
 from lithophone.backends.base import VoiceDetector
@@ -38,6 +38,7 @@ from lithophone.http.realtime.routes import LiveService, create_client_secret, r
 from lithophone.http.realtime.secrets import ClientSecrets
 from lithophone.http.request_lines import answering_head, normalised
 from lithophone.http.storage import Uploads
+from lithophone.http.telemetry import Traced, untraced
 from lithophone.http.transcriptions import create_transcription
 from lithophone.http.translations import create_translation
 
@@ -52,7 +53,7 @@ def create_app(
     voice: VoiceDetector | None = None,
     options: HttpOptions | None = None,
     audio_source: AudioSource = DecodedAudio,
-    traced: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+    traced: Traced = untraced,
 ) -> Litestar:
     """The ASGI application over `models`, which start and stop with it.
 
@@ -63,7 +64,7 @@ def create_app(
         voice: Tells voice from silence; without it recordings are cut by energy alone, and there are no live sessions.
         options: Limits and keys.
         audio_source: Turns an uploaded file into PCM.
-        traced: Wraps the application so that requests leave traces; see `lithophone.http.tracing`.
+        traced: Wraps the application so that requests leave traces.
     """
     options = options or HttpOptions()
     catalogue = Catalogue(models, options.aliases)

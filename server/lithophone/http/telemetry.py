@@ -9,9 +9,8 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from lithophone import __version__
@@ -28,12 +27,21 @@ NAME: Final = "lithophone"
 LAST_SPANS_SECONDS: Final = 2.0
 """How long the end of the server waits for a collector that does not take the last spans."""
 
-Traced = Callable[["ASGIApp"], "ASGIApp"]
+
+class Traced:
+    """Wraps whatever answers, so that what is asked leaves traces; this one leaves none."""
+
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """An application, whose requests are traced."""
+        return app
+
+    def transcript(self, door: str) -> AbstractContextManager[None]:
+        """Around one transcript that another door than HTTP was asked for."""
+        del door
+        return nullcontext()
 
 
-def untraced(app: ASGIApp) -> ASGIApp:
-    """What wraps an application where traces go nowhere."""
-    return app
+untraced: Final = Traced()
 
 
 def endpoint_of(environ: Mapping[str, str]) -> str | None:
@@ -47,7 +55,7 @@ def endpoint_of(environ: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def traces(environ: Mapping[str, str]) -> Generator[Traced]:
-    """What wraps an application so that its requests leave traces; nothing does where no collector is named. At the end the last spans are sent.
+    """What leaves traces of what is asked; `untraced` where no collector is named. At the end the last spans are sent.
 
     Raises:
         ConfigurationError: the extra is not installed, or another protocol is asked for.
@@ -60,10 +68,10 @@ def traces(environ: Mapping[str, str]) -> Generator[Traced]:
     if protocol not in {None, PROTOCOL}:
         raise ConfigurationError(f"traces are sent by {PROTOCOL}, not by {protocol}: unset {PROTOCOLS[1]}")
     provider = _provider(endpoint)
-    from lithophone.http.tracing import traced  # noqa: PLC0415 - its imports may not be installed
+    from lithophone.http.tracing import Tracing  # noqa: PLC0415 - its imports may not be installed
 
     try:
-        yield partial(traced, tracer=provider.get_tracer(NAME, __version__))
+        yield Tracing(provider.get_tracer(NAME, __version__))
     finally:
         _end(provider)
 

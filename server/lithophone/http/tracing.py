@@ -20,14 +20,17 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars
 
+from lithophone.errors import ServiceError
 from lithophone.hosts.courses import WATCHER, WindowCourse
 from lithophone.http.exchange import Exchange, exchange_of
+from lithophone.http.telemetry import Traced
 
 TRACED_PATHS: Final = "/v1/"
 """Probes and `/metrics` are asked every few seconds, and nothing happens in them."""
 
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"})
 TRACE_PARENT: Final = "traceparent"
+TRACE_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
 TRACE_RESPONSE: Final = "traceresponse"
 NANOSECONDS: Final = 1_000_000_000
 
@@ -36,12 +39,18 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 class Trace:
-    """The spans of one request, within that of its client where it named one."""
+    """The spans of one request, within that of its client where it named one.
 
-    def __init__(self, tracer: Tracer, scope: HTTPScope | WebSocketScope) -> None:
+    Args:
+        tracer: Takes the spans.
+        name: What is asked for: a method, or a door.
+        parent: The client's.
+    """
+
+    def __init__(self, tracer: Tracer, name: str, parent: Context | None = None) -> None:
         self._tracer = tracer
-        self._method = _method(scope)
-        self.root = tracer.start_span(self._method, context=_parent(scope), kind=SpanKind.SERVER)
+        self._name = name
+        self.root = tracer.start_span(name, context=parent or Context(), kind=SpanKind.SERVER)
         self._inside = set_span_in_context(self.root)
 
     @property
@@ -82,10 +91,16 @@ class Trace:
             times["decode"] = exchange.decoding
         for name, interval in times.items():
             self._add(name, (since_1970 + interval.began, since_1970 + interval.ended), self._inside)
-        self.root.set_attributes({"http.request.method": self._method, **_outcome(exchange)})
+        self.root.set_attributes({"http.request.method": self._name, **_outcome(exchange)})
         if exchange.route:
-            self.root.update_name(f"{self._method} {exchange.route}")
+            self.root.update_name(f"{self._name} {exchange.route}")
         if exchange.status is not None and exchange.status >= 500:
+            self.root.set_status(StatusCode.ERROR)
+
+    def add_failure(self, error: ServiceError) -> None:
+        """The client was told of an error, by another way than a status of HTTP."""
+        self.root.set_attribute("error.type", error.code or error.type)
+        if error.status >= 500:
             self.root.set_status(StatusCode.ERROR)
 
     def _add(
@@ -97,37 +112,63 @@ class Trace:
         return self._tracer.start_span(name, inside, attributes=attributes, start_time=_nanoseconds(began))
 
 
-def traced(app: ASGIApp, tracer: Tracer) -> ASGIApp:
-    """`app`, whose requests and live sessions leave traces; lines in the log name the trace as `trace_id`."""
+class Tracing(Traced):
+    """See `Traced`; lines in the log name the trace as `trace_id`."""
 
-    async def tracing(scope: Scope, receive: Receive, send: Send) -> None:
-        if not _is_traced(scope):
-            await app(scope, receive, send)
-            return
-        trace = Trace(tracer, scope)
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
 
-        async def tracing_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableScopeHeaders.from_message(message)[TRACE_RESPONSE] = trace.header
-            await send(message)
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """See `Traced`; live sessions are traced as well."""
 
-        with _ending(trace, scope), bound_contextvars(trace_id=trace.id):
-            await app(scope, receive, tracing_send)
+        async def tracing(scope: Scope, receive: Receive, send: Send) -> None:
+            if not _is_traced(scope):
+                await app(scope, receive, send)
+                return
+            trace = Trace(self._tracer, _method(scope), _parent(scope))
 
-    return tracing
+            async def tracing_send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    MutableScopeHeaders.from_message(message)[TRACE_RESPONSE] = trace.header
+                await send(message)
+
+            with _watching(trace), _telling(trace, scope):
+                await app(scope, receive, tracing_send)
+
+        return tracing
+
+    @contextmanager
+    def transcript(self, door: str) -> Generator[None]:
+        """See `Traced`."""
+        trace = Trace(self._tracer, f"{door} transcript")
+        with _watching(trace):
+            try:
+                yield
+            except ServiceError as error:
+                trace.add_failure(error)
+                raise
 
 
 @contextmanager
-def _ending(trace: Trace, scope: Scope) -> Generator[None]:
-    """Windows are told to the trace, and at the end the rest."""
+def _watching(trace: Trace) -> Generator[None]:
+    """Windows are told to the trace, which ends with the context."""
     before = WATCHER.set(trace.add_window if trace.root.is_recording() else None)
+    try:
+        with bound_contextvars(trace_id=trace.id):
+            yield
+    finally:
+        WATCHER.reset(before)
+        trace.root.end()
+
+
+@contextmanager
+def _telling(trace: Trace, scope: Scope) -> Generator[None]:
+    """At its end the exchange is told to the trace."""
     try:
         yield
     finally:
-        WATCHER.reset(before)
         if scope["type"] == "http" and trace.root.is_recording():
             trace.add_exchange(exchange_of(scope))
-        trace.root.end()
 
 
 def _is_traced(scope: Scope) -> bool:
@@ -136,8 +177,9 @@ def _is_traced(scope: Scope) -> bool:
 
 def _parent(scope: HTTPScope | WebSocketScope) -> Context:
     """What the client says of its trace; a header that is none is nothing."""
-    given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return _W3C.extract({name: given[name] for name in (TRACE_PARENT, "tracestate") if name in given})
+    return _W3C.extract(
+        {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in TRACE_HEADERS}
+    )
 
 
 def _method(scope: HTTPScope | WebSocketScope) -> str:
