@@ -131,6 +131,10 @@ def test_json_nested_too_deep_is_the_clients_fault(server: Live) -> None:
     assert error_of(server.transcribe(chunking_strategy='{"a":' * 5000), 400)["param"] == "chunking_strategy"
 
 
+def test_a_value_is_not_told_back_in_its_whole_length(server: Live) -> None:
+    assert len(error_of(server.transcribe(chunking_strategy="x" * 100_000), 400)["message"]) < 300
+
+
 @pytest.mark.parametrize("name", [" ", " x", "\t", "\x7f", "ü " * 200])
 def test_a_field_of_any_name_is_passed_over_and_told_of(server: Live, name: str) -> None:
     response = server.transcribe(**{name: "1"})

@@ -26,7 +26,7 @@ Figures = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 def figures(live: Live, headers: Any = None) -> Figures:
     response = live.client.get("/metrics", headers=headers)
     assert response.status_code == 200
-    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(response.text)

@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from lithophone.errors import InvalidRequestError
 from lithophone.formats.names import UNDIARIZED, Granularity, ResponseFormat
-from lithophone.http.quoting import quote
+from lithophone.http.quoting import cut, quote
 
 LONGEST_PADDING_MS = 30_000
 """As long as the longest window: what is before a turn is held in memory."""
@@ -310,4 +310,4 @@ def _expectation(annotation: Any, error: msgspec.ValidationError) -> str:
     choices = get_args(bare)[0] if get_origin(bare) is tuple else bare
     if isinstance(choices, EnumMeta):
         return f"Possible are: {', '.join(str(choice) for choice in choices)}."
-    return f"{error}."
+    return f"{cut(str(error))}."

@@ -271,6 +271,10 @@ _DISTRIBUTIONS: Final[tuple[tuple[str, str, Callable[[Tally], Distribution]], ..
 )
 
 
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4.removesuffix("; charset=utf-8")
+"""Litestar puts the encoding behind it."""
+
+
 @get(
     "/metrics",
     operation_id="metrics",
@@ -282,4 +286,4 @@ _DISTRIBUTIONS: Final[tuple[tuple[str, str, Callable[[Tally], Distribution]], ..
 )
 def metrics_page(metrics: NamedDependency[SkipValidation[Metrics]]) -> Response[bytes]:
     """Counts since the start, and what is at work now. It asks for a key where `/v1` does."""
-    return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(metrics.text(), media_type=CONTENT_TYPE)

@@ -183,6 +183,16 @@ def test_what_makes_no_sense_is_an_error_and_changes_nothing(talk: Talk, fields:
     assert talk.configure() == before
 
 
+@pytest.mark.parametrize("depth", [100, 800, 850, 900, 930, 960, 990, 100_000])
+def test_an_update_may_be_nested_as_deep_as_it_will(talk: Talk, depth: int) -> None:
+    nested = '{"audio":' * depth + "1" + "}" * depth
+    talk.socket.send(f'{{"type":"session.update","session":{nested}}}')
+    answer = talk.receive()
+    assert answer.get("error", {}).get("type", "invalid_request_error") == "invalid_request_error"
+    assert answer["type"] == ("error" if depth > 1000 else answer["type"])
+    assert talk.configure()["audio"]["input"]["format"]["rate"] == 16_000
+
+
 def test_an_update_at_once_is_taken(live: Live) -> None:
     """livekit, wyoming, the AI SDK and obsidian do not wait for `session.created`."""
     with talking(live) as talk:

@@ -105,3 +105,16 @@ def test_a_letter_that_is_changed_spoils_it(place: int, letter: str) -> None:
 def test_any_other_text_is_none(text: str) -> None:
     assert not SECRETS.opens(text)
     assert not SECRETS.opens(f"ek_{text}")
+
+
+@pytest.mark.parametrize("depth", [800, 880, 900, 920, 940, 960, 980])
+def test_a_session_may_be_nested_as_deep_as_it_will(guarded: Live, depth: int) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    body = '{"session":' + '{"audio":' * depth + "1" + "}" * depth + "}"
+    assert guarded.client.post(PATH, content=body, headers=headers).status_code in {200, 400}
+
+
+@pytest.mark.parametrize("body", ['{"session":' * 50_000, "[" * 50_000, '{"session":{"a":' + "[" * 50_000])
+def test_a_body_nested_too_deep_is_the_clients_fault(guarded: Live, body: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    error_of(guarded.client.post(PATH, content=body, headers=headers), 400)

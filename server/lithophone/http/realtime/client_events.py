@@ -21,6 +21,9 @@ LARGEST_AUDIO_BYTES: Final = 15 << 20
 LARGEST_FRAME_BYTES: Final = LARGEST_AUDIO_BYTES // 3 * 4 + (1 << 20)
 """The same in base64, with room for what is around it. A larger frame ends the session, with code 1009."""
 
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a frame ends in that holds no JSON, or JSON nested by more levels than Python follows."""
+
 
 class SessionUpdate(msgspec.Struct, frozen=True):
     """`session.update`, or the beta's `transcription_session.update`."""
@@ -62,7 +65,7 @@ def event_id_of(frame: str | bytes) -> str | None:
     """The client's own name of an event, if it has one."""
     try:
         return msgspec.json.decode(frame, type=_Named).event_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
 
 
@@ -76,8 +79,8 @@ def parse(frame: str | bytes) -> ClientEvent:
         fields = msgspec.json.decode(frame, type=_Frame)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"The event has no valid form: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidRequestError("An event is one JSON object.") from None
+    except NOT_JSON:
+        raise InvalidRequestError("An event is one JSON object, not nested too deep.") from None
     match fields.type:
         case "input_audio_buffer.append":
             return Append(_audio(fields.audio))

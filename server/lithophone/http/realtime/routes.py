@@ -8,18 +8,18 @@ from contextlib import ExitStack
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import WebSocket, post, websocket
+from litestar import Request, Response, WebSocket, post, websocket
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 from msgspec import Meta
 from structlog.contextvars import bound_contextvars
 
 from lithophone.backends.base import VoiceDetector
-from lithophone.errors import AuthenticationError, ModelNotFoundError, ServiceError
+from lithophone.errors import AuthenticationError, InvalidRequestError, ModelNotFoundError, ServiceError
 from lithophone.hosts.models import Models
 from lithophone.http.auth import Connection, require_entry, shown_token, subprotocols
 from lithophone.http.catalogue import Catalogue
-from lithophone.http.errors import envelope
+from lithophone.http.errors import answer_failure, envelope
 from lithophone.http.exchange import request_id_of
 from lithophone.http.metrics import Metrics
 from lithophone.http.openapi import ERROR_RESPONSES
@@ -30,6 +30,7 @@ from lithophone.http.realtime.documents import Session, session_document
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.realtime.secrets import ClientSecrets
 from lithophone.http.realtime.wishes import warnings_for
+from lithophone.http.wire import ErrorEnvelope
 
 PROTOCOL: Final = "realtime"
 BETA_PROTOCOL: Final = "openai-beta.realtime-v1"
@@ -143,9 +144,15 @@ class ClientSecretAnswer(msgspec.Struct, frozen=True, kw_only=True):
     session: Session
 
 
+def answer_too_deep(request: Request[Any, Any, Any], _: Exception) -> Response[ErrorEnvelope]:
+    """For a `RecursionError`: here, nothing but the client's own document is followed so deep."""
+    return answer_failure(request, InvalidRequestError("The body is nested too deep."))
+
+
 @post(
     "/realtime/client_secrets",
     status_code=200,
+    exception_handlers={RecursionError: answer_too_deep},
     operation_id="createRealtimeClientSecret",
     summary="A short-lived token for a browser",
     responses=ERROR_RESPONSES,
