@@ -164,10 +164,10 @@ async def leave(url: str, frames: list[str], *, abruptly: bool) -> None:
 
 def test_sessions_that_are_cut_anywhere_do_nothing_to_those_that_stay() -> None:
     chance = random.Random(22)  # noqa: S311 - the same cuts each time
-    places = LivePlaces(LEAVERS + STAYERS)
+    places, backend = LivePlaces(LEAVERS + STAYERS), SpokenBackend()
     texts = [[chance.randrange(10) for _ in range(12)] for _ in range(STAYERS)]
     script = [UPDATE, *(append_of(chance.randrange(10)) for _ in range(8)), COMMIT, *map(append_of, (1, 2))]
-    with live_serving(places=places) as live:
+    with live_serving(lambda: backend, places=places) as live:
         url = live.url.replace("http", "ws") + PATH
 
         async def everybody() -> list[str]:
@@ -183,6 +183,9 @@ def test_sessions_that_are_cut_anywhere_do_nothing_to_those_that_stay() -> None:
             [VOCABULARY[word] for word in words] for words in texts
         ]
         eventually(lambda: nothing_left(live, places))
+        grown = {request.live.key for call in backend.calls for request in call if request.live}
+        assert grown
+        eventually(lambda: grown <= set(backend.forgotten))
         assert live.transcribe().status_code == 200
 
 
