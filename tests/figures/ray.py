@@ -323,7 +323,7 @@ def _used() -> tuple[float, float]:
 
 async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
     """One of them; whether all was well."""
-    configure_logging("error")
+    configure_logging("error", "console")
     cluster = Cluster(nodes.address)
     try:
         if options.what in {"kills", "http"}:
