@@ -31,8 +31,9 @@ class Nodes:
         self._cpus = cpus
 
     def add(self) -> Any:
-        """One more."""
-        node = self._cluster.add_node(num_cpus=self._cpus, object_store_memory=OBJECT_STORE_BYTES)
+        """One more, from any thread that stays: its processes end with that."""
+        with mock.patch("ray._private.utils.set_sigterm_handler"):  # which only the main thread could
+            node = self._cluster.add_node(num_cpus=self._cpus, object_store_memory=OBJECT_STORE_BYTES)
         self.working.append(node)
         return node
 

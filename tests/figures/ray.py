@@ -1,9 +1,10 @@
-"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills | http`. Needs Ray.
+"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills | http | growth`. Needs Ray.
 
 `hop` sends windows of 30 s, one after another, to replicas that do nothing. `scaling` has a model that only sleeps, so that
 neither this machine's cores nor any GPU bound what is measured, and counts windows a second by the number of replicas. `kills`
 ends one of two nodes again and again while clients ask without a pause, and compares every text with what was asked; `http` is
 the same through the server's own door, whole answers and streams, short files and such as are heard in several windows.
+`growth` measures what a window costs a server and a replica costs Serve's controller, and reckons with a thousand replicas.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import resource
 import socket
 import sys
 import tempfile
@@ -24,10 +26,12 @@ from typing import Final
 
 import httpx
 import numpy as np
+import psutil
 import uvicorn
 
-from lithophone.backends.base import Backend, RecognitionRequest
+from lithophone.backends.base import Backend, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend
+from lithophone.backends.silero import SileroDetector
 from lithophone.engine.admission import Admission
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.hosts.base import ModelHost
@@ -39,9 +43,11 @@ from lithophone.hosts.ray_serve.deployment import Scale, Served
 from lithophone.hosts.ray_serve.host import RayHost
 from lithophone.hosts.supervised import SupervisedHost
 from lithophone.http.app import create_app
+from lithophone.logs import configure_logging
 from tests.clusters import Nodes, two_nodes
-from tests.figures.leavers import WAIT_SECONDS, Crowd, whole_text
-from tests.recordings import wav_bytes
+from tests.figures.growth import Costs, table
+from tests.figures.leavers import ROUTE, SPEECH, WAIT_SECONDS, Crowd, file_of, whole_text
+from tests.recordings import run_ffmpeg, wav_bytes
 
 SPEC: Final = FAMILY[DEMONSTRATION_ID]
 WINDOW_SECONDS: Final = 30
@@ -50,6 +56,8 @@ MOST_REPLICAS: Final = 8
 READY_SECONDS: Final = 120.0
 CLIENTS: Final = 16
 LONG_FILES: Final = 4
+SHARE_SECONDS: Final = 30.0
+LOOPS: Final = 60
 
 
 def open_sleeper(delay_seconds: float, max_batch: int) -> Backend:
@@ -196,7 +204,7 @@ async def kill_nodes(nodes: Nodes, seconds: float, every_seconds: float) -> int:
     """The older one of two, so often, and another one in its place; returns how many were."""
     deaths, began = 0, time.monotonic()
     while (due := (deaths + 1) * every_seconds) <= seconds:
-        await asyncio.sleep(began + due - time.monotonic())
+        await asyncio.sleep(max(0.0, began + due - time.monotonic()))
         await asyncio.to_thread(nodes.kill, nodes.working[0])
         await asyncio.to_thread(nodes.add)
         deaths += 1
@@ -215,9 +223,9 @@ def write_noise(folder: Path) -> list[Path]:
 
 
 @asynccontextmanager
-async def over_http(host: ModelHost) -> AsyncGenerator[str]:
+async def over_http(host: ModelHost, voice: VoiceDetector | None = None) -> AsyncGenerator[str]:
     """The server's address, before this model."""
-    app = create_app(Models([host]), Admission(4 * CLIENTS), voice=None)
+    app = create_app(Models([host]), Admission(4 * CLIENTS), voice=voice)
     config = uvicorn.Config(app, log_config=None, access_log=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
@@ -256,14 +264,78 @@ async def http(cluster: Cluster, nodes: Nodes, seconds: float, every_seconds: fl
     return tally.sound
 
 
+async def growth(cluster: Cluster, pace: float) -> None:
+    """Costs, and what they come to with up to a thousand replicas."""
+    shares = {replicas: await controller_share(cluster, replicas) for replicas in (2, MOST_REPLICAS)}
+    slope = max(1e-6, (shares[MOST_REPLICAS] - shares[2]) / (MOST_REPLICAS - 2))
+    own, decoders, flight = await door_seconds(cluster)
+    costs = Costs(
+        pace=pace,
+        server_seconds=own,
+        decoder_seconds=decoders,
+        controller_seconds=max(0.0, shares[2] - 2 * slope),
+        controller_replica_seconds=slope,
+        flight_seconds=flight,
+    )
+    print(costs)
+    print("\n".join(table(costs)))
+
+
+async def controller_share(cluster: Cluster, replicas: int) -> float:
+    """Of one core, by Serve's controller, while replicas have nothing to do but report."""
+    async with hosted(cluster, 0.0, 1, replicas):
+        controller = next(one for one in psutil.process_iter(["cmdline"]) if _is_controller(one))
+        before = sum(controller.cpu_times()[:2])
+        await asyncio.sleep(SHARE_SECONDS)
+        return (sum(controller.cpu_times()[:2]) - before) / SHARE_SECONDS
+
+
+def _is_controller(process: psutil.Process) -> bool:
+    return "ServeController" in " ".join(process.info["cmdline"] or ())
+
+
+async def door_seconds(cluster: Cluster) -> tuple[float, float, float]:
+    """Processor time for a second of audio, of a server's process and of its decoders; and a window's time under way.
+
+    Voice activity is listened to, as in the real server; the replicas answer at once, so that flight is the hop alone.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "long.flac")
+        run_ffmpeg("-stream_loop", str(LOOPS - 1), "-i", str(SPEECH / "demo.flac"), str(path))
+        async with hosted(cluster, 0.0, 4, 2) as host, over_http(host, SileroDetector()) as url:
+            async with httpx.AsyncClient(base_url=url, timeout=WAIT_SECONDS) as client:
+                await whole_text(client, SPEECH / "demo.flac")
+                before = _used()
+                form = {"model": "whisper-1", "response_format": "verbose_json"}
+                heard = await client.post(ROUTE, data=form, files=file_of(path))
+                used = _used()
+            took = await round_trips({"a replica": host}, window(), 20)
+    seconds = heard.json()["duration"]
+    own, decoders = ((after - earlier) / seconds for earlier, after in zip(before, used, strict=True))
+    return own, decoders, median(took["a replica"]) / 1000
+
+
+def _used() -> tuple[float, float]:
+    """Processor time of this process, and of its children that have ended."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
+
+
 async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
-    """One of the four; whether all was well."""
+    """One of them; whether all was well."""
+    configure_logging("error", "console")
     cluster = Cluster(nodes.address)
     try:
         if options.what in {"kills", "http"}:
             under = kills if options.what == "kills" else http
             return await under(cluster, nodes, options.seconds, options.every)
-        await (hop(cluster, options.count) if options.what == "hop" else scaling(cluster, options.count))
+        match options.what:
+            case "hop":
+                await hop(cluster, options.count)
+            case "scaling":
+                await scaling(cluster, options.count)
+            case _:
+                await growth(cluster, options.pace)
         return True
     finally:
         await asyncio.to_thread(cluster.leave)
@@ -272,8 +344,9 @@ async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
 def main() -> int:
     """Measure and print; exit code 1 where a window failed or was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("hop", "scaling", "kills", "http"))
+    parser.add_argument("what", choices=("hop", "scaling", "kills", "http", "growth"))
     parser.add_argument("--count", type=int, default=200, help="windows, for scaling of each replica")
+    parser.add_argument("--pace", type=float, default=300.0, help="audio seconds a second of a replica")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long nodes are killed")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two of them")
     options = parser.parse_args()
