@@ -41,7 +41,7 @@ test-prometheus: $(VENV)/.dev-installed  ## the dashboard and the alerts, with a
 test-mcp:        ## the tool for agents, with the official SDK in an environment of its own
 	PYTHON=$(PYTHON) .ci/test-mcp $(ARGS)
 
-test-ray:        ## models on a Ray cluster of this machine, in an environment of its own (10 minutes)
+test-ray:        ## models on a Ray cluster of this machine, in an environment of its own (15 minutes)
 	PYTHON=$(PYTHON) .ci/test-ray $(ARGS)
 
 test-gpu: $(VENV)/.dev-installed  ## what holds on this GPU, on one page (6 minutes; keep it in docs/hardware)

@@ -28,6 +28,7 @@ NOT_RUN = {
     "lithophone doctor": "tests/test_doctor.py runs it",
     "lithophone-client listen": "tests/client/test_client_listen.py runs it; here is no microphone",
     "lithophone models": "tests/hub/test_commands.py runs it",
+    "s3://": "tests/transcribe/test_ray_archive.py has a store",
     "--hosts ray": "tests/on_ray.py runs it; here Ray need not be installed",
     "--wyoming-port": "tests/doors/test_wyoming.py runs it; here it would open the machine to the network",
 }

@@ -33,7 +33,7 @@ from lithophone.hosts.ray_serve.deployment import (
     Seen,
     last_words,
 )
-from lithophone.hosts.ray_serve.host import RayHost
+from lithophone.hosts.ray_serve.host import MOST_LOSSES, RayHost
 from lithophone.hosts.ray_serve.scaling import QUEUED_METRIC, QueuedAudio, replicas_for
 from lithophone.model_hosts import build_models
 from lithophone.settings import Settings
@@ -161,7 +161,7 @@ def test_a_window_is_answered_and_counted() -> None:
     run(scenario)
 
 
-def test_a_lost_replicas_window_is_tried_elsewhere_once() -> None:
+def test_a_lost_replicas_window_is_tried_elsewhere_until_it_has_lost_too_many() -> None:
     async def scenario() -> None:
         async with hosted() as (host, deployment):
             saved, unlucky = asked(host), asked(host)
@@ -169,15 +169,17 @@ def test_a_lost_replicas_window_is_tried_elsewhere_once() -> None:
             for call in list(deployment.calls):
                 call.lose("a")
             await deployment.asked(4)
+            assert host.tally.restarts == 1
             first, second = deployment.calls[2:]
             assert first.message == deployment.calls[0].message
             first.hear()
-            second.lose("b")
             assert (await saved).text == "hello"
+            second.lose("b")
+            for asked_before in range(4, 2 + MOST_LOSSES):
+                (await deployment.asked(asked_before + 1)).lose(f"replica {asked_before}")
             with pytest.raises(UnavailableError, match="try again"):
                 await unlucky
-            assert len(deployment.calls) == 4
-            assert host.tally.restarts == 1
+            assert len(deployment.calls) == 2 + MOST_LOSSES
 
     run(scenario)
 

@@ -1,7 +1,6 @@
 """A model whose windows are heard by replicas on the machines of a cluster.
 
-Owns the host's states and the calls under way. A window whose replica ends before it has answered is tried once more,
-elsewhere; which replica hears a window, how many there are and where they run is the cluster's affair.
+Owns the host's states and the calls under way. A window whose replica ends before it has answered is tried elsewhere; which replica hears a window, how many there are and where they run is the cluster's affair.
 """
 
 from __future__ import annotations
@@ -40,7 +39,9 @@ from lithophone.worker.messages import Recognise, Recognised
 
 log = structlog.get_logger(__name__)
 
-MOST_LOSSES: Final = 2  # replicas that a window may lose
+MOST_LOSSES: Final = 5
+"""Replicas that a window may lose. That it ends a model's process each replica finds out by itself; a replica ends with its
+machine, and where machines are taken away one after another, a window is not to blame for having met two of them."""
 AGAIN_SECONDS: Final = 0.25  # before a replica that did not answer may be asked again
 LOOK_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 10.0
@@ -168,12 +169,12 @@ class RayHost:
             call.cancel()
 
     async def _anywhere(self, message: Recognise) -> Recognised:
-        """At one replica, or at another one if the first is lost.
+        """At one replica, or at others if it is lost.
 
         The cluster needs a while to notice that a machine is gone, and may choose it again meanwhile.
 
         Raises:
-            UnavailableError: so is the other one.
+            UnavailableError: so are they.
             ServiceError: the model failed.
         """
         lost: set[str] = set()
