@@ -33,6 +33,7 @@ from lithophone.errors import ConfigurationError, ServiceError
 from lithophone.granite.family import demonstration_note
 from lithophone.hosts.base import HostState, ModelHost
 from lithophone.hosts.models import Models
+from lithophone.http.keys import KeysFile
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.telemetry import Traced, traces, untraced
 from lithophone.listener import bound
@@ -64,13 +65,11 @@ def build_app(
     """The HTTP application over the models, which start and stop with it. Importing what it takes needs a second or two."""
     from lithophone.backends.silero import SileroDetector  # noqa: PLC0415 - torch, while the model loads
     from lithophone.http.app import create_app  # noqa: PLC0415 - as above
-    from lithophone.http.keys import KeysFile  # noqa: PLC0415 - as above
     from lithophone.http.options import HttpOptions  # noqa: PLC0415 - as above
 
-    keys_file = KeysFile(Path(settings.api_keys_file)) if settings.api_keys_file else None
     options = HttpOptions(
         api_keys=settings.api_keys,
-        keys_file=keys_file,
+        keys_file=_keys_file(settings),
         max_upload_bytes=settings.max_upload_bytes,
         max_audio_seconds=settings.max_audio_seconds,
         decode_stall_seconds=settings.decode_stall_seconds,
@@ -130,6 +129,7 @@ def serve(settings: Settings) -> int:
     """
     settings.require_door()
     _require_tls_files(settings)
+    _keys_file(settings)  # as the decoder: before a model is loaded in vain
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
     models = build_models(settings)
     allowed = allowed_by(
@@ -168,6 +168,10 @@ def started_threads() -> ThreadPoolExecutor:
     for started in [executor.submit(all_there.wait) for _ in range(count)]:
         started.result()
     return executor
+
+
+def _keys_file(settings: Settings) -> KeysFile | None:
+    return KeysFile(Path(settings.api_keys_file)) if settings.api_keys_file else None
 
 
 def _require_tls_files(settings: Settings) -> None:

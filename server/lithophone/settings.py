@@ -124,7 +124,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
-        _doc("names under which a server without keys answers, beside localhost; * is any"),
+        _doc(
+            "names under which the server answers, beside localhost; without keys none else, with keys any unless some are given; * is any"
+        ),
     ] = ()
     root_path: Annotated[
         str, _doc("path before every route, where a reverse proxy adds one (/speech); it may strip it or not")

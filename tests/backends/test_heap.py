@@ -7,11 +7,17 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
+import psutil
 import pytest
 
-from lithophone.backends.heap import LARGEST_KEPT_BYTES, keep_freed_pages
+from lithophone.backends.heap import (
+    LARGEST_KEPT_BYTES,
+    keep_freed_pages,
+    return_freed_pages_again_and_again,
+)
 
 PAGES = LARGEST_KEPT_BYTES // 4 // resource.getpagesize()
 ROUNDS = 20
@@ -48,15 +54,20 @@ def measure() -> None:
 
 
 def _faults_of_the_second_time(**environment: str) -> int:
+    return sum(map(int, _said("measure", **environment).split()))
+
+
+def _said(what: str, **environment: str) -> str:
+    """What a function of this module prints in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
-        [sys.executable, "-c", "from tests.backends.test_heap import measure; measure()"],
+        [sys.executable, "-c", f"from tests.backends.test_heap import {what}; {what}()"],
         env={**clean, **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    return sum(map(int, done.stdout.split()))
+    return done.stdout
 
 
 def test_what_is_freed_serves_again() -> None:
@@ -65,3 +76,29 @@ def test_what_is_freed_serves_again() -> None:
 
 def test_what_the_environment_says_of_the_heap_holds() -> None:
     assert _faults_of_the_second_time(MALLOC_MMAP_THRESHOLD_="65536") > PAGES / 2 * ROUNDS
+
+
+MANY, HOLE_BYTES = 4_000, 32_000
+
+
+def leave_holes() -> None:
+    """What is resident when every second of many small blocks was freed, and a while later, in MiB."""
+    keep_freed_pages()
+    blocks: list[bytes | None] = [bytes(HOLE_BYTES) for _ in range(MANY)]
+    return_freed_pages_again_and_again(every_seconds=0.2)
+    blocks[::2] = [None] * (MANY // 2)
+    before = resident = _resident_mib()
+    deadline = time.monotonic() + 20
+    while resident > before - MANY // 2 * HOLE_BYTES / 3 / (1 << 20) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        resident = _resident_mib()
+    sys.stdout.write(f"{before} {resident}")
+
+
+def _resident_mib() -> int:
+    return psutil.Process().memory_info().rss >> 20
+
+
+def test_what_was_freed_in_a_burst_is_given_back_after_a_while() -> None:
+    before, after = map(int, _said("leave_holes").split())
+    assert after <= before - MANY // 2 * HOLE_BYTES / 3 / (1 << 20)

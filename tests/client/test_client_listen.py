@@ -265,4 +265,21 @@ def test_what_fails_is_said(
 
 def test_no_server_is_said(talk: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen", talk, "--url", "http://127.0.0.1:9"]) == 2
-    assert "lithophone-client: cannot connect" in capsys.readouterr().err
+    assert "lithophone-client: cannot connect to http://127.0.0.1:9: " in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_wav_says_how_it_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a talk.mp3"
+    path.write_bytes(b"ID3 and so on")
+    assert main(["listen", str(path)]) == 2
+    assert (
+        f"ffmpeg -re -i '{path}' -f s16le -ar 24000 -ac 1 - | lithophone-client listen -"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["listen", str(tmp_path / "talk.wav")]) == 2
+    assert f"{tmp_path / 'talk.wav'} cannot be read: No such file" in capsys.readouterr().err

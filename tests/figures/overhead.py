@@ -1,9 +1,8 @@
 """What metrics and traces cost: `python -m tests.figures.overhead`.
 
-The real server in turns without and with them, over a backend that does nothing and over the embedded model: once with nothing
-counted, nobody scraping and no collector, once as it is, scraped every second, with every request and window traced to a
-collector on this machine. Told is the processor time of the server for a request, which a busy machine does not falsify much,
-and how many were answered a second.
+Two real servers, over a backend that does nothing and over the embedded model, take short turns: one with nothing counted,
+nobody scraping and no collector, one as it is, scraped every second, with every request and window traced to a collector on
+this machine. Told is the processor time of the server for a request and how many were answered a second, pair by pair.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from statistics import median
 from typing import NamedTuple
@@ -35,7 +34,7 @@ from lithophone.http.metrics import Metrics
 from lithophone.settings import Settings
 from lithophone.worker.messages import Recognised
 from tests.collector import collecting
-from tests.figures.load import cpu_seconds, drive, example_uploads
+from tests.figures.load import Upload, cpu_seconds, drive, example_uploads
 from tests.figures.load_server import IdleBackend
 
 SERVE = "serve"
@@ -55,40 +54,54 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn")
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
+    parser.add_argument("--pairs", type=int, default=30)
     options = parser.parse_args()
     for backend in ("idle", "model"):
-        cpu: list[float] = []
-        pace: list[float] = []
-        for _ in range(options.pairs):
-            without, with_all = (
-                measured(backend, observed, options.clients, options.seconds) for observed in (False, True)
-            )
-            cpu.append(with_all.cpu_seconds_a_request / without.cpu_seconds_a_request - 1)
-            pace.append(with_all.requests_a_second / without.requests_a_second - 1)
-            print(f"{backend}: without {without}, with {with_all}")
+        pairs = list(paired_turns(backend, options.clients, options.seconds, options.pairs))
         print(
-            f"{backend}: processor time {median(cpu):+.1%} ({min(cpu):+.1%} to {max(cpu):+.1%}), "
-            f"requests a second {median(pace):+.1%} ({min(pace):+.1%} to {max(pace):+.1%})"
+            f"{backend}: without {middle(bare for bare, _ in pairs)}, with {middle(all_ for _, all_ in pairs)}"
         )
+        for name in Turn._fields:
+            changes = [getattr(all_, name) / getattr(bare, name) - 1 for bare, all_ in pairs]
+            print(f"{backend}: {name} {told(changes)}")
 
 
-def measured(backend: str, observed: bool, clients: int, seconds: float) -> Turn:
-    """One turn of a server of its own, after a short one that warms it."""
+def paired_turns(backend: str, clients: int, seconds: float, pairs: int) -> Iterator[tuple[Turn, Turn]]:
+    """Turns without and with everything, the one just behind the other, so that a busy minute meets both."""
     uploads = example_uploads(as_wav=True)
     with ExitStack() as stack:
-        environment: dict[str, str] = {}
-        if observed:
-            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.enter_context(collecting(reads=False)).url
-        url, process = stack.enter_context(served(backend, observed, environment))
-        drive(url, uploads, clients, min(3.0, seconds))
-        if observed:
-            stack.enter_context(scraped(url))
-        before = whole_cpu_seconds(process)
-        exchanges, took = drive(url, uploads, clients, seconds)
-        spent = whole_cpu_seconds(process) - before
-    return Turn(round(spent / len(exchanges), 5), round(len(exchanges) / took, 2))
+        traces_to = {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(collecting(reads=False)).url}
+        bare = stack.enter_context(served(backend, "bare", {}))
+        observed = stack.enter_context(served(backend, "all", traces_to))
+        for url, _ in (bare, observed):
+            drive(url, uploads, clients, seconds)
+        stack.enter_context(scraped(observed[0]))
+        for number in range(pairs):
+            order = (bare, observed) if number % 2 else (observed, bare)
+            turns = {url: turn(url, process, uploads, clients, seconds) for url, process in order}
+            yield turns[bare[0]], turns[observed[0]]
+
+
+def turn(url: str, process: psutil.Process, uploads: Sequence[Upload], clients: int, seconds: float) -> Turn:
+    """What one server does meanwhile; the other one is idle."""
+    before = whole_cpu_seconds(process)
+    exchanges, took = drive(url, uploads, clients, seconds)
+    return Turn((whole_cpu_seconds(process) - before) / len(exchanges), len(exchanges) / took)
+
+
+def middle(turns: Iterable[Turn]) -> Turn:
+    """The median of each figure."""
+    cpu, pace = zip(*turns, strict=True)
+    return Turn(round(median(cpu), 5), round(median(pace), 2))
+
+
+def told(changes: Sequence[float]) -> str:
+    """The median of the pairs, where it lies with 95 % (by order statistics), and the span of all."""
+    ordered = sorted(changes)
+    aside = max(0, round(len(ordered) / 2 - 0.98 * len(ordered) ** 0.5) - 1)
+    low, high = ordered[aside], ordered[-1 - aside]
+    return f"{median(ordered):+.1%} (95 %: {low:+.1%} to {high:+.1%}; all: {ordered[0]:+.1%} to {ordered[-1]:+.1%})"
 
 
 def whole_cpu_seconds(process: psutil.Process) -> float:
@@ -97,9 +110,9 @@ def whole_cpu_seconds(process: psutil.Process) -> float:
 
 
 @contextmanager
-def served(backend: str, observed: bool, environment: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
+def served(backend: str, what: str, environment: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
     """`lithophone serve` with the backend."""
-    words = [sys.executable, "-m", "tests.figures.overhead", SERVE, backend, "all" if observed else "bare"]
+    words = [sys.executable, "-m", "tests.figures.overhead", SERVE, backend, what]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **environment}
     ) as process:

@@ -92,6 +92,15 @@ def test_a_server_with_keys_asks_for_one_instead() -> None:
     assert refused("evil.example", "https://evil.example", doors=Doors(open_to_all=False)) is None
 
 
+def test_a_server_with_keys_answers_by_the_listed_names_alone_where_some_are() -> None:
+    listed = Doors(allowed_hosts=("speech.example",), open_to_all=False)
+    for own in ("speech.example", "localhost:8000", "SPEECH.example:443"):
+        assert refused(own, "https://elsewhere.example", doors=listed) is None
+    assert refused("10.0.0.7", arrived_at=NETWORK, doors=listed) is None
+    assert refused("evil.example", doors=listed) == ForeignHostError.code
+    assert refused("evil.example", doors=Doors(allowed_hosts=("*",), open_to_all=False)) is None
+
+
 @pytest.mark.parametrize("origin", ["notes.example", "https://", "https://a/b", ""])
 def test_an_origin_that_is_none_is_a_mistake_of_the_operator(origin: str) -> None:
     with pytest.raises(ConfigurationError, match="cors-origins"):

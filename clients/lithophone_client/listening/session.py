@@ -101,7 +101,7 @@ class Listener:
         except ConnectionClosed as error:
             raise TransportError(f"the connection broke: {error}") from error
         except (OSError, InvalidHandshake) as error:
-            raise CannotConnectError(f"cannot connect: {error}") from error
+            raise CannotConnectError(f"cannot connect to {base_url}: {error}") from error
 
     async def _talk(self, socket: ClientConnection) -> None:
         hearing = asyncio.create_task(self._hear(socket))

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO, Final
 
 from lithophone_client._errors import LithophoneError
@@ -50,8 +51,13 @@ def open_source(what: str | None, *, rate: int, device: str | None) -> Source:
         return Source(rate, _read(sys.stdin.buffer, rate))
     try:
         recording = wave.open(what, "rb")  # noqa: SIM115 - its pieces close it
-    except (OSError, EOFError, wave.Error) as error:
-        raise LithophoneError(f"{Path(what).name} is not a WAV file that can be read: {error}") from error
+    except OSError as error:
+        raise LithophoneError(f"{what} cannot be read: {error.strerror}") from error
+    except (EOFError, wave.Error) as error:
+        raise LithophoneError(
+            f"{Path(what).name} is no WAV file ({error}); others are played by "
+            f"ffmpeg -re -i {quote(what)} -f s16le -ar {rate} -ac 1 - | lithophone-client listen -"
+        ) from error
     if recording.getsampwidth() != SAMPLE_BYTES:
         recording.close()
         raise LithophoneError(f"{Path(what).name} has samples of another size than 16 bit")

@@ -3,7 +3,7 @@
 Owns two questions. May a page from elsewhere read the answers (CORS)? Those that the operator lists may. And is somebody
 asking through a browser who should not: a server without keys answers whoever reaches it, and a browser reaches it for any
 page. Hence without keys a foreign `Origin` is refused, and a `Host` that is not this server's own, since a name can be
-pointed at the loopback by whoever owns it (DNS rebinding).
+pointed at the loopback by whoever owns it (DNS rebinding). With keys any `Host` is let in unless the operator lists some.
 Source: https://fetch.spec.whatwg.org/#http-cors-protocol.
 """
 
@@ -69,15 +69,18 @@ class Doors:
         self._open_to_all = open_to_all
 
     def refusal(self, visit: Visit) -> ForbiddenError | None:
-        """Why the visit is refused; `None` where it is not. A server with keys asks for one instead."""
-        if not self._open_to_all:
-            return None
-        if visit.host is not None and not self._is_own_host(visit.host, visit.arrived_at):
+        """Why the visit is refused; `None` where it is not. A server with keys asks for one instead of an origin."""
+        if visit.host is not None and self._is_foreign_host(visit.host, visit.arrived_at):
+            named = host_name(visit.host)
             return ForeignHostError(
-                f"This server has no API keys and does not answer as {quote(host_name(visit.host))}. Start it with "
-                f"--allowed-hosts {host_name(visit.host)[:100]}, or with --api-keys."
+                f"This server does not answer as {quote(named)}. Start it with --allowed-hosts {named[:100]}"
+                + (", or with --api-keys." if self._open_to_all else ".")
             )
-        if visit.origin is not None and not self._is_own_origin(visit.origin, visit.host or ""):
+        if (
+            self._open_to_all
+            and visit.origin is not None
+            and self._is_foreign_origin(visit.origin, visit.host)
+        ):
             return ForeignOriginError(
                 f"This server has no API keys and does not answer pages of {quote(visit.origin)}. Start it with "
                 "--cors-origins and that origin, or with --api-keys."
@@ -94,20 +97,22 @@ class Doors:
             return {"access-control-allow-origin": ANY}
         return {"access-control-allow-origin": origin, "vary": "Origin"}
 
-    def _is_own_host(self, host: str, arrived_at: str | None) -> bool:
+    def _is_foreign_host(self, host: str, arrived_at: str | None) -> bool:
+        if not self._open_to_all and not self._hosts:
+            return False
         name = host_name(host)
         if ANY in self._hosts or name in self._hosts or _is_loopback(name):
-            return True
+            return False
         # An address is no name that somebody could point here; one that the loopback was not asked by is the network's.
-        return _address(name) is not None and not _is_loopback(arrived_at or "localhost")
+        return _address(name) is None or _is_loopback(arrived_at or "localhost")
 
-    def _is_own_origin(self, origin: str, host: str) -> bool:
+    def _is_foreign_origin(self, origin: str, host: str | None) -> bool:
         if self.may_read(origin):
-            return True
+            return False
         parts = urlsplit(origin.lower())
         default = f":{DEFAULT_PORTS.get(parts.scheme, '')}"
-        same = parts.netloc.removesuffix(default) == host.lower().removesuffix(default)
-        return bool(parts.netloc) and (same or host_name(parts.netloc) in self._hosts)
+        same = parts.netloc.removesuffix(default) == (host or "").lower().removesuffix(default)
+        return not parts.netloc or not (same or host_name(parts.netloc) in self._hosts)
 
 
 def doors_of(options: HttpOptions) -> Doors:

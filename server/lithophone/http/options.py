@@ -37,7 +37,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         live_idle_seconds: How long the client of a live session may send nothing.
         live_session_seconds: How long a live session may last.
         cors_origins: Web pages from elsewhere that may ask, by their origin; `*` stands for all.
-        allowed_hosts: Names under which a server without keys answers, beside those of the loopback; `*` stands for all.
+        allowed_hosts: Names under which the server answers, beside those of the loopback; `*` stands for all. None: without keys
+            no others, with keys any.
         root_path: Path that a reverse proxy puts before every route.
         strict: Whether what a request asks for in vain is refused, not named in a header.
     """
