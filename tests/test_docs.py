@@ -26,7 +26,7 @@ NOT_RUN = {
     "lithophone bench": "tests/bench measures with fewer repeats",
     "granite-speech-3.3-2b": "downloads 6 GB",
     "lithophone doctor": "tests/test_doctor.py runs it",
-    "lithophone-client listen": "tests/client/test_client_listen.py runs it; here is no microphone",
+    "lithophone listen": "tests/cli/test_listen.py runs it; here is no microphone",
     "lithophone models": "tests/hub/test_commands.py runs it",
     "s3://": "tests/transcribe/test_ray_archive.py has a store",
     "--hosts ray": "tests/on_ray.py runs it; here Ray need not be installed",

@@ -109,7 +109,7 @@ def test_only_the_app_and_the_command_line_read_settings() -> None:
         for path in sources()
         if any(module.startswith("lithophone.settings") for module in imported_modules(path))
     }
-    assert readers == {"app.py", "model_hosts.py", "cli"}
+    assert readers == {"app.py", "private_server.py", "model_hosts.py", "cli"}
 
 
 def test_errors_import_nothing_of_lithophone() -> None:

@@ -224,19 +224,8 @@ async def _serve(
     notifier = Notifier.of(os.environ)
     models.start()
     try:
-        from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
-
         app = await asyncio.to_thread(build_app, models, entrances, settings, opened.traced)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_grace_seconds,
-            ssl_certfile=settings.tls_certificate or None,
-            ssl_keyfile=settings.tls_key or None,
-            **WEBSOCKETS,
-        )
+        config = uvicorn_config(app, settings)
         from lithophone.http.connections import Connections  # noqa: PLC0415 - while the model loads
 
         connections = Connections(max_connections, settings.request_head_seconds)
@@ -261,6 +250,22 @@ async def _serve(
     finally:
         await models.stop()
     return models.default.info is not None and server.started
+
+
+def uvicorn_config(app: Litestar, settings: Settings) -> uvicorn.Config:
+    """How uvicorn is to serve the application."""
+    from lithophone.http.realtime.transport import WEBSOCKETS  # noqa: PLC0415 - as the app, while the model loads
+
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+        **WEBSOCKETS,
+    )
 
 
 @asynccontextmanager

@@ -53,6 +53,15 @@ class SideDoor(NamedTuple):
     door: Door
 
 
+class LodgersServer(uvicorn.Server):
+    """uvicorn beside something else in one process, to whom signals belong."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """None of them."""
+        yield
+
+
 class Server(uvicorn.Server):
     """uvicorn, closing the door as soon as a signal comes, or with a shared port once a newer server takes over.
 

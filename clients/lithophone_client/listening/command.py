@@ -9,7 +9,8 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -23,12 +24,48 @@ EXIT_REFUSED: Final = 2
 _ERASE: Final = "\r\x1b[K"
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What is listened to, what is asked of the server, and where captions go.
+
+    Attributes:
+        source: A WAV file, `-` for raw samples on standard input, None for the microphone.
+        rate: Of raw samples and of the microphone.
+        microphone: Its number or part of its name; None is the system's choice.
+        model: None is the server's default, as for those that follow.
+        subtitles: SubRip, else a line for each caption.
+        output: None is standard output.
+        program: Who warns.
+    """
+
+    source: str | None = None
+    rate: int = WIRE_RATE
+    microphone: str | None = None
+    model: str | None = None
+    language: str | None = None
+    prompt: str | None = None
+    delay: str | None = None
+    subtitles: bool = False
+    output: Path | None = None
+    program: str = "lithophone-client"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the console script exits with what this returns: 0 done, 2 refused with a reason."""
     options = _parser().parse_args(arguments)
+    what = Listening(
+        source=options.source,
+        rate=options.rate,
+        microphone=options.device,
+        model=options.model,
+        language=options.language,
+        prompt=options.prompt,
+        delay=options.delay,
+        subtitles=options.format == "srt",
+        output=options.output,
+    )
     try:
-        with ExitStack() as files:
-            asyncio.run(_listen(options, Screen(options, files)))
+        asyncio.run(listen(what, nullcontext((options.url, options.api_key))))
     except LithophoneError as error:
         print(f"lithophone-client: {error}", file=sys.stderr)  # noqa: T201 - a command line prints
         return EXIT_REFUSED
@@ -69,19 +106,20 @@ class Screen:
     """Where captions go: final ones to a file or standard output, words under way to the terminal, in place.
 
     Args:
-        options: Of the command line.
+        what: Where they go and how they are written.
         files: Closes what is opened.
     """
 
-    def __init__(self, options: argparse.Namespace, files: ExitStack) -> None:
+    def __init__(self, what: Listening, files: ExitStack) -> None:
         self._kept: TextIO = sys.stdout
-        if options.output is not None:
+        if what.output is not None:
             try:
-                self._kept = files.enter_context(options.output.open("w", encoding="utf-8"))
+                self._kept = files.enter_context(what.output.open("w", encoding="utf-8"))
             except OSError as error:
-                raise LithophoneError(f"{options.output} cannot be written: {error.strerror}") from error
+                raise LithophoneError(f"{what.output} cannot be written: {error.strerror}") from error
         self._in_place = sys.stderr.isatty()
-        self._subtitles = options.format == "srt"
+        self._subtitles = what.subtitles
+        self._program = what.program
         self._captions = 0
 
     def keep(self, caption: Caption) -> None:
@@ -94,7 +132,7 @@ class Screen:
     def warn(self, text: str) -> None:
         """Something to know of what is kept."""
         self.show("")
-        print(f"lithophone-client: {text}", file=sys.stderr)  # noqa: T201 - a command line prints
+        print(f"{self._program}: {text}", file=sys.stderr)  # noqa: T201 - a command line prints
 
     def show(self, text: str) -> None:
         """Words under way: as many of the last as fit the line."""
@@ -104,24 +142,36 @@ class Screen:
             sys.stderr.flush()
 
 
-async def _listen(options: argparse.Namespace, screen: Screen) -> None:
+async def listen(what: Listening, server: AbstractAsyncContextManager[tuple[str, str | None]]) -> None:
+    """Captions until the source ends or somebody types Ctrl-C.
+
+    Args:
+        what: The source and so on, which are opened first.
+        server: Its address and key, once it is there.
+
+    Raises:
+        LithophoneError: the source cannot be read, or the server fails.
+    """
     try:
         from lithophone_client.listening.session import Listener, Wishes  # noqa: PLC0415 - needs an extra
     except ImportError as error:
         raise LithophoneError(f"listening needs `lithophone-client[listen]`: {error}") from error
 
-    listener = Listener(
-        open_source(options.source, rate=options.rate, device=options.device),
-        Wishes(options.model, options.language, options.prompt, options.delay),
-        caption=screen.keep,
-        under_way=screen.show,
-        warn=screen.warn,
-    )
-    _once_on_interrupt(listener.stop)
-    try:
-        await listener.listen(options.url, options.api_key)
-    finally:
-        screen.show("")
+    with ExitStack() as files:
+        screen = Screen(what, files)
+        listener = Listener(
+            open_source(what.source, rate=what.rate, device=what.microphone),
+            Wishes(what.model, what.language, what.prompt, what.delay),
+            caption=screen.keep,
+            under_way=screen.show,
+            warn=screen.warn,
+        )
+        async with server as (url, api_key):
+            _once_on_interrupt(listener.stop)
+            try:
+                await listener.listen(url, api_key)
+            finally:
+                screen.show("")
 
 
 def _once_on_interrupt(stop: Callable[[], None]) -> None:

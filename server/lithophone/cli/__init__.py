@@ -16,7 +16,7 @@ from typing import Final
 
 from lithophone import __version__
 from lithophone.backends.rocm import read_startup_environment
-from lithophone.cli import bench, doctor, mcp, models, pull, serve, transcribe, verify
+from lithophone.cli import bench, doctor, listen, mcp, models, pull, serve, transcribe, verify
 from lithophone.cli.command import EXIT_INTERRUPTED, EXIT_REFUSED, Command, build_parser
 from lithophone.cli.completion import completion_command
 from lithophone.errors import StartupError
@@ -25,6 +25,7 @@ from lithophone.settings import read_settings
 
 COMMANDS: Final[tuple[Command, ...]] = (
     transcribe.COMMAND,
+    listen.COMMAND,
     serve.COMMAND,
     models.COMMAND,
     pull.COMMAND,

@@ -54,7 +54,7 @@ def test_the_longer_words_are_held_back_the_later_they_are_told(delay: Delay, lo
     delays = [told - end for _, end, told in session.told_at()]
     assert len(delays) >= 5
     assert max(delays) <= longest_seconds
-    assert min(delays) >= {Delay.MINIMAL: 0.0, Delay.LOW: 0.25}.get(delay, 0.5)
+    assert min(delays) >= {Delay.MINIMAL: 0.0, Delay.LOW: 0.25, Delay.MEDIUM: 0.45}.get(delay, 0.5)
 
 
 def test_at_pauses_alone_nothing_is_told_between_them() -> None:

@@ -46,7 +46,7 @@ POLICIES: Final[Mapping[Delay, CommitPolicy]] = MappingProxyType(
     {
         Delay.MINIMAL: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.0, doubt_seconds=0.5),
         Delay.LOW: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.35, doubt_seconds=0.5),
-        Delay.MEDIUM: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.5),
+        Delay.MEDIUM: CommitPolicy(step_seconds=0.25, agreeing=2, held_back_seconds=0.45),
         Delay.HIGH: CommitPolicy(step_seconds=0.5, agreeing=3, held_back_seconds=0.5),
         Delay.XHIGH: CommitPolicy(step_seconds=0.5, agreeing=1, held_back_seconds=0.2, at_pauses=True),
     }
