@@ -104,6 +104,38 @@ def test_a_worker_that_dies_is_replaced_and_every_window_is_answered(sent: signa
     run(scenario)
 
 
+def test_windows_that_come_while_a_worker_ends_are_answered_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On uvloop, too, which Ray's replicas run on: its transports raise once they are closed, where asyncio's take no notice."""
+    written, refused = asyncio.StreamWriter.write, list[int]()
+
+    def write(writer: asyncio.StreamWriter, data: Any) -> None:
+        if writer.is_closing():
+            refused.append(1)
+            raise RuntimeError("the handler is closed")
+        written(writer, data)
+
+    async def scenario() -> None:
+        async with hosted("open_fake") as host:
+            await host.loaded()
+            first = await heard_by(host)
+            monkeypatch.setattr(asyncio.StreamWriter, "write", write)
+            monkeypatch.setattr(
+                subprocess.Popen, "wait", lambda process: (time.sleep(0.5), process.poll())[1]
+            )
+            os.kill(first, signal.SIGKILL)
+            asked: list[asyncio.Task[int]] = []
+            for _ in range(40):
+                asked.append(asyncio.create_task(heard_by(host)))
+                await asyncio.sleep(0.01)
+            assert first not in await asyncio.gather(*asked)
+        monkeypatch.undo()
+        assert not refused
+
+    run(scenario)
+
+
 def test_a_window_that_kills_workers_fails_alone() -> None:
     async def scenario() -> None:
         async with hosted("open_deadly") as host:

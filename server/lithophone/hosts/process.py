@@ -70,10 +70,12 @@ class ProcessCarrier:
         return self._process.pid
 
     def post(self, command: Command | Ping) -> None:
-        """See `Carrier`."""
+        """See `Carrier`. To a process whose socket has closed nothing is said; its end is told in a moment."""
         parts = encode(command)
         if self._writer is None:
             self._unsent += parts
+            return
+        if self._writer.is_closing():  # asyncio would take no notice, and uvloop raise
             return
         for part in parts:
             self._writer.write(part)
