@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import structlog
 
 from lithophone.backends.base import Backend
-from lithophone.backends.heap import keep_freed_pages, return_freed_pages_again_and_again
+from lithophone.backends.heap import KEPT_SECONDS, keep_freed_pages
 from lithophone.hosts.description import Ping, Pong, WorkerDescription, find
 from lithophone.hosts.frames import encode, read_frame
 from lithophone.hub.progress import Fetched
@@ -83,8 +83,7 @@ def main() -> NoReturn:
     if not isinstance(description, WorkerDescription):
         raise TypeError("the first message has to be the description")
     configure_logging(description.log_level, description.log_format)
-    keep_freed_pages()
-    return_freed_pages_again_and_again()
+    keep_freed_pages(for_seconds=KEPT_SECONDS)
     runtime = find(description.runtime)()
     worker = Worker(partial(_open, description, line), line.send, runtime)
     threading.Thread(target=_listen, args=(line, worker), daemon=True).start()

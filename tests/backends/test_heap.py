@@ -13,11 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from lithophone.backends.heap import (
-    LARGEST_KEPT_BYTES,
-    keep_freed_pages,
-    return_freed_pages_again_and_again,
-)
+from lithophone.backends.heap import LARGEST_KEPT_BYTES, keep_freed_pages
 
 PAGES = LARGEST_KEPT_BYTES // 4 // resource.getpagesize()
 ROUNDS = 20
@@ -79,17 +75,17 @@ def test_what_the_environment_says_of_the_heap_holds() -> None:
 
 
 MANY, HOLE_BYTES = 4_000, 32_000
+LEAST_RETURNED_MIB = MANY // 2 * HOLE_BYTES / 3 / (1 << 20)
 
 
 def leave_holes() -> None:
     """What is resident when every second of many small blocks was freed, and a while later, in MiB."""
-    keep_freed_pages()
+    keep_freed_pages(for_seconds=0.2)
     blocks: list[bytes | None] = [bytes(HOLE_BYTES) for _ in range(MANY)]
-    return_freed_pages_again_and_again(every_seconds=0.2)
-    blocks[::2] = [None] * (MANY // 2)
     before = resident = _resident_mib()
+    blocks[::2] = [None] * (MANY // 2)
     deadline = time.monotonic() + 20
-    while resident > before - MANY // 2 * HOLE_BYTES / 3 / (1 << 20) and time.monotonic() < deadline:
+    while resident > before - LEAST_RETURNED_MIB and time.monotonic() < deadline:
         time.sleep(0.05)
         resident = _resident_mib()
     sys.stdout.write(f"{before} {resident}")
@@ -101,4 +97,4 @@ def _resident_mib() -> int:
 
 def test_what_was_freed_in_a_burst_is_given_back_after_a_while() -> None:
     before, after = map(int, _said("leave_holes").split())
-    assert after <= before - MANY // 2 * HOLE_BYTES / 3 / (1 << 20)
+    assert after <= before - LEAST_RETURNED_MIB

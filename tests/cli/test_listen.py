@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from tests.cli.typed import typed
 from tests.conftest import LiveServer
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
@@ -25,14 +25,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def listen(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "lithophone", "listen", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+listen = partial(typed, "listen")
 
 
 def test_a_file_is_heard_by_a_model_in_this_process_as_by_a_server(
@@ -82,6 +75,15 @@ def test_a_source_that_is_not_there_is_said_before_a_model_is_loaded() -> None:
     done = listen("talk.wav", "--log-level", "info")
     assert done.returncode == 2
     assert done.stderr.decode() == "lithophone: talk.wav cannot be read: No such file or directory\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_one_line(talk: Path) -> None:
+    done = listen(str(talk), "--output", "/dev/full")
+    assert done.returncode == 2
+    (*_, last) = done.stderr.decode().strip().splitlines()
+    assert last == "lithophone: /dev/full cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr.decode()
 
 
 def test_no_server_is_said(talk: Path) -> None:

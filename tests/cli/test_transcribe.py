@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,6 +13,7 @@ import pytest
 
 from lithophone.cli import main
 from lithophone.transcribe.manifest import FILE_NAME
+from tests.cli.typed import typed
 from tests.conftest import LiveServer
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech"
@@ -30,14 +30,7 @@ def talks(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "lithophone", "transcribe", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+run = partial(typed, "transcribe")
 
 
 def answer(server: LiveServer, audio: Path, response_format: str) -> bytes:

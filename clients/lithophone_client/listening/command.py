@@ -8,8 +8,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -112,22 +112,27 @@ class Screen:
 
     def __init__(self, what: Listening, files: ExitStack) -> None:
         self._kept: TextIO = sys.stdout
+        self._name = "standard output" if what.output is None else str(what.output)
         if what.output is not None:
-            try:
-                self._kept = files.enter_context(what.output.open("w", encoding="utf-8"))
-            except OSError as error:
-                raise LithophoneError(f"{what.output} cannot be written: {error.strerror}") from error
+            with _refusing(self._name):
+                self._kept = what.output.open("w", encoding="utf-8")
+            files.callback(_close, self._kept)
         self._in_place = sys.stderr.isatty()
         self._subtitles = what.subtitles
         self._program = what.program
         self._captions = 0
 
     def keep(self, caption: Caption) -> None:
-        """A caption that is final."""
+        """A caption that is final.
+
+        Raises:
+            LithophoneError: it cannot be written.
+        """
         self._captions += 1
         self.show("")
-        self._kept.write(subtitle(self._captions, caption) if self._subtitles else f"{caption.text}\n")
-        self._kept.flush()
+        with _refusing(self._name):
+            self._kept.write(subtitle(self._captions, caption) if self._subtitles else f"{caption.text}\n")
+            self._kept.flush()
 
     def warn(self, text: str) -> None:
         """Something to know of what is kept."""
@@ -142,6 +147,21 @@ class Screen:
             sys.stderr.flush()
 
 
+@contextmanager
+def _refusing(name: str) -> Generator[None]:
+    """Raises LithophoneError: it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise LithophoneError(f"{name} cannot be written: {error.strerror}") from error
+
+
+def _close(file: TextIO) -> None:
+    """Each caption was flushed; what could not be written cannot be now either, and was said."""
+    with suppress(OSError):
+        file.close()
+
+
 async def listen(what: Listening, server: AbstractAsyncContextManager[tuple[str, str | None]]) -> None:
     """Captions until the source ends or somebody types Ctrl-C.
 
@@ -150,7 +170,7 @@ async def listen(what: Listening, server: AbstractAsyncContextManager[tuple[str,
         server: Its address and key, once it is there.
 
     Raises:
-        LithophoneError: the source cannot be read, or the server fails.
+        LithophoneError: the source cannot be read, a caption cannot be written, or the server fails.
     """
     try:
         from lithophone_client.listening.session import Listener, Wishes  # noqa: PLC0415 - needs an extra
@@ -160,7 +180,7 @@ async def listen(what: Listening, server: AbstractAsyncContextManager[tuple[str,
     with ExitStack() as files:
         screen = Screen(what, files)
         listener = Listener(
-            open_source(what.source, rate=what.rate, device=what.microphone),
+            open_source(what.source, rate=what.rate, device=what.microphone, program=what.program),
             Wishes(what.model, what.language, what.prompt, what.delay),
             caption=screen.keep,
             under_way=screen.show,

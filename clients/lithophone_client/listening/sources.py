@@ -34,13 +34,16 @@ class Source:
     pieces: AsyncGenerator[bytes, None]
 
 
-def open_source(what: str | None, *, rate: int, device: str | None) -> Source:
+def open_source(
+    what: str | None, *, rate: int, device: str | None, program: str = "lithophone-client"
+) -> Source:
     """The source a command line names.
 
     Args:
         what: A WAV file, `-` for raw samples on standard input, None for the microphone.
         rate: Of raw samples and of the microphone.
         device: Number or part of the name of the microphone; None is the system's choice.
+        program: Who is to be typed in advice.
 
     Raises:
         LithophoneError: there is no such source.
@@ -56,7 +59,7 @@ def open_source(what: str | None, *, rate: int, device: str | None) -> Source:
     except (EOFError, wave.Error) as error:
         raise LithophoneError(
             f"{Path(what).name} is no WAV file ({error}); others are played by "
-            f"ffmpeg -re -i {quote(what)} -f s16le -ar {rate} -ac 1 - | lithophone-client listen -"
+            f"ffmpeg -re -i {quote(what)} -f s16le -ar {rate} -ac 1 - | {program} listen -"
         ) from error
     if recording.getsampwidth() != SAMPLE_BYTES:
         recording.close()

@@ -13,7 +13,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +28,14 @@ LEAST_RELEASED_BYTES = 1 << 20
 """Of a tensor whose pages are dropped: smaller ones are not worth asking where they are."""
 
 
-def keep_freed_pages(environ: Mapping[str, str] = os.environ) -> None:
-    """Keep what is freed, from the start, and for all threads in one heap, where it leaves fewer holes; unless the environment already says otherwise (`MALLOC_…_`, glibc's own)."""
+def keep_freed_pages(environ: Mapping[str, str] = os.environ, *, for_seconds: float | None = None) -> None:
+    """Keep what is freed, from the start, and for all threads in one heap, where it leaves fewer holes.
+
+    Args:
+        environ: Where it says otherwise already (`MALLOC_…_`, glibc's own), nothing is changed.
+        for_seconds: As often all that is free goes back, from a thread that lasts as long as the process: each time takes tens of
+            milliseconds, in which nothing else allocates. Without it what the busiest moment needed is kept for good.
+    """
     if any(name.startswith("MALLOC_") for name in environ):
         return
     try:
@@ -37,8 +43,19 @@ def keep_freed_pages(environ: Mapping[str, str] = os.environ) -> None:
         libc.mallopt(_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
         libc.mallopt(_TRIM_THRESHOLD, 2 * LARGEST_KEPT_BYTES)
         libc.mallopt(_ARENA_MAX, 1)
+        trim = libc.malloc_trim
     except (OSError, AttributeError):
         return
+    if for_seconds is not None:
+        threading.Thread(
+            target=_give_back, args=(trim, for_seconds), name="lithophone-heap", daemon=True
+        ).start()
+
+
+def _give_back(trim: Callable[[int], object], every_seconds: float) -> None:
+    while True:
+        time.sleep(every_seconds)
+        trim(2 * LARGEST_KEPT_BYTES)
 
 
 def return_freed_pages() -> None:
@@ -48,25 +65,6 @@ def return_freed_pages() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
         return
-
-
-def return_freed_pages_again_and_again(every_seconds: float = KEPT_SECONDS) -> None:
-    """Give back what the busiest moment needed, from a thread of its own, as long as the process lasts.
-
-    Without it a heap only grows: each time that a few more requests than ever meet, their pages are kept. Takes tens of
-    milliseconds each time, in which nothing else allocates.
-    """
-    try:
-        trim = ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):
-        return
-
-    def trim_on() -> None:
-        while True:
-            time.sleep(every_seconds)
-            trim(2 * LARGEST_KEPT_BYTES)
-
-    threading.Thread(target=trim_on, name="lithophone-heap", daemon=True).start()
 
 
 def release_file_pages(tensor: Any) -> None:

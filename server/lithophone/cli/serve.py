@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lithophone.backends.heap import keep_freed_pages, return_freed_pages_again_and_again
+from lithophone.backends.heap import KEPT_SECONDS, keep_freed_pages
 from lithophone.cli.command import Command
 from lithophone.cli.service import ask, install
 from lithophone.errors import ConfigurationError
@@ -27,8 +27,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
         return install(settings, agreed=(lambda: True) if options.yes else ask)
     if options.yes:
         raise ConfigurationError("--yes goes with --install-service")
-    keep_freed_pages()
-    return_freed_pages_again_and_again()
+    keep_freed_pages(for_seconds=KEPT_SECONDS)
     if settings.hosts == "ray":  # what was begun on the cluster has to be taken back
         return _serve(settings)
     with ended_by_interrupts():  # until the server listens to them; workers end with the process
