@@ -29,6 +29,7 @@ from lithophone.door import Entrances, Server, SideDoor
 from lithophone.downloads import show_downloads
 from lithophone.engine.admission import Admission
 from lithophone.engine.descriptors import KEPT, allowed_by, open_descriptors, raise_limit
+from lithophone.engine.sharing import Noticeboard, share_limits
 from lithophone.errors import ConfigurationError, ServiceError
 from lithophone.granite.family import demonstration_note
 from lithophone.hosts.base import HostState, ModelHost
@@ -37,13 +38,14 @@ from lithophone.http.keys import KeysFile
 from lithophone.http.realtime.places import LivePlaces
 from lithophone.http.telemetry import Traced, traces, untraced
 from lithophone.listener import bound
-from lithophone.model_hosts import build_models
+from lithophone.model_hosts import build_cluster, build_models
 from lithophone.settings import Settings
 from lithophone.systemd import READY, Notifier
 
 if TYPE_CHECKING:
     from litestar import Litestar
 
+    from lithophone.hosts.ray_serve.cluster import Cluster
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +54,12 @@ EXIT_REFUSED: Final = 2
 
 
 class Opened(NamedTuple):
-    """What a server has open while it runs: its sockets, and where traces go."""
+    """What a server has open while it runs: its sockets, where traces go, and where it and others of its cluster meet."""
 
     listener: socket.socket
     wyoming: socket.socket | None
     traced: Traced
+    board: Noticeboard | None
 
 
 def build_app(
@@ -131,7 +134,8 @@ def serve(settings: Settings) -> int:
     _require_tls_files(settings)
     _keys_file(settings)  # as the decoder: before a model is loaded in vain
     bundled_ffmpeg()  # a missing decoder is better known now than at the first request
-    models = build_models(settings)
+    cluster = build_cluster(settings)
+    models = build_models(settings, cluster)
     allowed = allowed_by(
         raise_limit() - open_descriptors() - KEPT,
         max_requests=settings.max_requests,
@@ -144,12 +148,21 @@ def serve(settings: Settings) -> int:
         _wyoming_listener(settings) as wyoming,
         traces(os.environ) as traced,
     ):
-        opened = Opened(listener, wyoming, traced)
+        opened = Opened(listener, wyoming, traced, _noticeboard(settings, cluster))
         done = asyncio.run(_serve(settings, models, entrances, opened, max_connections=allowed.connections))
     code = EXIT_DONE if done else EXIT_REFUSED
     if settings.hosts != "ray":  # that one says goodbye to its cluster as the interpreter ends
         _leave(code)
     return code
+
+
+def _noticeboard(settings: Settings, cluster: Cluster | None) -> Noticeboard | None:
+    """Where there may be other servers, and clients with limits of their own."""
+    if cluster is None or cluster.is_ours or not settings.api_keys_file:
+        return None
+    from lithophone.hosts.ray_serve.cluster import RayBoard  # noqa: PLC0415 - an extra
+
+    return RayBoard(cluster)
 
 
 def _watch_children_by_descriptor() -> None:
@@ -232,6 +245,7 @@ async def _serve(
         ready = models.default.loaded if settings.reuse_port else None
         tell = partial(_tell_unfinished, models)
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
+        watching.append(asyncio.create_task(_share_limits(models.default, entrances.admission, opened.board)))
         async with _wyoming_door(settings, models, entrances.admission, opened) as side_door:
             server = Server(
                 config,
@@ -308,6 +322,14 @@ def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+async def _share_limits(host: ModelHost, admission: Admission, board: Noticeboard | None) -> None:
+    """With the other servers of a cluster, once it is connected."""
+    if board is not None:
+        with suppress(ServiceError):
+            await host.loaded()
+        await share_limits(admission, board)
 
 
 async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lithophone.backends.transformers_backend.checkpoint import ModelReference, read_reference
 from lithophone.errors import ConfigurationError
@@ -21,11 +21,32 @@ from lithophone.hub.cache import DEFAULT_REVISION
 from lithophone.measured import MeasuredMemory, measured_path
 from lithophone.settings import Settings
 
+if TYPE_CHECKING:
+    from lithophone.hosts.ray_serve.cluster import Cluster
+
 OPENER: Final = "lithophone.backends.opening:open_backend"
 
 
-def build_models(settings: Settings) -> Models:
+def build_cluster(settings: Settings) -> Cluster | None:
+    """The cluster that models are to run on, if they are; not connected yet.
+
+    Raises:
+        ConfigurationError: Ray is not installed.
+    """
+    if settings.hosts != "ray":
+        return None
+    from lithophone.hosts.ray_serve.cluster import Cluster, require_ray  # noqa: PLC0415 - an extra
+
+    require_ray()
+    return Cluster(settings.ray_address)
+
+
+def build_models(settings: Settings, cluster: Cluster | None = None) -> Models:
     """The models asked for and their hosts; nothing is loaded yet.
+
+    Args:
+        settings: What is asked for.
+        cluster: Where they run, if it is not this machine; made here if it is not given.
 
     Raises:
         StartupError: one is no model, two have one name, or none can do what is asked.
@@ -33,7 +54,8 @@ def build_models(settings: Settings) -> Models:
     references = _references(settings)
     _refuse_two_of_one_name(references)
     _refuse_native_times(settings, references)
-    hosts = _ray_hosts(references, settings) if settings.hosts == "ray" else _own_hosts(references, settings)
+    cluster = cluster or build_cluster(settings)
+    hosts = _ray_hosts(references, settings, cluster) if cluster else _own_hosts(references, settings)
     budget_bytes = round(settings.memory_budget_gb * 1e9) or None
     return Models(hosts, load_wait_seconds=settings.load_wait_seconds, budget_bytes=budget_bytes)
 
@@ -60,18 +82,16 @@ def _own_hosts(references: Sequence[ModelReference], settings: Settings) -> list
     return [_host(reference, settings, measured) for reference in references]
 
 
-def _ray_hosts(references: Sequence[ModelReference], settings: Settings) -> list[ModelHost]:
+def _ray_hosts(references: Sequence[ModelReference], settings: Settings, cluster: Cluster) -> list[ModelHost]:
     """On the machines of a cluster.
 
     Raises:
-        ConfigurationError: Ray is not installed, or what is asked for makes no sense there.
+        ConfigurationError: what is asked for makes no sense there.
     """
-    from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment, require_ray  # noqa: PLC0415 - an extra
+    from lithophone.hosts.ray_serve.cluster import ServeDeployment  # noqa: PLC0415 - an extra
     from lithophone.hosts.ray_serve.host import RayHost  # noqa: PLC0415 - as above
 
-    require_ray()
     scale = _scale(settings)
-    cluster = Cluster(settings.ray_address)
     return [
         RayHost(
             reference.model_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lithophone.engine.fairness import Client, Room, Seat, has_share
+from lithophone.engine.fairness import Client, Holding, Room, Seat, has_share
 
 arrivals = st.lists(
     st.tuples(st.sampled_from("abc"), st.floats(0, 500), st.integers(0, 5)), min_size=1, max_size=60
@@ -54,3 +54,45 @@ def test_who_holds_nothing_may_take_the_last() -> None:
     assert has_share(0, 1)
     assert not has_share(0, 0)
     assert not has_share(3, 1)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.floats(0, 500), st.booleans()), max_size=60
+    ),
+    st.integers(1, 6),
+    st.floats(1, 600),
+)
+def test_a_clients_own_limits_hold_for_all_rooms_that_know_of_each_other(
+    arrivals: list[tuple[int, str, float, bool]], places: int, seconds: float
+) -> None:
+    rooms, inside = [Room(100, 1e6) for _ in range(3)], list[tuple[Room, Seat]]()
+    limited = {name: Client(name, places, seconds) for name in "ab"}
+    for number, name, length, one_leaves in arrivals:
+        if one_leaves and inside:
+            room, seat = inside.pop(0)
+            room.leave(seat)
+        room = rooms[number]
+        room.elsewhere = together([one.holdings for one in rooms if one is not room])
+        if room.fits(seat := Seat(limited[name], room.counted_seconds(length))):
+            room.enter(seat)
+            inside.append((room, seat))
+    for holding in together([room.holdings for room in rooms]).values():
+        assert holding.requests <= places
+        assert holding.requests <= 1 or holding.audio_seconds <= seconds * (1 + 1e-9)
+
+
+def together(rooms: list[dict[str, Holding]]) -> dict[str, Holding]:
+    names = {name for room in rooms for name in room}
+    held = {name: [room.get(name, Holding()) for room in rooms] for name in names}
+    return {
+        name: Holding(sum(one.requests for one in many), sum(one.audio_seconds for one in many))
+        for name, many in held.items()
+    }
+
+
+def test_what_a_client_holds_elsewhere_takes_nothing_of_its_share_here() -> None:
+    room = Room(4, 1e9, elsewhere={"ann": Holding(1000, 1e6)})
+    assert room.fits(Seat(Client("ann"), 10.0))
+    assert not room.fits(Seat(Client("ann", max_requests=1000), 10.0))
+    assert not room.fits(Seat(Client("ann", max_audio_seconds=1e6), 10.0))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -27,7 +30,9 @@ from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment
 from lithophone.hosts.ray_serve.deployment import Scale, Served
 from lithophone.hosts.ray_serve.host import RayHost
 from tests.clusters import Nodes, two_nodes
+from tests.conftest import start_server
 from tests.hosts.openers import RUNTIME
+from tests.recordings import run_ffmpeg
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
@@ -318,3 +323,59 @@ def test_files_are_transcribed_by_replicas(nodes: Nodes, tmp_path: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo.txt").read_text().startswith("nancy wants to sell")
+
+
+def minutes_of_speech(count: int) -> bytes:
+    """A file that takes the demonstration model a moment for each minute."""
+    repeated = ("-stream_loop", "-1", "-i", str(SPEECH / "demo.flac"), "-t", str(60 * count))
+    return run_ffmpeg(*repeated, "-c:a", "libopus", "-b:a", "24k", "-f", "ogg", "pipe:1")
+
+
+def test_a_keys_limit_holds_for_two_servers_together_also_after_one_of_them_has_died(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    keys = {name: f"key-of-{name}" for name in ("ann", "bob")}
+    (tmp_path / "keys.toml").write_text(
+        "".join(
+            f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\nmax_requests = 1\n'
+            for name, key in keys.items()
+        )
+    )
+    flags = ("--hosts", "ray", "--ray-address", nodes.address, "--place-wait-seconds", "5")
+    flags += ("--api-keys-file", str(tmp_path / "keys.toml"))
+    (first, first_url), (second, second_url) = (start_server(*flags) for _ in range(2))
+
+    def ask(url: str, owner: str, audio: bytes) -> int:
+        answer = httpx.post(
+            f"{url}/v1/audio/transcriptions",
+            headers={"Authorization": f"Bearer {keys[owner]}"},
+            data={"model": "whisper-1"},
+            files={"file": ("speech", audio)},
+            timeout=90,
+        )
+        return answer.status_code
+
+    short, long = (SPEECH / "demo.flac").read_bytes(), minutes_of_speech(60)
+    try:
+        with ThreadPoolExecutor() as pool:
+            at_work = pool.submit(ask, first_url, "ann", long)
+            while (status := ask(second_url, "ann", short)) == 200:
+                assert not at_work.done()
+            assert status == 429
+            assert ask(second_url, "bob", short) == 200
+            assert ask(first_url, "bob", short) == 200
+            assert not at_work.done()
+            first.kill()
+            assert isinstance(at_work.exception(), httpx.TransportError)
+            deadline = time.monotonic() + 30
+            while ask(second_url, "ann", short) != 200:
+                assert time.monotonic() < deadline
+            with ThreadPoolExecutor() as both:
+                assert sorted(both.map(lambda owner: ask(second_url, owner, short), ["ann", "bob"])) == [
+                    200,
+                    200,
+                ]
+    finally:
+        for server in (first, second):
+            server.terminate()
+            server.communicate(timeout=60)

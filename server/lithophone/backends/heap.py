@@ -21,7 +21,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of malloc.h
 LARGEST_KEPT_BYTES = 32 << 20
 """Larger blocks come from the system and go back at once. glibc raises its own threshold to this as blocks are freed."""
 
-KEPT_SECONDS: Final = 300.0
+KEPT_SECONDS: Final = 60.0
 """How long what a burst of requests needed is kept for the next one."""
 
 LEAST_RELEASED_BYTES = 1 << 20

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 from lithophone.engine.deadlines import Deadlines
-from lithophone.engine.fairness import Client, Room, Seat
+from lithophone.engine.fairness import Client, Holding, Room, Seat
 from lithophone.engine.pace import Pace, Promises
 from lithophone.errors import DrainingError, OverloadedError
 
@@ -86,6 +86,7 @@ class Admission:
         self._pace.tick(clock(), busy=False)
         self._promises = Promises()
         self._turns: dict[Seat, asyncio.Future[None]] = {}
+        self._changed = asyncio.Event()
         self._draining = False
         self.leaving = False
 
@@ -127,6 +128,20 @@ class Admission:
         """Audio of those that wait for a place."""
         return sum(seat.audio_seconds for seat in self._room.waiting)
 
+    @property
+    def holdings(self) -> Mapping[str, Holding]:
+        """What each client holds here."""
+        return self._room.holdings
+
+    def holdings_changed(self) -> asyncio.Event:
+        """Set when any of them is no longer what it is now."""
+        return self._changed
+
+    def count_elsewhere(self, holdings: Mapping[str, Holding]) -> None:
+        """From now on count what clients hold at other servers, too, for the limits of their own."""
+        self._room.elsewhere = holdings
+        self._let_in()
+
     def place(
         self, audio_seconds: float = 0.0, client: Client = ANYBODY, *, is_first_try: bool = False
     ) -> Place:
@@ -145,9 +160,13 @@ class Admission:
         seat = Seat(client, self._room.counted_seconds(audio_seconds), is_expected=expected)
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._room.waiting and self._room.fits(seat):
-            self._room.enter(seat)
+            self._enter(seat)
             admitted.set_result(None)
-        elif expected or self._turn_seconds(seat, now) <= self._wait_seconds:
+        elif (
+            expected
+            or self._room.waits_for_others(seat)
+            or self._turn_seconds(seat, now) <= self._wait_seconds
+        ):
             self._room.wait(seat)
             self._turns[seat] = admitted
             self._let_in()
@@ -186,6 +205,7 @@ class Admission:
             self._tick()
             self._pace.done(audio_seconds=audio_seconds)
             self._room.shrink(seat, audio_seconds)
+            self._note_change()
             self._let_in()
 
     def leave(self, seat: Seat) -> None:
@@ -195,7 +215,16 @@ class Admission:
             self._pace.done(requests=1)
         self._turns.pop(seat, None)
         self._room.leave(seat)
+        self._note_change()
         self._let_in()
+
+    def _enter(self, seat: Seat) -> None:
+        self._room.enter(seat)
+        self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _tick(self) -> float:
         now = self._clock()
@@ -204,7 +233,7 @@ class Admission:
 
     def _let_in(self) -> None:
         while (seat := self._room.next_seat()) is not None:
-            self._room.enter(seat)
+            self._enter(seat)
             admitted = self._turns.pop(seat)
             if not admitted.done():
                 admitted.set_result(None)

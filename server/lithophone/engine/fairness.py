@@ -5,7 +5,7 @@ Owns the rule of a fair share, and who of those that wait comes in next.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,16 @@ class Client(msgspec.Struct, frozen=True):
     name: str = ""
     max_requests: int = 0
     max_audio_seconds: float = 0.0
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What a client holds: requests at work, and seconds of their audio that were not answered yet."""
+
+    requests: int = 0
+    audio_seconds: float = 0.0
+
+
+NOTHING: Final = Holding()
 
 
 def has_share(held: float, free: float) -> bool:
@@ -68,6 +78,7 @@ class Room:
         max_requests: Places.
         max_audio_seconds: Audio of those inside together. A request of more than a quarter counts as a quarter: the model
             lets jobs take turns, so that a long one holds up the others no more than that.
+        elsewhere: What clients hold in the rooms of other servers, which counts for the limits of their own.
     """
 
     max_requests: int
@@ -75,7 +86,13 @@ class Room:
     waiting: list[Seat] = field(default_factory=list[Seat])
     requests: int = 0
     audio_seconds: float = 0.0
-    _held: dict[Hashable, _Held] = field(default_factory=dict[Hashable, _Held])
+    elsewhere: Mapping[str, Holding] = field(default_factory=dict[str, Holding])
+    _held: dict[str, _Held] = field(default_factory=dict[str, _Held])
+
+    @property
+    def holdings(self) -> dict[str, Holding]:
+        """What each client holds here."""
+        return {name: Holding(held.requests, held.audio_seconds) for name, held in self._held.items()}
 
     def counted_seconds(self, audio_seconds: float) -> float:
         """What a request of this length takes of the room."""
@@ -83,7 +100,9 @@ class Room:
 
     def fits(self, seat: Seat) -> bool:
         """Whether it may come in now, were nobody before it."""
-        return not self.requests or (self._has_place(seat) and self._may_take_more(seat))
+        return self._within_its_limits(seat) and (
+            not self.requests or (self._has_place(seat) and self._has_share(seat))
+        )
 
     def _has_place(self, seat: Seat) -> bool:
         return (
@@ -91,30 +110,41 @@ class Room:
             and self.audio_seconds + seat.audio_seconds <= self.max_audio_seconds
         )
 
-    def _may_take_more(self, seat: Seat) -> bool:
-        """Whether the client's own limits, and its fair share, leave room."""
-        held, client = self._held.get(seat.client.name, _Held()), seat.client
-        return (
-            has_share(held.requests, self.max_requests - self.requests)
-            and has_share(held.audio_seconds, self.max_audio_seconds - self.audio_seconds)
-            and (not client.max_requests or held.requests < client.max_requests)
-            and (
-                not client.max_audio_seconds
-                or not held.requests
-                or held.audio_seconds + seat.audio_seconds <= client.max_audio_seconds
-            )
+    def _has_share(self, seat: Seat) -> bool:
+        held = self._held.get(seat.client.name, _Held())
+        return has_share(held.requests, self.max_requests - self.requests) and has_share(
+            held.audio_seconds, self.max_audio_seconds - self.audio_seconds
+        )
+
+    def _within_its_limits(self, seat: Seat) -> bool:
+        """Whether the client's own limits leave room, wherever it holds what it holds."""
+        return self._limits_allow(seat, self.elsewhere.get(seat.client.name, NOTHING))
+
+    def waits_for_others(self, seat: Seat) -> bool:
+        """Whether it is for what its client holds elsewhere that it may not come in, and nothing here tells when it may."""
+        return not self._within_its_limits(seat) and self._limits_allow(seat, NOTHING)
+
+    def _limits_allow(self, seat: Seat, elsewhere: Holding) -> bool:
+        """One request of a client may always be long."""
+        client, held = seat.client, self._held.get(seat.client.name, _Held())
+        requests = held.requests + elsewhere.requests
+        seconds = held.audio_seconds + elsewhere.audio_seconds
+        return (not client.max_requests or requests < client.max_requests) and (
+            not client.max_audio_seconds
+            or not requests
+            or seconds + seat.audio_seconds <= client.max_audio_seconds
         )
 
     def next_seat(self) -> Seat | None:
         """Who of those that wait may come in now: of the clients, the one that holds least; of its requests, the first.
 
-        One that only its client's share keeps out is passed over; one that nobody's leaving has made room for yet is not,
+        One that only its client's share or limits keep out is passed over; one that nobody's leaving has made room for yet is not,
         or a long one would wait for ever behind short ones.
         """
         for seat in self._first_of_each():
             if self.fits(seat):
                 return seat
-            if self._may_take_more(seat):
+            if self._has_share(seat) and self._within_its_limits(seat):
                 return None
         return None
 

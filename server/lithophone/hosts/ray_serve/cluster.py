@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Final
@@ -28,6 +28,8 @@ from lithophone.errors import (
     UnavailableError,
 )
 from lithophone.hosts.description import find
+from lithophone.hosts.ray_serve.aside import Aside
+from lithophone.hosts.ray_serve.board import Amounts
 from lithophone.hosts.ray_serve.deployment import (
     CallCancelledError,
     ReplicaLostError,
@@ -42,6 +44,9 @@ from lithophone.worker.messages import Recognise
 log = structlog.get_logger(__name__)
 
 REPLICA: Final = "lithophone.replica:Replica"
+BOARD: Final = "lithophone.hosts.ray_serve.board:Board"
+BOARD_NAME: Final = "limits"
+NAMESPACE: Final = "lithophone"
 TELEMETRY_VARIABLE: Final = "RAY_USAGE_STATS_ENABLED"
 INLINE_VARIABLE: Final = "RAY_max_direct_call_object_size"
 INLINE_BYTES: Final = 4_000_000
@@ -305,3 +310,48 @@ class ServeDeployment:
         """The same for the same model, served alike."""
         told = msgspec.json.encode((msgspec.to_builtins(self._served, enc_hook=str), self.scale))
         return hashlib.sha256(told).hexdigest()[:16]
+
+
+class RayBoard:
+    """What this cluster's servers tell each other about their clients; see `Board`.
+
+    The actor goes with the server that has started it, and the next one to ask starts another.
+
+    Args:
+        cluster: Where.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._server = uuid4().hex
+        self._aside = Aside()
+        self._actor: Any = None
+
+    async def tell(self, held: Mapping[str, Amounts]) -> None:
+        """Put up what clients hold at this server. Any error means that the board cannot be reached just now."""
+        await self._ask("tell", held)
+
+    async def others(self, known: Mapping[str, Amounts]) -> Mapping[str, Amounts]:
+        """What they hold at the other servers, when it is not what is known already, or after a moment. Errors as above."""
+        return await self._ask("others", known)
+
+    async def _ask(self, method: str, amounts: Mapping[str, Amounts]) -> Any:
+        if self._actor is None:
+            self._actor = await self._aside.do(self._open)
+        actor = self._actor
+        try:
+            return await getattr(actor, method).remote(self._server, dict(amounts))
+        except Exception:
+            if self._actor is actor:
+                self._actor = None
+            raise
+
+    def _open(self) -> Any:
+        import ray  # noqa: PLC0415 - an extra, which takes a second to import
+
+        with self._cluster.connected():
+            return (
+                ray.remote(find(BOARD))
+                .options(name=BOARD_NAME, namespace=NAMESPACE, get_if_exists=True, num_cpus=0)
+                .remote()
+            )
