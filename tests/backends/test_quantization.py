@@ -19,12 +19,12 @@ from lithophone.backends.memory.estimate import estimate_memory
 from lithophone.backends.memory.fits import check_fits
 from lithophone.backends.memory.registered import SMALL_BYTES, approximate_small_bytes
 from lithophone.backends.memory.table import family_fit_table
-from lithophone.backends.quantization import eight, four
+from lithophone.backends.quantization import eight, four, rounding
 from lithophone.backends.quantization.eight import Int8Embedding, Int8Linear, Int8Weight
 from lithophone.backends.quantization.four import Int4Linear, Int4Weight
 from lithophone.backends.quantization.keeping import keep
 from lithophone.backends.quantization.manifest import MANIFEST, as_stored
-from lithophone.backends.quantization.rounding import FAR_OUT, LEVELS, multiply_rounded
+from lithophone.backends.quantization.rounding import FAR_OUT, LEVELS, rounded_blocks
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
 from lithophone.backends.transformers_backend.loading import load_checkpoint
 from lithophone.errors import CheckpointError, ConfigurationError, DoesNotFitError
@@ -93,7 +93,8 @@ def test_a_row_gives_the_same_in_any_company(making: Making) -> None:
 def test_both_ways_of_four_bits_take_the_same_numbers() -> None:
     layer = Int4Linear(Int4Weight.of(noise(OUT, IN)), None)
     whole = torch.randint(-LEVELS, LEVELS + 1, (9, IN)).float()
-    assert torch.equal(layer.few(whole), layer.many(whole).to(torch.bfloat16))
+    many = torch.cat([product for _, product in layer.many(whole.to(torch.int8))], dim=1)
+    assert torch.equal(layer.few(whole), many.to(torch.bfloat16))
 
 
 @both
@@ -110,17 +111,28 @@ def test_a_row_with_one_large_number_keeps_its_small_ones(making: Making) -> Non
     assert float((small[1] - wanted[1]).abs().max()) < in_eight_bits_alone
 
 
-def test_leftovers_are_multiplied_for_rows_that_stand_out_alone() -> None:
-    multiplied: list[int] = []
-
-    def product(whole: Tensor) -> Tensor:
-        multiplied.append(len(whole))
-        return whole
-
+def test_leftovers_are_multiplied_for_rows_that_stand_out_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = noise(3, 1000)
     rows[1, 0] = 2 * FAR_OUT
-    assert apart(multiply_rounded(rows, product), rows) < 0.01
-    assert multiplied == [4]
+    (block,) = rounded_blocks(rows, 1000)
+    assert block.far.tolist() == [1]
+    assert block.whole.shape == (4, 1000)
+    assert apart(block.restored(block.whole), rows) < 0.01
+    monkeypatch.setattr(rounding, "BLOCK_NUMBERS", 2000)
+    assert [len(block.whole) for block in rounded_blocks(rows, 1000)] == [3, 1]
+
+
+@both
+def test_rows_that_are_multiplied_in_blocks_are_what_they_are_together(
+    making: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, _ = making(noise(OUT, IN), noise(OUT, seed=3))
+    rows = noise(50, IN, seed=2)
+    rows[[7, 30, 31, 49], 0] = 1000.0
+    together = layer(rows)
+    monkeypatch.setattr(rounding, "BLOCK_NUMBERS", 9 * OUT)
+    monkeypatch.setattr(four, "BLOCK_WEIGHTS", 64 * IN)
+    assert torch.equal(layer(rows), together)
 
 
 @both

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithophone.backends.quantization.rounding import LEAST_SIZE, LEVELS, multiply_rounded
+from lithophone.backends.quantization.rounding import LEAST_SIZE, LEVELS, rounded_blocks
 
 NARROW_LEVELS: Final = 63
 """Without VNNI, FBGEMM adds pairs of products in 16 bits, which activations of 8 bits could overflow."""
@@ -54,7 +54,7 @@ def row_blocks(weight: Tensor) -> Iterator[Tensor]:
 
 def _rounded(block: Tensor) -> tuple[Tensor, Tensor]:
     wide = block.float()
-    scale = (torch.linalg.vector_norm(wide, torch.inf, dim=1) / LEVELS).clamp_(min=LEAST_SIZE)
+    scale = (wide.abs().amax(dim=1) / LEVELS).clamp_(min=LEAST_SIZE)
     return (wide / scale.unsqueeze(1)).round_().to(torch.int8), scale
 
 
@@ -92,10 +92,16 @@ class Int8Linear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in] to [..., out], in the dtype of `inputs`."""
-        product = multiply_rounded(inputs.reshape(-1, self.in_features), self._multiply, self._levels)
-        if self.bias is not None:
-            product.add_(self.bias)
-        return product.to(inputs.dtype).view(*inputs.shape[:-1], -1)
+        rows = inputs.reshape(-1, self.in_features)
+        given = inputs.new_empty(len(rows), self.out_features)
+        at = 0
+        for block in rounded_blocks(rows, self.out_features, self._levels):
+            product = block.restored(self._multiply(block.whole))
+            if self.bias is not None:
+                product.add_(self.bias)
+            given[at : at + len(product)] = product
+            at += len(product)
+        return given.view(*inputs.shape[:-1], -1)
 
     def _multiply(self, whole: Tensor) -> Tensor:
         """float32 [rows, out]; FBGEMM turns the whole numbers into bytes with `levels` + 1 for zero."""

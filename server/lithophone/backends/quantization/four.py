@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lithophone.backends.quantization.eight import row_blocks
-from lithophone.backends.quantization.rounding import LEAST_SIZE, multiply_rounded
+from lithophone.backends.quantization.rounding import LEAST_SIZE, Rounded, rounded_blocks
 
 GROUP: Final = 32
 """Weights that share a scale: of what torch's kernel knows the smallest and the most exact."""
@@ -28,7 +28,7 @@ GROUP: Final = 32
 LARGEST_MULTIPLIER: Final = 15  # times -8 it is a whole number of 8 bits
 LEAST, GREATEST = -8, 7
 WIDTHS: Final = (64, 32)  # of blocks of outputs, which share their bytes: with AVX512 and AVX2
-BLOCK_WEIGHTS: Final = 1 << 20  # widened at a time: a byte each
+BLOCK_WEIGHTS: Final = 1 << 21  # widened at a time: a byte each
 
 TRIED_ROWS: Final = (4, 8, 12, 16, 24, 32)
 TRIED_SHAPE: Final = (4096, 2048)
@@ -68,7 +68,7 @@ class Int4Weight(msgspec.Struct, frozen=True, eq=False):
 def _rounded(block: Tensor) -> Int4Weight:
     wide = block.float()
     groups = wide.view(len(wide), -1, GROUP)
-    wanted = torch.linalg.vector_norm(groups, torch.inf, dim=2) / -LEAST
+    wanted = groups.abs().amax(dim=2) / -LEAST
     largest = (wanted.amax(dim=1) / LARGEST_MULTIPLIER).clamp_(min=LEAST_SIZE)
     nearest = (wanted / largest.unsqueeze(1)).floor_()
     multipliers, values = _best(groups, largest, nearest)
@@ -137,30 +137,44 @@ class Int4Linear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in] to [..., out], in the dtype of `inputs`."""
         rows = inputs.reshape(-1, self.in_features)
-        product = multiply_rounded(rows, self.few if len(rows) <= self.few_rows else self.many)
-        product.mul_(self.scale)
-        if self.bias is not None:
-            product.add_(self.bias)
-        return product.to(inputs.dtype).view(*inputs.shape[:-1], -1)
+        blocks = list(rounded_blocks(rows, self.out_features))
+        given = inputs.new_empty(len(rows), self.out_features)
+        if len(rows) <= self.few_rows:
+            ((block,), every) = blocks, slice(0, self.out_features)
+            given[:] = self._restored(block, self.few(block.whole), every)
+        else:
+            self._give(given, blocks)
+        return given.view(*inputs.shape[:-1], -1)
+
+    def _give(self, given: Tensor, blocks: Sequence[Rounded]) -> None:
+        """Some columns of all rows at a time."""
+        whole = torch.cat([block.whole.to(torch.int8) for block in blocks])
+        for columns, product in self.many(whole):
+            parts = product.split([len(block.whole) for block in blocks])
+            at = 0
+            for block, part in zip(blocks, parts, strict=True):
+                restored = self._restored(block, part, columns)
+                given[at : at + len(restored), columns] = restored
+                at += len(restored)
+
+    def _restored(self, block: Rounded, product: Tensor, columns: slice) -> Tensor:
+        restored = block.restored(product).mul_(self.scale[columns])
+        return restored if self.bias is None else restored.add_(self.bias[columns])
 
     def few(self, whole: Tensor) -> Tensor:
-        """bfloat16 [rows, out] by torch's packed kernel."""
+        """bfloat16 [rows, out] of whole numbers by torch's packed kernel."""
         kernel: Any = torch.ops.aten._weight_int4pack_mm_for_cpu  # noqa: SLF001 - torch's own name for it
         return kernel(whole.to(torch.bfloat16), self.packed, GROUP, self.sizes)
 
-    def many(self, whole: Tensor) -> Tensor:
-        """int32 [rows, out] by integers, the weights widened block by block."""
-        rows = whole.to(torch.int8)
-        product = torch.empty(len(rows), self.out_features, dtype=torch.int32)
+    def many(self, whole: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """int32 [rows, columns] of int8 by integers, some columns after others, whose weights are widened for that."""
         at = 0
         for part, multipliers in zip(
             self._parts(), self.multipliers.split(self._blocks_at_a_time), strict=True
         ):
-            widened = _unpacked(part).view(torch.int8).sub_(-LEAST).unflatten(1, (-1, GROUP))
-            for block in widened.mul_(multipliers.unsqueeze(2)).flatten(1, 2):
-                product[:, at : at + block.shape[1]] = torch.ops.aten._int_mm(rows, block)  # noqa: SLF001 - torch's own name for it
-                at += block.shape[1]
-        return product
+            columns = slice(at, at + len(part) * block_width())
+            yield columns, torch.ops.aten._int_mm(whole, _widened(part, multipliers))  # noqa: SLF001 - torch's own name for it
+            at = columns.stop
 
     @property
     def _blocks_at_a_time(self) -> int:
@@ -170,6 +184,16 @@ class Int4Linear(nn.Module):
         """uint8 [blocks, in, half a block's width] at a time."""
         half = block_width() // 2
         yield from self.packed.view(-1, self.in_features, half).split(self._blocks_at_a_time)
+
+
+def _widened(part: Tensor, multipliers: Tensor) -> Tensor:
+    """int8 [in, blocks x width]: each number times its group's multiplier; multiplied where it is put, in its row."""
+    whole = _unpacked(part).view(torch.int8).sub_(-LEAST)
+    blocks, inputs, width = whole.shape
+    widened = torch.empty(inputs, blocks * width, dtype=torch.int8)
+    placed = widened.view(-1, GROUP, blocks, width).permute(2, 0, 1, 3)
+    torch.mul(whole.unflatten(1, (-1, GROUP)), multipliers.unsqueeze(2), out=placed)
+    return widened
 
 
 def _unpacked(part: Tensor) -> Tensor:
@@ -211,7 +235,7 @@ def measured_few_rows() -> int:
     few = 1
     for rows in TRIED_ROWS:
         whole = torch.ones(rows, layer.in_features)
-        if _seconds(layer.few, whole) > _seconds(layer.many, whole):
+        if _seconds(layer.few, whole) > _seconds(lambda given: list(layer.many(given)), whole.to(torch.int8)):
             break
         few = rows
     return few

@@ -7,8 +7,8 @@ more row, which makes such a row as exact as 15 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, linalg
@@ -20,26 +20,52 @@ FAR_OUT: Final = 16.0
 
 LEAST_SIZE: Final = 1e-30  # a row of zeros has no scale
 
+BLOCK_NUMBERS: Final = 1 << 20
+"""Of activations at a time: what is made of them on the way stays in the cache, or is at least memory that was used before."""
 
-def multiply_rounded(rows: Tensor, product: Callable[[Tensor], Tensor], levels: int = LEVELS) -> Tensor:
-    """A product with rows in 8 bits.
+
+class Rounded(NamedTuple):
+    """Some rows in whole numbers.
+
+    Attributes:
+        whole: float32 [n, in], from minus to plus `levels`: the rows, and behind them what the rounding left of those far out.
+        sizes: float32 [rows]: what a whole number of each row stands for.
+        far: Which rows are far out.
+        levels: Whole numbers on either side of zero.
+    """
+
+    whole: Tensor
+    sizes: Tensor
+    far: Tensor
+    levels: int
+
+    def restored(self, product: Tensor) -> Tensor:
+        """Of the product [n, out] of `whole` the product of the rows, float32 [rows, out]."""
+        rows = len(self.sizes)
+        found = product[:rows].float()
+        if len(self.far):
+            found = found.index_add(0, self.far, product[rows:].float(), alpha=1 / (2 * self.levels))
+        return found.mul_(self.sizes.unsqueeze(1))
+
+
+def rounded_blocks(rows: Tensor, out_features: int, levels: int = LEVELS) -> Iterator[Rounded]:
+    """Rows in whole numbers, as many at a time as are well multiplied together.
 
     Args:
         rows: [rows, in], of any float dtype.
-        product: Takes float32 [n, in] of whole numbers from minus to plus `levels`, and gives [n, out].
+        out_features: Of what they are multiplied by.
         levels: Whole numbers on either side of zero.
-
-    Returns:
-        float32 [rows, out].
     """
-    largest = linalg.vector_norm(rows, torch.inf, dim=1, dtype=torch.float32).clamp_(min=LEAST_SIZE)
+    for block in rows.split(max(1, BLOCK_NUMBERS // max(out_features, rows.shape[1]))):
+        yield _rounded(block, levels)
+
+
+def _rounded(rows: Tensor, levels: int) -> Rounded:
+    largest = rows.abs().amax(dim=1).float().clamp_(min=LEAST_SIZE)
     size = linalg.vector_norm(rows, dim=1, dtype=torch.float32) / rows.shape[1] ** 0.5
     scaled = rows * (levels / largest).unsqueeze(1)
     whole = scaled.round()
     far = (largest > FAR_OUT * size).nonzero().squeeze(1)
-    if not len(far):
-        return product(whole).float().mul_((largest / levels).unsqueeze(1))
-    left = (scaled[far] - whole[far]).mul_(2 * levels).round_()
-    both = product(torch.cat([whole, left])).float()
-    found = both[: len(rows)].index_add_(0, far, both[len(rows) :], alpha=1 / (2 * levels))
-    return found.mul_((largest / levels).unsqueeze(1))
+    if len(far):
+        whole = torch.cat([whole, (scaled[far] - whole[far]).mul_(2 * levels).round_()])
+    return Rounded(whole, largest / levels, far, levels)
