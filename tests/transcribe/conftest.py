@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -37,23 +38,23 @@ class Reader:
         self._failure = failure
         self._now = 0
 
-    async def transcribe(self, path: Path, heard: Callable[[Heard], None]) -> Transcript:
+    async def transcribe(self, file: BinaryIO, heard: Callable[[Heard], None]) -> Transcript:
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
-            return await self._transcribe(path, heard)
+            return await self._transcribe(file, heard)
         finally:
             self._now -= 1
 
-    async def _transcribe(self, path: Path, heard: Callable[[Heard], None]) -> Transcript:
-        text = await asyncio.to_thread(path.read_text)
+    async def _transcribe(self, file: BinaryIO, heard: Callable[[Heard], None]) -> Transcript:
+        text = (await asyncio.to_thread(file.read)).decode()
         await asyncio.sleep(0.05 if text == "later" else self._seconds)
         if self._failure is not None:
             raise self._failure
         if text == "bad":
             raise UnsupportedMediaError("not audio")
         heard(Heard(1.0, 2.0))
-        self.read.append(path.name)
+        self.read.append(Path(file.name).name if isinstance(file.name, str) else text)
         return transcript_of(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from lithophone.transcribe.objects import Listed
 from lithophone.transcribe.sources import State
@@ -37,8 +38,8 @@ class Shelves:
             raise FileNotFoundError(2, "Path does not exist")
         return self.objects[key]
 
-    def fetch(self, key: str, path: Path) -> None:
-        path.write_bytes(self.read(key))
+    def fetch(self, key: str, file: BinaryIO) -> None:
+        file.write(self.read(key))
 
     def write(self, key: str, content: bytes) -> None:
         if self.refused in key:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import shutil
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from lithophone.errors import ConfigurationError
 from lithophone.transcribe.objects import Listed
@@ -83,9 +82,9 @@ class ArrowStore:
         with self._system.open_input_stream(key) as stream:
             return stream.read()
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, file: BinaryIO) -> None:
         """See `ObjectStore`."""
-        with self._system.open_input_stream(key) as stream, path.open("wb") as file:
+        with self._system.open_input_stream(key) as stream:
             shutil.copyfileobj(stream, file, COPY_BYTES)
 
     def write(self, key: str, content: bytes) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from lithophone.backends.base import Token
 from lithophone.engine import transcript as whole
@@ -72,10 +71,10 @@ class TranscriberElsewhere:
         """See `Transcriber`."""
         return AT_ONCE
 
-    async def transcribe(self, path: Path, heard: Callable[[Heard], None]) -> whole.Transcript:
+    async def transcribe(self, file: BinaryIO, heard: Callable[[Heard], None]) -> whole.Transcript:
         """See `Transcriber`."""
         try:
-            answer = await self._ask(path)
+            answer = await self._ask(file)
         except (AuthenticationError, NotFoundError, CannotConnectError) as error:
             raise ConfigurationError(f"the server: {error.message}") from error
         except APIError as error:
@@ -97,11 +96,11 @@ class TranscriberElsewhere:
         form = self._wanted.form
         return form.to_language if isinstance(form, TranslationForm) else None
 
-    async def _ask(self, path: Path) -> VerboseTranscription:
+    async def _ask(self, file: BinaryIO) -> VerboseTranscription:
         form = self._wanted.form
         if isinstance(form, TranslationForm):
             return await self._client.translate_verbose(
-                path,
+                file,
                 model=form.model,
                 prompt=form.prompt or None,
                 temperature=form.temperature,
@@ -109,7 +108,7 @@ class TranscriberElsewhere:
                 to_language=form.to_language,
             )
         return await self._client.transcribe_verbose(
-            path,
+            file,
             model=form.model,
             prompt=form.prompt or None,
             temperature=form.temperature,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from lithophone.audio.decode import decode_audio
 from lithophone.audio.stream import DecodeLimits, PcmStream
@@ -101,11 +100,10 @@ class TranscriberHere:
         batch = self._host.info.max_batch if self._host.info is not None else 1
         return min(self._replicas * min(max(2 * batch, LEAST_AT_ONCE), MOST_AT_ONCE), MOST_DECODED)
 
-    async def transcribe(self, path: Path, heard: Callable[[Heard], None]) -> Transcript:
+    async def transcribe(self, file: BinaryIO, heard: Callable[[Heard], None]) -> Transcript:
         """See `Transcriber`."""
-        with path.open("rb") as file:
-            async with decode_audio(file, limits=self._limits, audio_track=self._audio_track) as stream:
-                return await self._transcribe(stream, heard)
+        async with decode_audio(file, limits=self._limits, audio_track=self._audio_track) as stream:
+            return await self._transcribe(stream, heard)
 
     async def _transcribe(self, stream: PcmStream, heard: Callable[[Heard], None]) -> Transcript:
         job = Job(

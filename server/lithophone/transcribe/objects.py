@@ -6,10 +6,11 @@ Owns what a source, a folder and a journal are there. Which stores there are, an
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from contextlib import ExitStack, suppress
+from pathlib import PurePosixPath
+from tempfile import TemporaryFile
 from time import time_ns
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -52,7 +53,7 @@ class ObjectStore(Protocol):
         """An object's content."""
         ...
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, file: BinaryIO) -> None:
         """Write an object's content to a file."""
         ...
 
@@ -84,11 +85,14 @@ class ObjectSource:
         """When it was listed: one that was replaced since then counts as another one the next time."""
         return self._listed.state
 
-    def fetch(self, folder: Path) -> Path:
+    def open(self) -> BinaryIO:
         """See `Source`."""
-        path = folder / self.name
-        self._store.fetch(self._listed.key, path)
-        return path
+        with ExitStack() as until_fetched:
+            file = until_fetched.enter_context(TemporaryFile())
+            self._store.fetch(self._listed.key, file)
+            file.seek(0)
+            until_fetched.pop_all()
+            return file
 
 
 class ObjectFolder:

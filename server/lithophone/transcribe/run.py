@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import structlog
@@ -89,9 +87,8 @@ class Run:
     async def _transcribe(self, recording: Recording) -> None:
         heard = self._watcher.begun(recording)
         state = recording.source.state()
-        with TemporaryDirectory(prefix="lithophone-", ignore_cleanup_errors=True) as folder:
-            path = await asyncio.to_thread(recording.source.fetch, Path(folder))
-            transcript = await self._transcriber.transcribe(path, heard)
+        with await asyncio.to_thread(recording.source.open) as file:
+            transcript = await self._transcriber.transcribe(file, heard)
         await asyncio.to_thread(self._shelf.put, recording, state, transcript)
         self._watcher.done(recording, transcript.duration_seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,15 +24,15 @@ class Source(Protocol):
         ...
 
     def state(self) -> State:
-        """Its state, no later than that of what `fetch` gives next.
+        """Its state, no later than that of what `open` gives next.
 
         Raises:
             OSError: it is not there.
         """
         ...
 
-    def fetch(self, folder: Path) -> Path:
-        """A file of this machine with its content; a copy is made in `folder`, which is empty.
+    def open(self) -> BinaryIO:
+        """Its content. What is copied to this machine for that has no name, and is gone with the file's last user.
 
         Raises:
             OSError: it cannot be read.
@@ -57,9 +57,9 @@ class FileSource(msgspec.Struct, frozen=True):
         """See `Source`."""
         return state_of(self.path)
 
-    def fetch(self, folder: Path) -> Path:  # noqa: ARG002 - no copy is needed
-        """The file itself."""
-        return self.path
+    def open(self) -> BinaryIO:
+        """See `Source`."""
+        return self.path.open("rb")
 
 
 def state_of(path: Path) -> State:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
@@ -51,7 +50,7 @@ class Transcriber(Protocol):
         """How many recordings keep it busy."""
         ...
 
-    async def transcribe(self, path: Path, heard: Callable[[Heard], None]) -> Transcript:
+    async def transcribe(self, file: BinaryIO, heard: Callable[[Heard], None]) -> Transcript:
         """The transcript of a file.
 
         Raises:
