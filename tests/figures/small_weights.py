@@ -21,6 +21,7 @@ import torch
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DeviceWishes
 from lithophone.backends.device.runtime import TorchRuntime, peak_resident_bytes
+from lithophone.backends.heap import keep_freed_pages
 from lithophone.backends.transformers_backend.loading import weight_bytes
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
 from lithophone.bench import BenchOptions
@@ -104,6 +105,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
+    keep_freed_pages()  # as every process with a model does
     with TorchRuntime().thread():
         measure(options)
 
