@@ -21,6 +21,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of malloc.h
 LARGEST_KEPT_BYTES = 32 << 20
 """Larger blocks come from the system and go back at once. glibc raises its own threshold to this as blocks are freed."""
 
+FEW_KEPT_BYTES: Final = 3 << 19
+"""The same for a process whose large blocks are waveforms, each used once: between small blocks that last they would leave holes."""
+
 KEPT_SECONDS: Final = 60.0
 """How long what a burst of requests needed is kept for the next one."""
 
@@ -28,11 +31,17 @@ LEAST_RELEASED_BYTES = 1 << 20
 """Of a tensor whose pages are dropped: smaller ones are not worth asking where they are."""
 
 
-def keep_freed_pages(environ: Mapping[str, str] = os.environ, *, for_seconds: float | None = None) -> None:
+def keep_freed_pages(
+    environ: Mapping[str, str] = os.environ,
+    *,
+    largest_bytes: int = LARGEST_KEPT_BYTES,
+    for_seconds: float | None = None,
+) -> None:
     """Keep what is freed, from the start, and for all threads in one heap, where it leaves fewer holes.
 
     Args:
         environ: Where it says otherwise already (`MALLOC_…_`, glibc's own), nothing is changed.
+        largest_bytes: Of a block that is kept.
         for_seconds: As often all that is free goes back, from a thread that lasts as long as the process: each time takes tens of
             milliseconds, in which nothing else allocates. Without it what the busiest moment needed is kept for good.
     """
@@ -40,7 +49,7 @@ def keep_freed_pages(environ: Mapping[str, str] = os.environ, *, for_seconds: fl
         return
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        libc.mallopt(_MMAP_THRESHOLD, largest_bytes)
         libc.mallopt(_TRIM_THRESHOLD, 2 * LARGEST_KEPT_BYTES)
         libc.mallopt(_ARENA_MAX, 1)
         trim = libc.malloc_trim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lithophone.backends.heap import KEPT_SECONDS, keep_freed_pages
+from lithophone.backends.heap import FEW_KEPT_BYTES, KEPT_SECONDS, LARGEST_KEPT_BYTES, keep_freed_pages
 from lithophone.cli.command import Command
 from lithophone.cli.service import ask, install
 from lithophone.errors import ConfigurationError
@@ -27,7 +27,8 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
         return install(settings, agreed=(lambda: True) if options.yes else ask)
     if options.yes:
         raise ConfigurationError("--yes goes with --install-service")
-    keep_freed_pages(for_seconds=KEPT_SECONDS)
+    largest_bytes = LARGEST_KEPT_BYTES if settings.hosts == "thread" else FEW_KEPT_BYTES
+    keep_freed_pages(largest_bytes=largest_bytes, for_seconds=KEPT_SECONDS)
     if settings.hosts == "ray":  # what was begun on the cluster has to be taken back
         return _serve(settings)
     with ended_by_interrupts():  # until the server listens to them; workers end with the process
