@@ -7,6 +7,7 @@ of `multipart`), hence the pyright mode.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Literal
@@ -49,7 +50,9 @@ def build_server(opened: Callable[[], Awaitable[Transcriber]]) -> MCPServer:
     )
     async def transcribe_file(path: str, output_format: Format = "txt") -> str:
         try:
-            transcript = await (await opened()).transcribe(at_home(path), lambda _: None)
+            transcriber = await opened()
+            with await asyncio.to_thread(at_home(path).open, "rb") as file:
+                transcript = await transcriber.transcribe(file, lambda _: None)
         except LithophoneError as error:
             raise ToolError(f"{path}: {error.message}") from error
         except OSError as error:
