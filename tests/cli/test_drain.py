@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import wave
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,11 +61,26 @@ class UnderWay(NamedTuple):
 
 
 @contextmanager
+def killed_by_failure(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Nobody waits for a server that was told nothing."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
+@contextmanager
 def interrupted(recording: bytes, grace_seconds: int) -> Iterator[UnderWay]:
     """A server whose terminal ends while it answers a whole request, a stream and a live session, and that then ends itself."""
+    ignored = signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # by nohup, as which the server would outlive the terminal, too
     process, url = start_server("--shutdown-grace-seconds", str(grace_seconds))
+    signal.signal(signal.SIGHUP, ignored)
     with (
         process,
+        killed_by_failure(process),
         ThreadPoolExecutor() as pool,
         httpx.Client(base_url=url, timeout=START_SECONDS) as client,
         closing(connect(url.replace("http", "ws") + PATH, compression=None)) as socket,
