@@ -75,9 +75,9 @@ class ProcessCarrier:
         if self._writer is None:
             self._unsent += parts
             return
-        if self._writer.is_closing():  # asyncio would take no notice, and uvloop raise
-            return
         for part in parts:
+            if self._writer.is_closing():  # maybe by the part before; asyncio would take no notice, and uvloop raise
+                return
             self._writer.write(part)
 
     async def stop(self) -> bool:
