@@ -245,7 +245,9 @@ async def _serve(
         ready = models.default.loaded if settings.reuse_port else None
         tell = partial(_tell_unfinished, models)
         watching = [asyncio.create_task(show_downloads(host)) for host in models.hosts]
-        watching.append(asyncio.create_task(_share_limits(models.default, entrances.admission, opened.board)))
+        if opened.board is not None:
+            sharing = _share_limits(models.default, entrances.admission, opened.board)
+            watching.append(asyncio.create_task(sharing))
         async with _wyoming_door(settings, models, entrances.admission, opened) as side_door:
             server = Server(
                 config,
@@ -324,12 +326,11 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def _share_limits(host: ModelHost, admission: Admission, board: Noticeboard | None) -> None:
+async def _share_limits(host: ModelHost, admission: Admission, board: Noticeboard) -> None:
     """With the other servers of a cluster, once it is connected."""
-    if board is not None:
-        with suppress(ServiceError):
-            await host.loaded()
-        await share_limits(admission, board)
+    with suppress(ServiceError):
+        await host.loaded()
+    await share_limits(admission, board)
 
 
 async def _announce(server: Server, host: ModelHost, notifier: Notifier) -> None:

@@ -94,7 +94,7 @@ def test_both_ways_of_four_bits_take_the_same_numbers() -> None:
     layer = Int4Linear(Int4Weight.of(noise(OUT, IN)), None)
     whole = torch.randint(-LEVELS, LEVELS + 1, (9, IN)).float()
     many = torch.cat([product for _, product in layer.many(whole.to(torch.int8))], dim=1)
-    assert torch.equal(layer.few(whole), many.to(torch.bfloat16))
+    assert torch.equal(layer.few(whole.to(torch.bfloat16)), many.to(torch.bfloat16))
 
 
 @both

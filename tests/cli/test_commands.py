@@ -11,25 +11,16 @@ import httpx
 import psutil
 import pytest
 
+from tests.cli.typed import typed
 from tests.conftest import LiveServer, start_server
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "speech" / "demo.flac"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lithophone", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_help_and_version_answer() -> None:
-    assert "serve" in run("--help").stdout
-    assert run("--version").stdout.startswith("lithophone ")
-    assert "LITHOPHONE_MODEL" in run("serve", "--help").stdout
+    assert b"serve" in typed("--help").stdout
+    assert typed("--version").stdout.startswith(b"lithophone ")
+    assert b"LITHOPHONE_MODEL" in typed("serve", "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -48,10 +39,10 @@ def test_help_and_version_answer() -> None:
     ],
 )
 def test_what_cannot_be_served_is_refused_with_the_reason(flags: tuple[str, ...], reason: str) -> None:
-    done = run("serve", *flags)
+    done = typed("serve", *flags)
     assert done.returncode == 2
-    assert reason in done.stderr
-    assert "Traceback" not in done.stderr
+    assert reason in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
 
 
 def test_the_first_lines_say_where_and_how(live_server: LiveServer) -> None:
@@ -81,9 +72,9 @@ def test_a_signal_ends_the_server_in_order(sent: signal.Signals) -> None:
 
 def test_a_port_in_use_is_told_before_anything_is_loaded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = run("serve", "--port", str(taken.getsockname()[1]))
+        done = typed("serve", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
-    assert done.stderr.startswith("lithophone: cannot listen on 127.0.0.1")
+    assert done.stderr.startswith(b"lithophone: cannot listen on 127.0.0.1")
     assert len(done.stderr.splitlines()) == 1
 
 

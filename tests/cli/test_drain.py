@@ -73,11 +73,10 @@ def killed_by_failure(process: subprocess.Popen[str]) -> Iterator[None]:
 @contextmanager
 def interrupted(recording: bytes, grace_seconds: int) -> Iterator[UnderWay]:
     """A server whose terminal ends while it answers a whole request, a stream and a live session, and that then ends itself."""
-    ignored = signal.signal(
-        signal.SIGHUP, signal.SIG_DFL
-    )  # by nohup, as which the server would outlive the terminal, too
+    # Under nohup it is ignored, by the server too, which would then outlive the terminal, as it should.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     process, url = start_server("--shutdown-grace-seconds", str(grace_seconds))
-    signal.signal(signal.SIGHUP, ignored)
+    signal.signal(signal.SIGHUP, before)
     with (
         process,
         killed_by_failure(process),

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lithophone.engine.admission import Admission, Place
-from lithophone.engine.fairness import Client
+from lithophone.engine.fairness import Client, Holding
 from lithophone.errors import DeadlineError, DrainingError, OverloadedError
 
 pytestmark = pytest.mark.anyio
@@ -167,3 +167,34 @@ async def test_a_time_out_of_the_request_itself_stays_what_it_is() -> None:
     with pytest.raises(TimeoutError):
         async with Admission(1, max_request_seconds=5.0).deadlines.limited():
             raise TimeoutError
+
+
+async def test_who_finds_a_place_is_not_refused_for_those_that_only_their_own_limits_keep_waiting() -> None:
+    """However slow those inside are: by that alone the line before it would take an hour and more."""
+    now = 0.0
+    admission = Admission(10, wait_seconds=10.0, clock=lambda: now)
+    one_at_a_time = Client("ann", max_requests=1)
+    first = admission.place(client=one_at_a_time)
+    now = 3600.0
+    first.leave()
+    admission.place(client=one_at_a_time)
+    admission.count_elsewhere({"ann": Holding(1), "eve": Holding(1)})
+    flood = [admission.place(client=Client("eve", max_requests=1)) for _ in range(50)]
+    assert not any(place.is_inside for place in flood)
+    assert admission.place(client=BOB).is_inside
+    with pytest.raises(OverloadedError):
+        admission.place(client=one_at_a_time)
+    assert (admission.requests, admission.waiting) == (2, 50)
+
+
+async def test_those_that_wait_for_other_servers_make_nobodys_turn_later() -> None:
+    now = 0.0
+    admission = Admission(1, wait_seconds=10.0, clock=lambda: now)
+    first = admission.place()
+    now = 3.0
+    first.leave()
+    admission.place()
+    admission.count_elsewhere({"eve": Holding(1)})
+    for _ in range(50):
+        admission.place(client=Client("eve", max_requests=1))
+    assert not admission.place(client=BOB).is_inside  # and was not refused: it is next, in 3 s

@@ -272,7 +272,10 @@ def test_a_second_server_of_the_same_model_finds_its_replicas_and_replaces_none(
             async with hosted(cluster, "open_fake", stays=True) as other:
                 await all_replicas(other)
                 await asyncio.sleep(1.0)
-                assert await replicas(other) <= before
+                seen: set[int] = set()
+                while len(seen) < len(before):  # which one hears a window is chance
+                    seen |= await replicas(other)
+                assert seen == before
 
     run(scenario)
 

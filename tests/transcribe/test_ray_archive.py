@@ -112,7 +112,7 @@ def place(
     server.stop()
 
 
-def start(place: Place, nodes: Nodes) -> subprocess.Popen[str]:
+def start(place: Place, nodes: Nodes, temporary: Path) -> subprocess.Popen[str]:
     formats = ("--output-format", "txt", "--output-format", "parquet")
     ray = (
         "--hosts",
@@ -129,7 +129,7 @@ def start(place: Place, nodes: Nodes) -> subprocess.Popen[str]:
         [*command, "--output-dir", place.target, *formats, *ray],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ,
+        env={**os.environ, "TMPDIR": str(temporary)},
     )
 
 
@@ -146,14 +146,17 @@ def entries(documents: dict[str, bytes]) -> list[Entry]:
 def test_an_archive_that_is_killed_half_way_has_every_file_once(
     place: Place, nodes: Nodes, talks: Path, tmp_path: Path
 ) -> None:
-    with start(place, nodes) as killed:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with start(place, nodes, temporary) as killed:
         while len(done := [name for name in place.names() if name.endswith(".txt")]) < FILES // 2:
             assert killed.poll() is None, killed.stderr.read() if killed.stderr else ""
             time.sleep(0.5)
         killed.kill()
+    assert list(temporary.iterdir()) == []  # of copies under way
     assert FILES // 2 <= len(done) < FILES - 1
 
-    with start(place, nodes) as again:
+    with start(place, nodes, temporary) as again:
         _, told = again.communicate(timeout=600)
     assert again.returncode == 1, told
     assert told.count(f"{BROKEN}.mp3: ") == 1

@@ -159,18 +159,16 @@ class Admission:
         expected = not is_first_try and self._promises.redeem(client.name, now)
         seat = Seat(client, self._room.counted_seconds(audio_seconds), is_expected=expected)
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if not self._room.waiting and self._room.fits(seat):
-            self._enter(seat)
-            admitted.set_result(None)
-        elif (
+        may_wait = (
             expected
             or self._room.waits_for_others(seat)
             or self._turn_seconds(seat, now) <= self._wait_seconds
-        ):
-            self._room.wait(seat)
-            self._turns[seat] = admitted
-            self._let_in()
-        else:
+        )
+        self._room.wait(seat)
+        self._turns[seat] = admitted
+        self._let_in()
+        if not seat.is_inside and not may_wait:
+            self.leave(seat)
             raise self._refusal(seat)
         return Place(self, seat, admitted)
 
@@ -245,9 +243,10 @@ class Admission:
 
     def _seconds_behind(self, seat: Seat, expected: int) -> float:
         room = self._room
-        ahead_seconds = sum(one.audio_seconds for one in room.waiting)
+        ahead = [one for one in room.waiting if not room.waits_for_others(one)]
+        ahead_seconds = sum(one.audio_seconds for one in ahead)
         too_much = room.audio_seconds + ahead_seconds + seat.audio_seconds - room.max_audio_seconds
-        return self._pace.seconds_for(len(room.waiting) + expected + 1, max(0.0, too_much))
+        return self._pace.seconds_for(len(ahead) + expected + 1, max(0.0, too_much))
 
     def _refusal(self, seat: Seat) -> OverloadedError:
         """Told to come back, behind all who were told before, when half of the longest wait would be left; expected then."""

@@ -8,7 +8,7 @@ reached, each server counts for itself, as if it were alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -16,18 +16,16 @@ import structlog
 
 from lithophone.engine.admission import Admission
 from lithophone.engine.fairness import Holding
+from lithophone.hosts.ray_serve.board import Amounts
 
 log = structlog.get_logger(__name__)
 
 LEAST_SECONDS: Final = 0.05  # between two times of telling, however much changes
-MOST_SECONDS: Final = (
-    0.5  # between two times of telling, though nothing changes: others would think this server gone
-)
+MOST_SECONDS: Final = 0.5
+"""Between two times of telling, though nothing changes: others would think this server gone."""
+
 PATIENCE_SECONDS: Final = 2.0
 """What others told is forgotten after so long without them: they may be gone."""
-
-Amounts = tuple[int, float]
-"""Requests, and seconds of audio."""
 
 
 class Noticeboard(Protocol):
@@ -52,8 +50,10 @@ async def share_limits(admission: Admission, board: Noticeboard) -> None:
 async def _tell(admission: Admission, board: Noticeboard) -> None:
     while True:
         changed = admission.holdings_changed()
+        held = {name: (one.requests, one.audio_seconds) for name, one in admission.holdings.items()}
         with suppress(Exception):  # `_hear` meets it too, and says so
-            await _patiently(board.tell, _amounts(admission.holdings))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await board.tell(held)
         await asyncio.sleep(LEAST_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(MOST_SECONDS):
@@ -66,7 +66,8 @@ async def _hear(admission: Admission, board: Noticeboard) -> None:
     known: Mapping[str, Amounts] = {}
     while True:
         try:
-            known = await _patiently(board.others, known)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                known = await board.others(known)
         except Exception as error:  # noqa: BLE001 - whatever it is, requests go on
             if not alone and time_of() - heard >= PATIENCE_SECONDS:
                 alone, known = True, {}
@@ -78,15 +79,3 @@ async def _hear(admission: Admission, board: Noticeboard) -> None:
                 log.info("limits_shared_again")
             heard, alone = time_of(), False
             admission.count_elsewhere({name: Holding(*amounts) for name, amounts in known.items()})
-
-
-async def _patiently(
-    call: Callable[[Mapping[str, Amounts]], Awaitable[Mapping[str, Amounts] | None]],
-    amounts: Mapping[str, Amounts],
-) -> Mapping[str, Amounts]:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        return await call(amounts) or {}
-
-
-def _amounts(holdings: Mapping[str, Holding]) -> dict[str, Amounts]:
-    return {name: (held.requests, held.audio_seconds) for name, held in holdings.items()}

@@ -76,9 +76,8 @@ class ProcessCarrier:
             self._unsent += parts
             return
         for part in parts:
-            if (
-                self._writer.is_closing()
-            ):  # maybe by the part before; asyncio would take no notice, and uvloop raise
+            # maybe by the part before; asyncio would take no notice, and uvloop raise
+            if self._writer.is_closing():
                 return
             self._writer.write(part)
 

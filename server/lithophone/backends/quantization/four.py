@@ -137,34 +137,33 @@ class Int4Linear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in] to [..., out], in the dtype of `inputs`."""
         rows = inputs.reshape(-1, self.in_features)
-        blocks = list(rounded_blocks(rows, self.out_features))
         given = inputs.new_empty(len(rows), self.out_features)
         if len(rows) <= self.few_rows:
-            ((block,), every) = blocks, slice(0, self.out_features)
-            given[:] = self._restored(block, self.few(block.whole), every)
+            blocks = list(rounded_blocks(rows, self.out_features, dtype=torch.bfloat16))
+            self._give(given, slice(None), blocks, [self.few(block.whole) for block in blocks])
         else:
-            self._give(given, blocks)
+            blocks = list(rounded_blocks(rows, self.out_features, dtype=torch.int8))
+            sizes = [len(block.whole) for block in blocks]
+            for columns, product in self.many(torch.cat([block.whole for block in blocks])):
+                self._give(given, columns, blocks, product.split(sizes))
         return given.view(*inputs.shape[:-1], -1)
 
-    def _give(self, given: Tensor, blocks: Sequence[Rounded]) -> None:
-        """Some columns of all rows at a time."""
-        whole = torch.cat([block.whole.to(torch.int8) for block in blocks])
-        for columns, product in self.many(whole):
-            parts = product.split([len(block.whole) for block in blocks])
-            at = 0
-            for block, part in zip(blocks, parts, strict=True):
-                restored = self._restored(block, part, columns)
-                given[at : at + len(restored), columns] = restored
-                at += len(restored)
-
-    def _restored(self, block: Rounded, product: Tensor, columns: slice) -> Tensor:
-        restored = block.restored(product).mul_(self.scale[columns])
-        return restored if self.bias is None else restored.add_(self.bias[columns])
+    def _give(
+        self, given: Tensor, columns: slice, blocks: Sequence[Rounded], products: Sequence[Tensor]
+    ) -> None:
+        """Some columns of all rows: of each block's product what its rows are."""
+        at = 0
+        for block, product in zip(blocks, products, strict=True):
+            restored = block.restored(product).mul_(self.scale[columns])
+            if self.bias is not None:
+                restored.add_(self.bias[columns])
+            given[at : at + len(restored), columns] = restored
+            at += len(restored)
 
     def few(self, whole: Tensor) -> Tensor:
-        """bfloat16 [rows, out] of whole numbers by torch's packed kernel."""
+        """bfloat16 [rows, out] of bfloat16 whole numbers by torch's packed kernel."""
         kernel: Any = torch.ops.aten._weight_int4pack_mm_for_cpu  # noqa: SLF001 - torch's own name for it
-        return kernel(whole.to(torch.bfloat16), self.packed, GROUP, self.sizes)
+        return kernel(whole, self.packed, GROUP, self.sizes)
 
     def many(self, whole: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """int32 [rows, columns] of int8 by integers, some columns after others, whose weights are widened for that."""
@@ -234,8 +233,9 @@ def measured_few_rows() -> int:
     layer = Int4Linear(Int4Weight.of(torch.ones(TRIED_SHAPE)), None)
     few = 1
     for rows in TRIED_ROWS:
-        whole = torch.ones(rows, layer.in_features)
-        if _seconds(layer.few, whole) > _seconds(lambda given: list(layer.many(given)), whole.to(torch.int8)):
+        whole = torch.ones(rows, layer.in_features, dtype=torch.int8)
+        by_few = _seconds(layer.few, whole.to(torch.bfloat16))
+        if by_few > _seconds(lambda given: list(layer.many(given)), whole):
             break
         few = rows
     return few

@@ -28,7 +28,7 @@ class Rounded(NamedTuple):
     """Some rows in whole numbers.
 
     Attributes:
-        whole: float32 [n, in], from minus to plus `levels`: the rows, and behind them what the rounding left of those far out.
+        whole: [n, in], from minus to plus `levels`: the rows, and behind them what the rounding left of those far out.
         sizes: float32 [rows]: what a whole number of each row stands for.
         far: Which rows are far out.
         levels: Whole numbers on either side of zero.
@@ -48,19 +48,22 @@ class Rounded(NamedTuple):
         return found.mul_(self.sizes.unsqueeze(1))
 
 
-def rounded_blocks(rows: Tensor, out_features: int, levels: int = LEVELS) -> Iterator[Rounded]:
+def rounded_blocks(
+    rows: Tensor, out_features: int, levels: int = LEVELS, *, dtype: torch.dtype = torch.float32
+) -> Iterator[Rounded]:
     """Rows in whole numbers, as many at a time as are well multiplied together.
 
     Args:
         rows: [rows, in], of any float dtype.
         out_features: Of what they are multiplied by.
         levels: Whole numbers on either side of zero.
+        dtype: Of the whole numbers.
     """
     for block in rows.split(max(1, BLOCK_NUMBERS // max(out_features, rows.shape[1]))):
-        yield _rounded(block, levels)
+        yield _rounded(block, levels, dtype)
 
 
-def _rounded(rows: Tensor, levels: int) -> Rounded:
+def _rounded(rows: Tensor, levels: int, dtype: torch.dtype) -> Rounded:
     largest = rows.abs().amax(dim=1).float().clamp_(min=LEAST_SIZE)
     size = linalg.vector_norm(rows, dim=1, dtype=torch.float32) / rows.shape[1] ** 0.5
     scaled = rows * (levels / largest).unsqueeze(1)
@@ -68,4 +71,4 @@ def _rounded(rows: Tensor, levels: int) -> Rounded:
     far = (largest > FAR_OUT * size).nonzero().squeeze(1)
     if len(far):
         whole = torch.cat([whole, (scaled[far] - whole[far]).mul_(2 * levels).round_()])
-    return Rounded(whole, largest / levels, far, levels)
+    return Rounded(whole.to(dtype), largest / levels, far, levels)
