@@ -20,7 +20,7 @@ from lithophone.backends.memory.fits import check_fits
 from lithophone.backends.memory.registered import SMALL_BYTES, approximate_small_bytes
 from lithophone.backends.memory.table import family_fit_table
 from lithophone.backends.quantization import eight, four, rounding
-from lithophone.backends.quantization.eight import Int8Embedding, Int8Linear, Int8Weight
+from lithophone.backends.quantization.eight import Int8Embedding, Int8Linear, Int8Weight, PackedInt8Linear
 from lithophone.backends.quantization.four import Int4Linear, Int4Weight
 from lithophone.backends.quantization.keeping import keep
 from lithophone.backends.quantization.manifest import MANIFEST, as_stored
@@ -47,7 +47,7 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
 
 def of_eight(weight: Tensor, bias: Tensor | None = None) -> tuple[Layer, Tensor]:
     small = Int8Weight.of(weight)
-    return Int8Linear(small, bias), small.widened()
+    return PackedInt8Linear(small, bias), small.widened()
 
 
 def of_four(weight: Tensor, bias: Tensor | None = None) -> tuple[Layer, Tensor]:
@@ -156,7 +156,7 @@ def test_a_layer_gives_back_what_it_has_packed() -> None:
     weight = noise(OUT, IN)
     eights, fours = Int8Weight.of(weight), Int4Weight.of(weight)
     for wanted, got in (
-        (eights, Int8Linear(eights, None).stored()),
+        (eights, PackedInt8Linear(eights, None).stored()),
         (fours, Int4Linear(fours, None).stored()),
     ):
         for name in wanted.__struct_fields__:
@@ -174,7 +174,7 @@ def test_without_vnni_sums_stay_within_sixteen_bits(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(eight, "has_vnni", lambda: False)
     weight = Int8Weight.of(noise(OUT, IN))
     rows = noise(4, IN, seed=2)
-    assert apart(Int8Linear(weight, None)(rows), rows @ weight.widened().T) < 0.02
+    assert apart(PackedInt8Linear(weight, None)(rows), rows @ weight.widened().T) < 0.02
     assert 2 * LEVELS * (2 * eight.NARROW_LEVELS + 1) < 2**15
 
 
@@ -261,8 +261,9 @@ def test_convolutions_over_single_frames_are_quantised_too(shape: ShapeFolders, 
     assert isinstance(loaded.model.lm_head, Int8Linear)
 
 
-def test_the_clock_chooses_among_the_numbers_of_rows() -> None:
-    assert four.measured_few_rows() in {1, *four.TRIED_ROWS}
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_clock_chooses_among_the_numbers_of_rows(wide: bool) -> None:
+    assert four.measured_few_rows(wide=wide) in {1, *four.TRIED_ROWS}
 
 
 @pytest.mark.parametrize("mode", SMALL_BYTES)

@@ -1,10 +1,11 @@
-"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills | http | growth`. Needs Ray.
+"""What a cluster costs and gives: `python -m tests.figures.ray hop | scaling | kills | http | growth | news`. Needs Ray.
 
 `hop` sends windows of 30 s, one after another, to replicas that do nothing. `scaling` has a model that only sleeps, so that
 neither this machine's cores nor any GPU bound what is measured, and counts windows a second by the number of replicas. `kills`
 ends one of two nodes again and again while clients ask without a pause, and compares every text with what was asked; `http` is
 the same through the server's own door, whole answers and streams, short files and such as are heard in several windows.
 `growth` measures what a window costs a server and a replica costs Serve's controller, and reckons with a thousand replicas.
+`news` has two servers share the one place of a client: how long one's leaving takes to let the other's in.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ from lithophone.backends.base import Backend, RecognitionRequest, VoiceDetector
 from lithophone.backends.fake import FakeBackend
 from lithophone.backends.silero import SileroDetector
 from lithophone.engine.admission import Admission
+from lithophone.engine.fairness import Client
+from lithophone.engine.sharing import share_limits
 from lithophone.granite.family import DEMONSTRATION_ID, FAMILY
 from lithophone.hosts.base import ModelHost
 from lithophone.hosts.description import WorkerDescription
 from lithophone.hosts.models import Models
 from lithophone.hosts.process import in_process
-from lithophone.hosts.ray_serve.cluster import Cluster, ServeDeployment
+from lithophone.hosts.ray_serve.cluster import Cluster, RayBoard, ServeDeployment
 from lithophone.hosts.ray_serve.deployment import Scale, Served
 from lithophone.hosts.ray_serve.host import RayHost
 from lithophone.hosts.supervised import SupervisedHost
@@ -321,6 +324,31 @@ def _used() -> tuple[float, float]:
     return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
 
 
+async def news(cluster: Cluster, count: int) -> None:
+    """The place of a client goes from one server to the other and back."""
+    client = Client("ann", max_requests=1)
+    rooms = [Admission(10), Admission(10)]
+    sharing = [asyncio.create_task(share_limits(room, RayBoard(cluster))) for room in rooms]
+    inside = rooms[0].place(1.0, client)
+    await asyncio.sleep(5.0)  # an actor starts
+    took: list[float] = []
+    for turn in range(1, count + 1):
+        waiting = rooms[turn % 2].place(1.0, client)
+        if waiting.is_inside:
+            raise RuntimeError("two places of one were taken")
+        await asyncio.sleep(0.1 + 0.618 * turn % 0.5)  # at any moment of the others' telling
+        began = time.perf_counter()
+        inside.leave()
+        await waiting.admitted()
+        took.append(1000 * (time.perf_counter() - began))
+        inside = waiting
+        await asyncio.sleep(0.2 + 0.366 * turn % 0.5)
+    print(f"news: p50 {median(took):.1f} ms, 95 % {quantiles(took, n=20)[-1]:.1f}, most {max(took):.1f}")
+    for task in sharing:
+        task.cancel()
+    await asyncio.gather(*sharing, return_exceptions=True)
+
+
 async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
     """One of them; whether all was well."""
     configure_logging("error", "console")
@@ -334,6 +362,8 @@ async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
                 await hop(cluster, options.count)
             case "scaling":
                 await scaling(cluster, options.count)
+            case "news":
+                await news(cluster, options.count)
             case _:
                 await growth(cluster, options.pace)
         return True
@@ -344,7 +374,7 @@ async def measure(options: argparse.Namespace, nodes: Nodes) -> bool:
 def main() -> int:
     """Measure and print; exit code 1 where a window failed or was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("hop", "scaling", "kills", "http", "growth"))
+    parser.add_argument("what", choices=("hop", "scaling", "kills", "http", "growth", "news"))
     parser.add_argument("--count", type=int, default=200, help="windows, for scaling of each replica")
     parser.add_argument("--pace", type=float, default=300.0, help="audio seconds a second of a replica")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long nodes are killed")

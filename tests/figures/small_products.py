@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lithophone.backends.cpu.products import widened_linear
-from lithophone.backends.quantization.eight import Int8Linear, Int8Weight
+from lithophone.backends.quantization.amx import PlainInt8Linear, WidenedInt8Linear
+from lithophone.backends.quantization.eight import Int8Weight, PackedInt8Linear
 from lithophone.backends.quantization.four import Int4Linear, Int4Weight
 
 SHAPES = {
@@ -43,7 +44,9 @@ def ways(weight: Tensor) -> Iterator[tuple[str, Callable[[], Way]]]:
     yield "bf16 widened", lambda: _with(halves, lambda rows, own: widened_linear(rows, own, None))
     yield "torch int8", lambda: _with(eight.values, lambda rows, own: weight_only(rows, own, scale))
     yield "_int_mm", lambda: _with(eight.values, _int_mm)
-    yield "int8", lambda: Int8Linear(eight, None)
+    yield "int8 by FBGEMM", lambda: PackedInt8Linear(eight, None)
+    yield "int8 by oneDNN", lambda: PlainInt8Linear(_copied(eight), None)
+    yield "int8 widened", lambda: WidenedInt8Linear(_copied(eight), None)
     if len(weight) % 64 == 0:
         yield "torch int4", lambda: _few(Int4Linear(Int4Weight.of(weight), None))
         yield "int4 widened", lambda: _many(Int4Linear(Int4Weight.of(weight), None))
@@ -52,6 +55,10 @@ def ways(weight: Tensor) -> Iterator[tuple[str, Callable[[], Way]]]:
 def _with(weight: Tensor, product: Callable[[Tensor, Tensor], Tensor]) -> Way:
     own = weight.clone()
     return lambda rows: product(rows, own)
+
+
+def _copied(weight: Int8Weight) -> Int8Weight:
+    return Int8Weight(weight.values.clone(), weight.scale)
 
 
 def _int_mm(rows: Tensor, values: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 Makes a model of a published shape with random weights in each mode, all in one process, and lets them take turns: hearing,
 prompt and single steps of one clip, then whole transcripts in batches, with drafts of stated accuracies. Prints medians,
-their range, and how many times as fast as unquantised each mode is, by the median of the ratios turn by turn.
+their range, and how many times as fast as unquantised each mode is, by the median of the ratios turn by turn. Beside transcripts
+stand the passes of the language model, on average: random weights make many tokens about as likely as others, so in half
+precision a mode may say something else than its draft, which was said without drafts, and go on without one.
 """
 
 from __future__ import annotations
@@ -10,9 +12,8 @@ from __future__ import annotations
 import argparse
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from statistics import median
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
 from typing import Any
 
 import msgspec
@@ -36,6 +37,9 @@ ACCURACIES = (0.95, 0.0)
 
 Measured = dict[str, dict[str, list[float]]]
 """Seconds, by what was measured and by mode."""
+
+Passes = dict[str, float]
+"""Of the language model in one turn, by mode."""
 
 
 def opened(model: str, mode: Any, dtype: Any, batches: tuple[int, ...]) -> OpenedModel:
@@ -81,7 +85,12 @@ def timed(entrant: Entrant) -> float:
     return seconds
 
 
-def table(measured: Measured) -> None:
+def passes_of(entrants: Mapping[str, Entrant]) -> Passes:
+    """On average."""
+    return {mode: mean(outcome.passes for outcome in one.outcomes) for mode, one in entrants.items()}
+
+
+def table(measured: Measured, passes: Passes | None = None) -> None:
     """One line for each thing that was measured."""
     for what, by_mode in measured.items():
         print(f"{what:24}", end="")
@@ -91,6 +100,8 @@ def table(measured: Measured) -> None:
                 f" | {mode} {median(seconds):7.3f} s ({min(seconds):.3f} to {max(seconds):.3f}) x{median(ratios):.2f}",
                 end="",
             )
+            if passes is not None:
+                print(f", {passes[mode]:.0f} passes", end="")
         print(flush=True)
 
 
@@ -114,7 +125,7 @@ def measure(options: argparse.Namespace) -> None:
     """Parts first, then whole transcripts, each line as soon as it is known."""
     batches = tuple(options.batches)
     clips = joined_clips(max((1, *batches)), options.seconds)
-    ways: dict[str, dict[str, Callable[[], float]]] = {}
+    ways: dict[str, dict[str, Entrant]] = {}
     models: dict[str, SpeechModel] = {}
     for mode in options.modes:
         made = opened(options.model, mode, options.dtype, batches or (1,))
@@ -123,15 +134,15 @@ def measure(options: argparse.Namespace) -> None:
         )
         for batch in batches:
             for what, entrant in transcribing(made, models[mode], clips, batch, options.tokens).items():
-                ways.setdefault(what, {})[mode] = partial(timed, entrant)
+                ways.setdefault(what, {})[mode] = entrant
     print(
         f"{options.model}, {options.dtype}, {torch.get_num_threads()} threads, {options.turns} turns",
         flush=True,
     )
     table(parts_in_turns(models, clips[0], options.turns))
     for what, by_mode in ways.items():
-        turns = [{mode: run() for mode, run in by_mode.items()} for _ in range(options.turns)]
-        table({what: {mode: [turn[mode] for turn in turns] for mode in by_mode}})
+        turns = [{mode: timed(one) for mode, one in by_mode.items()} for _ in range(options.turns)]
+        table({what: {mode: [turn[mode] for turn in turns] for mode in by_mode}}, passes_of(by_mode))
 
 
 def parts_in_turns(models: Mapping[str, SpeechModel], clip: BenchClip, turns: int) -> Measured:

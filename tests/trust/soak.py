@@ -47,6 +47,9 @@ WARM_SECONDS: Final = 120.0
 LARGEST_LIVE_DIFFERENCE: Final = 0.2
 """Of the characters: what a live session decides early depends on what it has heard by then, so on how busy the machine is."""
 
+DTYPE: Final = "float32"
+"""In 16 bits, which some processors choose, company may decide between two words that are about as likely."""
+
 MIB: Final = 1 << 20
 PATH: Final = "/v1/realtime?intent=transcription"
 SESSION: Final = {"type": "transcription", "audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}, "turn_detection": None}}}  # fmt: skip
@@ -287,7 +290,7 @@ def soak(minutes: float, clients: int = 64) -> None:
     """
     files, hostile = clips(), list(hostile_files())
     with tempfile.TemporaryDirectory() as folder:
-        flags = ("--max-audio-seconds", str(MAX_AUDIO_SECONDS), "--log-level", "warning")
+        flags = ("--max-audio-seconds", str(MAX_AUDIO_SECONDS), "--log-level", "warning", "--dtype", DTYPE)
         process, url = start_server(*flags, environment={"TMPDIR": folder})
         with process:
             try:

@@ -1,14 +1,14 @@
 """Linear layers and embeddings of 8-bit weights, one scale for each row of a weight.
 
 Owns the product of 8-bit weights with 8-bit activations. Integers are multiplied and added up exactly: a row's result is the
-same number in any company. FBGEMM, which torch carries for x86, keeps the weight packed and reads it once for any number
-of rows.
+same number in any company, whatever multiplies them. FBGEMM, which torch carries for x86, keeps the weight packed and reads it
+once for any number of rows.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from torch.nn import functional
 from lithophone.backends.quantization.rounding import LEAST_SIZE, LEVELS, rounded_blocks
 
 NARROW_LEVELS: Final = 63
-"""Without VNNI, FBGEMM adds pairs of products in 16 bits, which activations of 8 bits could overflow."""
+"""Without VNNI, FBGEMM and oneDNN add pairs of products in 16 bits, which activations of 8 bits could overflow."""
 
 ENGINE: Final = "fbgemm"
 BLOCK_WEIGHTS: Final = 1 << 18  # rounded at a time: what that takes stays in the cache
@@ -59,7 +59,7 @@ def _rounded(block: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Int8Linear(nn.Module):
-    """A linear layer of 8-bit weights. Of the weight it keeps what FBGEMM has packed, which is no tensor.
+    """A linear layer of 8-bit weights, however it multiplies.
 
     Args:
         weight: See `Int8Weight`.
@@ -72,8 +72,6 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.values.shape
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self._levels = LEVELS if has_vnni() else NARROW_LEVELS
-        self._packed = _packed(weight)
 
     @property
     def weights(self) -> int:
@@ -82,7 +80,48 @@ class Int8Linear(nn.Module):
 
     @property
     def packed_bytes(self) -> int:
-        """Of the packed weight: one for each number; for each row a scale and the sum that FBGEMM keeps."""
+        """Of what it keeps that is no tensor."""
+        return 0
+
+    def stored(self) -> Int8Weight:
+        """The weight."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., in] to [..., out], in the dtype of `inputs`."""
+        given = self.multiply(inputs.reshape(-1, self.in_features))
+        return given.view(*inputs.shape[:-1], -1)
+
+    def multiply(self, rows: Tensor) -> Tensor:
+        """[rows, in] to [rows, out], the bias added."""
+        raise NotImplementedError
+
+    def multiply_whole(
+        self, rows: Tensor, levels: int, dtype: torch.dtype, product: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """The same by whole numbers: `product` takes [n, in] of a dtype to [n, out] before the scale of the rows."""
+        given = rows.new_empty(len(rows), self.out_features)
+        at = 0
+        for block in rounded_blocks(rows, self.out_features, levels, dtype=dtype):
+            restored = block.restored(product(block.whole))
+            if self.bias is not None:
+                restored.add_(self.bias)
+            given[at : at + len(restored)] = restored
+            at += len(restored)
+        return given
+
+
+class PackedInt8Linear(Int8Linear):
+    """By FBGEMM. Of the weight it keeps what that has packed, which is no tensor."""
+
+    def __init__(self, weight: Int8Weight, bias: Tensor | None) -> None:
+        super().__init__(weight, bias)
+        self._levels = LEVELS if has_vnni() else NARROW_LEVELS
+        self._packed = _packed(weight)
+
+    @property
+    def packed_bytes(self) -> int:
+        """One for each number; for each row a scale and the sum that FBGEMM keeps."""
         return self.weights + 8 * self.out_features
 
     def stored(self) -> Int8Weight:
@@ -90,20 +129,11 @@ class Int8Linear(nn.Module):
         weight, _ = self._packed.unpack()
         return Int8Weight(weight.int_repr(), weight.q_per_channel_scales().float())
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """[..., in] to [..., out], in the dtype of `inputs`."""
-        rows = inputs.reshape(-1, self.in_features)
-        given = inputs.new_empty(len(rows), self.out_features)
-        at = 0
-        for block in rounded_blocks(rows, self.out_features, self._levels):
-            product = block.restored(self._multiply(block.whole))
-            if self.bias is not None:
-                product.add_(self.bias)
-            given[at : at + len(product)] = product
-            at += len(product)
-        return given.view(*inputs.shape[:-1], -1)
+    def multiply(self, rows: Tensor) -> Tensor:
+        """See `Int8Linear`."""
+        return self.multiply_whole(rows, self._levels, torch.float32, self._product)
 
-    def _multiply(self, whole: Tensor) -> Tensor:
+    def _product(self, whole: Tensor) -> Tensor:
         """float32 [rows, out]; FBGEMM turns the whole numbers into bytes with `levels` + 1 for zero."""
         kernel: Any = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
         return kernel(whole, 1.0, self._levels + 1, self._packed)

@@ -5,6 +5,8 @@ number from 1 to 15 times that of its row: so every weight is a whole number of 
 row's scale. Two ways of multiplying take exactly the same whole numbers. torch's packed kernel reads 4 bits a weight and is
 made for a few rows; for more, weights are widened to 8 bits block by block, which stay in the cache, and multiplied as
 integers. Both read the same packed weight. They differ in the last rounding: the packed kernel gives bfloat16.
+
+Where bfloat16 is multiplied as fast as 8 bits are rounded, activations stay as they are in both ways.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from lithophone.backends.quantization.eight import row_blocks
-from lithophone.backends.quantization.rounding import LEAST_SIZE, Rounded, rounded_blocks
+from lithophone.backends.quantization.eight import NARROW_LEVELS, has_vnni, row_blocks
+from lithophone.backends.quantization.rounding import LEAST_SIZE, LEVELS, Rounded, rounded_blocks
 
 GROUP: Final = 32
 """Weights that share a scale: of what torch's kernel knows the smallest and the most exact."""
@@ -98,6 +100,7 @@ class Int4Linear(nn.Module):
     Args:
         weight: Packed here; inputs in 32s and outputs in 64s.
         bias: [out], or none.
+        wide: Activations come in bfloat16 and are not rounded.
 
     Attributes:
         few_rows: Up to here torch's packed kernel multiplies.
@@ -109,9 +112,11 @@ class Int4Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Int4Weight, bias: Tensor | None) -> None:
+    def __init__(self, weight: Int4Weight, bias: Tensor | None, *, wide: bool = False) -> None:
         super().__init__()
         self.out_features, self.in_features = len(weight.values), 2 * weight.values.shape[1]
+        self._wide = wide
+        self._levels = LEVELS if has_vnni() else NARROW_LEVELS
         self.few_rows = FEW_ROWS_UNMEASURED
         multipliers = weight.multipliers.t().to(torch.bfloat16)
         width = block_width()
@@ -138,15 +143,29 @@ class Int4Linear(nn.Module):
         """[..., in] to [..., out], in the dtype of `inputs`."""
         rows = inputs.reshape(-1, self.in_features)
         given = inputs.new_empty(len(rows), self.out_features)
+        if self._wide:
+            self._multiply(rows, given)
+        else:
+            self._multiply_rounded(rows, given)
+        return given.view(*inputs.shape[:-1], -1)
+
+    def _multiply_rounded(self, rows: Tensor, given: Tensor) -> None:
         if len(rows) <= self.few_rows:
-            blocks = list(rounded_blocks(rows, self.out_features, dtype=torch.bfloat16))
+            blocks = list(rounded_blocks(rows, self.out_features, self._levels, dtype=torch.bfloat16))
             self._give(given, slice(None), blocks, [self.few(block.whole) for block in blocks])
         else:
-            blocks = list(rounded_blocks(rows, self.out_features, dtype=torch.int8))
+            blocks = list(rounded_blocks(rows, self.out_features, self._levels, dtype=torch.int8))
             sizes = [len(block.whole) for block in blocks]
             for columns, product in self.many(torch.cat([block.whole for block in blocks])):
                 self._give(given, columns, blocks, product.split(sizes))
-        return given.view(*inputs.shape[:-1], -1)
+
+    def _multiply(self, rows: Tensor, given: Tensor) -> None:
+        few = len(rows) <= self.few_rows
+        scale = self.scale.to(rows.dtype)
+        for columns, product in [(slice(None), self.few(rows))] if few else self.many(rows):
+            torch.mul(product, scale[columns], out=given[:, columns])
+        if self.bias is not None:
+            given.add_(self.bias)
 
     def _give(
         self, given: Tensor, columns: slice, blocks: Sequence[Rounded], products: Sequence[Tensor]
@@ -160,19 +179,20 @@ class Int4Linear(nn.Module):
             given[at : at + len(restored), columns] = restored
             at += len(restored)
 
-    def few(self, whole: Tensor) -> Tensor:
-        """bfloat16 [rows, out] of bfloat16 whole numbers by torch's packed kernel."""
+    def few(self, rows: Tensor) -> Tensor:
+        """bfloat16 [rows, out] of bfloat16 by torch's packed kernel, before the scale of the weight's rows."""
         kernel: Any = torch.ops.aten._weight_int4pack_mm_for_cpu  # noqa: SLF001 - torch's own name for it
-        return kernel(whole, self.packed, GROUP, self.sizes)
+        return kernel(rows, self.packed, GROUP, self.sizes)
 
-    def many(self, whole: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """int32 [rows, columns] of int8 by integers, some columns after others, whose weights are widened for that."""
+    def many(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Some columns of the same after others, whose weights are widened for that: int32 of int8, or bfloat16 of bfloat16."""
+        product = torch.mm if rows.is_floating_point() else _integer_product
         at = 0
         for part, multipliers in zip(
             self._parts(), self.multipliers.split(self._blocks_at_a_time), strict=True
         ):
             columns = slice(at, at + len(part) * block_width())
-            yield columns, torch.ops.aten._int_mm(whole, _widened(part, multipliers))  # noqa: SLF001 - torch's own name for it
+            yield columns, product(rows, _widened(part, multipliers).to(rows.dtype))
             at = columns.stop
 
     @property
@@ -193,6 +213,16 @@ def _widened(part: Tensor, multipliers: Tensor) -> Tensor:
     placed = widened.view(-1, GROUP, blocks, width).permute(2, 0, 1, 3)
     torch.mul(whole.unflatten(1, (-1, GROUP)), multipliers.unsqueeze(2), out=placed)
     return widened
+
+
+def _integer_product(whole: Tensor, widened: Tensor) -> Tensor:
+    """int32 [rows, columns] of int8 [rows, in] and [in, columns].
+
+    Without VNNI oneDNN adds 128 to what comes first and adds pairs of products in 16 bits: `NARROW_LEVELS` fit beside weights,
+    whatever they are, and not the other way round.
+    """
+    product: Any = torch.ops.aten._int_mm  # noqa: SLF001 - torch's own name for it
+    return product(whole, widened) if has_vnni() else product(widened.t(), whole.t()).t()
 
 
 def _unpacked(part: Tensor) -> Tensor:
@@ -228,23 +258,27 @@ def suits(out_features: int, in_features: int) -> bool:
     return out_features % WIDTHS[0] == 0 and in_features % GROUP == 0
 
 
-def measured_few_rows() -> int:
-    """The most rows for which torch's packed kernel is the faster way on this machine, by the clock; takes a tenth of a second."""
+def measured_few_rows(*, wide: bool) -> int:
+    """The most rows for which torch's packed kernel is the faster way on this machine, by the clock; takes a tenth of a second.
+
+    Args:
+        wide: See `Int4Linear`.
+    """
     layer = Int4Linear(Int4Weight.of(torch.ones(TRIED_SHAPE)), None)
     few = 1
-    for rows in TRIED_ROWS:
-        whole = torch.ones(rows, layer.in_features, dtype=torch.int8)
-        by_few = _seconds(layer.few, whole.to(torch.bfloat16))
-        if by_few > _seconds(lambda given: list(layer.many(given)), whole):
+    for count in TRIED_ROWS:
+        rows = torch.ones(count, layer.in_features, dtype=torch.bfloat16 if wide else torch.int8)
+        by_few = _seconds(lambda given: layer.few(given.to(torch.bfloat16)), rows)
+        if by_few > _seconds(lambda given: list(layer.many(given)), rows):
             break
-        few = rows
+        few = count
     return few
 
 
-def _seconds(way: Any, whole: Tensor) -> float:
+def _seconds(way: Any, rows: Tensor) -> float:
     least = math.inf
     for _ in range(TRIED_ROUNDS):
         began = time.perf_counter()
-        way(whole)
+        way(rows)
         least = min(least, time.perf_counter() - began)
     return least

@@ -19,16 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lithophone.backends.device.plan import Quantization
-from lithophone.backends.quantization.eight import Int8Embedding, Int8Linear, Int8Weight
-from lithophone.backends.quantization.four import Int4Linear, Int4Weight
-from lithophone.backends.quantization.layers import Chosen, chosen_layers, settle
+from lithophone.backends.quantization.eight import Int8Embedding
+from lithophone.backends.quantization.joined import Part
+from lithophone.backends.quantization.layers import Chosen, Numbers, SmallLayer, groups, put, settle
 from lithophone.backends.quantization.manifest import MANIFEST, Manifest
 from lithophone.errors import CheckpointError
 
 FILE_BYTES: Final = 1 << 30
-
-SmallWeight = Int8Weight | Int4Weight
-SmallLayer = Int8Linear | Int4Linear | Int8Embedding
 
 
 def write_small(model: Any, quantization: Quantization, source: str, folder: Path) -> None:
@@ -56,8 +53,11 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from _others(model)
 
 
-def _small(model: nn.Module) -> list[tuple[str, SmallLayer]]:
-    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, SmallLayer)]
+def _small(model: nn.Module) -> list[tuple[str, SmallLayer | Part]]:
+    """The layers of few bits by the names of the model's own; what several are joined in is inside one of them."""
+    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, SmallLayer | Part)]
+    parts = tuple(f"{name}." for name, layer in found if isinstance(layer, Part))
+    return [(name, layer) for name, layer in found if not name.startswith(parts)]
 
 
 def _others(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -88,8 +88,11 @@ def restore(model: Any, folder: Path, manifest: Manifest, dtype: torch.dtype) ->
     names = {id(module): f"{name}." if name else "" for name, module in model.named_modules()}
     with ExitStack() as stack:
         stored = _Stored(folder, manifest, stack)
-        for chosen in chosen_layers(model, manifest.quantization):
-            chosen.build(*_read_layer(stored, f"{names[id(chosen.parent)]}{chosen.name}", chosen), dtype)
+        for group in groups(model, manifest.quantization):
+            read = [
+                _read_layer(stored, f"{names[id(chosen.parent)]}{chosen.name}", chosen) for chosen in group
+            ]
+            put(group, read, dtype)
         for name, tensor in _others(model):
             tensor.copy_(stored.read(name, tensor.shape))
         stored.require_empty()
@@ -137,7 +140,7 @@ class _Stored:
             )
 
 
-def _read_layer(stored: _Stored, name: str, chosen: Chosen) -> tuple[SmallWeight, Tensor | None]:
+def _read_layer(stored: _Stored, name: str, chosen: Chosen) -> Numbers:
     parts: Mapping[str, tuple[int, ...]] = chosen.stored_shapes
     read = {part: stored.read(f"{name}.{part}", torch.Size(shape)) for part, shape in parts.items()}
     bias = getattr(chosen.layer, "bias", None)
