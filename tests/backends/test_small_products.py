@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,13 +139,16 @@ def joined(making: Making, sizes: tuple[int, ...]) -> tuple[list[Part], list[Lay
 def test_parts_are_the_layers_they_are_of(making: Making) -> None:
     parts, alone = joined(making, (128, 64, 192))
     inputs = noise(1, 5, IN, seed=2)
-    for part, layer in zip(parts, alone, strict=True):
+    stored = parts[0].joined.stored()
+    for part, layer, (weight, bias) in zip(parts, alone, stored, strict=True):
         assert torch.equal(part(inputs), layer(inputs))
-        assert part.bias is not None
+        assert bias is not None
         assert layer.bias is not None
-        assert torch.equal(part.bias, layer.bias)
-        for name in layer.stored().__struct_fields__:
-            assert torch.equal(getattr(part.stored(), name), getattr(layer.stored(), name)), name
+        assert torch.equal(bias, layer.bias)
+        wanted = layer.stored()
+        assert type(weight) is type(wanted)
+        for name in wanted.__struct_fields__:
+            assert torch.equal(getattr(weight, name), getattr(wanted, name)), name
     assert weight_bytes(nn.ModuleList(parts)) == weight_bytes(nn.ModuleList(alone))
 
 
@@ -168,12 +172,13 @@ def test_a_product_is_made_once_for_all_parts_and_not_kept() -> None:
         products += 1
 
     layer.register_forward_hook(count)
-    whole = Joined(layer, (1, 2, 3))
-    parts, inputs = whole.parts(), noise(2, 8)
-    for part in (*parts, *parts):
-        part(inputs)
+    parts, inputs = Joined(layer, (1, 2, 3)).parts(), noise(2, 8)
+    given = [weakref.ref(part(inputs)) for part in (*parts, *parts)]
     assert products == 2
-    assert whole.waiting == 0
+    asked = weakref.ref(inputs)
+    del inputs
+    assert asked() is None
+    assert not any(one() is not None for one in given)
 
 
 WITHOUT_VNNI = """

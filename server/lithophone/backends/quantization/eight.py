@@ -8,6 +8,7 @@ once for any number of rows.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -58,7 +59,7 @@ def _rounded(block: Tensor) -> tuple[Tensor, Tensor]:
     return (wide / scale.unsqueeze(1)).round_().to(torch.int8), scale
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(nn.Module, ABC):
     """A linear layer of 8-bit weights, however it multiplies.
 
     Args:
@@ -83,18 +84,18 @@ class Int8Linear(nn.Module):
         """Of what it keeps that is no tensor."""
         return 0
 
+    @abstractmethod
     def stored(self) -> Int8Weight:
         """The weight."""
-        raise NotImplementedError
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in] to [..., out], in the dtype of `inputs`."""
         given = self.multiply(inputs.reshape(-1, self.in_features))
         return given.view(*inputs.shape[:-1], -1)
 
+    @abstractmethod
     def multiply(self, rows: Tensor) -> Tensor:
         """[rows, in] to [rows, out], the bias added."""
-        raise NotImplementedError
 
     def multiply_whole(
         self, rows: Tensor, levels: int, dtype: torch.dtype, product: Callable[[Tensor], Tensor]

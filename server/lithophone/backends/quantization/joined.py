@@ -20,29 +20,21 @@ class Part(nn.Module):
     """One of some layers that are multiplied together; the first of them holds what multiplies.
 
     Whichever is asked first multiplies for all. The others' results wait until they are asked with the same input.
+
+    Attributes:
+        joined: What multiplies.
     """
 
     def __init__(self, joined: Joined, index: int) -> None:
         super().__init__()
         if index == 0:
             self.layer = joined.layer
-        self._joined = joined
+        self.joined = joined
         self._index = index
-
-    @property
-    def bias(self) -> Tensor | None:
-        """[out], or none."""
-        bias = self._joined.layer.bias
-        return None if bias is None else bias[self._joined.rows(self._index)]
-
-    def stored(self) -> Int8Weight | Int4Weight:
-        """Of the weight the rows of this layer."""
-        weight, rows = self._joined.layer.stored(), self._joined.rows(self._index)
-        return type(weight)(*(getattr(weight, name)[rows] for name in weight.__struct_fields__))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in] to [..., out], in the dtype of `inputs`."""
-        return self._joined.part(self._index, inputs)
+        return self.joined.part(self._index, inputs)
 
 
 class Joined:
@@ -63,15 +55,15 @@ class Joined:
         """In their order."""
         return [Part(self, index) for index in range(len(self._sizes))]
 
-    def rows(self, index: int) -> slice:
-        """Of the weight and of the outputs, those of a part."""
-        first = sum(self._sizes[:index])
-        return slice(first, first + self._sizes[index])
-
-    @property
-    def waiting(self) -> int:
-        """How many results wait."""
-        return len(self._waiting)
+    def stored(self) -> list[tuple[Int8Weight | Int4Weight, Tensor | None]]:
+        """Of each part the weight and the bias."""
+        weight, bias = self.layer.stored(), self.layer.bias
+        columns = zip(
+            *(getattr(weight, name).split(self._sizes) for name in weight.__struct_fields__), strict=True
+        )
+        weights = [type(weight)(*fields) for fields in columns]
+        biases = [None] * len(weights) if bias is None else bias.split(self._sizes)
+        return list(zip(weights, biases, strict=True))
 
     def part(self, index: int, inputs: Tensor) -> Tensor:
         """Its outputs for an input."""

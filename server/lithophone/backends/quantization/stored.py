@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from lithophone.backends.device.plan import Quantization
 from lithophone.backends.quantization.eight import Int8Embedding
-from lithophone.backends.quantization.joined import Part
+from lithophone.backends.quantization.joined import Joined, Part
 from lithophone.backends.quantization.layers import Chosen, Numbers, SmallLayer, groups, put, settle
 from lithophone.backends.quantization.manifest import MANIFEST, Manifest
 from lithophone.errors import CheckpointError
@@ -44,13 +45,27 @@ def write_small(model: Any, quantization: Quantization, source: str, folder: Pat
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Quantised layers part by part, then everything else that the model would save."""
-    for name, layer in _small(model):
-        weight = layer.stored()
+    for name, (weight, bias) in _numbers(model):
         for part in weight.__struct_fields__:
             yield f"{name}.{part}", getattr(weight, part)
-        if not isinstance(layer, Int8Embedding) and layer.bias is not None:
-            yield f"{name}.bias", layer.bias
+        if bias is not None:
+            yield f"{name}.bias", bias
     yield from _others(model)
+
+
+def _numbers(model: nn.Module) -> Iterator[tuple[str, Numbers]]:
+    """Weights and biases by the names of the model's layers; what several are joined in is unpacked once."""
+    for owner, group in groupby(_small(model), key=lambda named: _owner(named[1])):
+        numbers = owner.stored() if isinstance(owner, Joined) else [_number(owner)]
+        yield from zip([name for name, _ in group], numbers, strict=True)
+
+
+def _owner(layer: SmallLayer | Part) -> SmallLayer | Joined:
+    return layer.joined if isinstance(layer, Part) else layer
+
+
+def _number(layer: SmallLayer) -> Numbers:
+    return layer.stored(), None if isinstance(layer, Int8Embedding) else layer.bias
 
 
 def _small(model: nn.Module) -> list[tuple[str, SmallLayer | Part]]:
