@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import mmap
 import sys
 import time
 import wave
@@ -31,6 +32,7 @@ from lithophone.backends.base import Backend, Fault, RecognitionRequest, Samples
 from lithophone.backends.batches import recognise
 from lithophone.backends.decoding.loop import DecodingBatch
 from lithophone.backends.decoding.packed import transformers_attention
+from lithophone.backends.decoding.passes import Part
 from lithophone.backends.decoding.speculation import Source, Speculator
 from lithophone.backends.device.apply import apply_plan
 from lithophone.backends.device.facts import TorchFacts, read_torch_facts
@@ -64,10 +66,13 @@ def main() -> int:
     parser.add_argument("--clips", type=Path, help="a folder of 16 kHz mono WAV files")
     parser.add_argument("--device", default="cuda", choices=["cuda", "rocm", "cpu"])
     parser.add_argument("--only", default="", help="sections whose title has this in it")
+    parser.add_argument(
+        "--endured-seconds", type=float, default=30.0, help="of batch after batch, of each shape"
+    )
     parser.add_argument("--most-seconds", type=float, default=MOST_SECONDS)
     options = parser.parse_args()
     page = Page(options.most_seconds, only=options.only)
-    run = HardwareRun(page, options.device, clips_of(options.clips))
+    run = HardwareRun(page, options.device, clips_of(options.clips), options.endured_seconds)
     with TorchRuntime().thread():
         run.everything()
     return page.end()
@@ -92,8 +97,9 @@ def _read_wav(path: Path) -> Samples:
 class HardwareRun:
     """The sections, and what they share."""
 
-    def __init__(self, page: Page, device: Any, clips: Sequence[Samples]) -> None:
+    def __init__(self, page: Page, device: Any, clips: Sequence[Samples], endured_seconds: float) -> None:
         self.page = page
+        self.endured_seconds = endured_seconds
         self.device = device
         self.on_gpu = device != "cpu"
         self.clips = clips
@@ -237,7 +243,7 @@ class ShapeRun:
     def __init__(self, run: HardwareRun, name: str, model: SpeechModel, raw: Any) -> None:
         self.run, self.page, self.name = run, run.page, name
         self.model, self.raw = model, raw
-        self.passes = 0
+        self.passes: list[tuple[int, float]] = []
         rng = np.random.default_rng(0)
         noise = rng.normal(0.0, 0.05, round(WINDOW_SECONDS * SAMPLE_RATE))
         self.request = RecognitionRequest(samples=noise.astype(np.float32))
@@ -255,12 +261,14 @@ class ShapeRun:
         parts: list[tuple[str, Callable[[], None]]] = [
             ("steps", self.steps),
             ("kernels of a step", self.kernels),
+            ("passes with drafts", self.drafted_passes),
             ("hearing", self.acoustics),
             ("one window by stages", self.stages),
             ("whole windows", self.whole_windows),
         ]
         if self.run.on_gpu:
             parts += [("memory", self.memory), ("what takes the time", self.profiles)]
+        parts.append((f"{self.run.endured_seconds:.0f} s of windows of all lengths", self.endure))
         if processor is not None:
             parts.append(("against transformers", self.generate))
         for title, act in parts:
@@ -305,15 +313,42 @@ class ShapeRun:
         """Of an eager step, by the profiler: the pretended device in the tests counts six a layer and some around."""
         if not self.run.on_gpu or not isinstance(self.language_model, PagedLanguageModel):
             return
-        (window,) = self.model.hear([self.request])
         graphs, self.language_model.graphs = self.language_model.graphs, None
-        for batch in (1, 64):
-            batched = self.decoding(window, batch, 8, self.model.start_decoding(settle_ties=False))
-            batched.step()
-            batched.step()
-            self.page.say(f"\nbatch {batch}, {self.language_model.decoder.depth} layers:\n")
-            self.profiled(batched.step)
+        for sequences, drafted in ((1, 0), (1, 24), (64, 0), (64, 16)):
+            act = self.a_pass(sequences, drafted)
+            depth = self.language_model.decoder.depth
+            self.page.say(f"\n{sequences} sequences, {drafted} tokens drafted for each, {depth} layers:\n")
+            self.profiled(act)
         self.language_model.graphs = graphs
+
+    def drafted_passes(self) -> None:
+        """What a pass costs by its sequences and the tokens drafted for each."""
+        rows: list[tuple[object, ...]] = []
+        for sequences in (1, 8, 64) if self.run.on_gpu else (1, 8):
+            for drafted in (0, 1, 3, 7, 15, 31):
+                seconds = timed(self.a_pass(sequences, drafted), 5)
+                rows.append((sequences, drafted, sequences * (1 + drafted), seconds * 1e3))
+        self.page.table(("sequences", "drafted for each", "tokens", "ms"), rows)
+
+    def a_pass(self, sequences: int, drafted: int) -> Callable[[], object]:
+        """A pass over sequences that have begun, which can be run again and again."""
+        (window,) = self.model.hear([self.request])
+        prompt: Any = self.model.sequence(0, window, speculate=False).embeddings
+        passes = self.language_model.start(frozenset(), settle_ties=False)
+        slots = [passes.join(len(prompt) + 64) for _ in range(sequences)]
+        for some in range(0, sequences, 8):
+            passes.run(
+                [
+                    Part(slot=slot, cached=0, prompt=prompt, tokens=(), drafted=0)
+                    for slot in slots[some : some + 8]
+                ]
+            )
+        tokens = [1] * (1 + drafted)
+        parts = [
+            Part(slot=slot, cached=len(prompt), prompt=None, tokens=tokens, drafted=drafted) for slot in slots
+        ]
+        passes.run(parts)
+        return lambda: passes.run(parts)
 
     def profiled(self, act: Callable[[], object]) -> None:
         """The kernels that take the most time."""
@@ -349,14 +384,31 @@ class ShapeRun:
         rows: list[tuple[object, ...]] = []
         for batch in BATCHES if self.run.on_gpu else (1, 8):
             for what, chosen in (("plain", [None] * batch), ("95 % drafts", drafts[:batch])):
-                self.decoded(chosen)
-                self.passes = 0
+                self.decoded(chosen)  # teaches what passes cost
                 began = time.perf_counter()
                 self.decoded(chosen)
                 seconds = time.perf_counter() - began
-                rows.append((batch, what, self.passes, seconds * 1e3, batch * WINDOW_SECONDS / seconds))
-        heads = ("windows", "decoding", "passes", f"ms to {TOKENS} tokens each", "times real time")
+                passes_ms = sum(taken for _, taken in self.passes) * 1e3
+                rows.append(
+                    (
+                        batch,
+                        what,
+                        len(self.passes),
+                        passes_ms,
+                        seconds * 1e3,
+                        batch * WINDOW_SECONDS / seconds,
+                    )
+                )
+        heads = (
+            "windows",
+            "decoding",
+            "passes",
+            "ms in passes",
+            f"ms to {TOKENS} tokens each",
+            "times real time",
+        )
         self.page.table(heads, rows)
+        self.page.say("\nthe last row's passes, tokens and ms: " + "; ".join(map(_pass, self.passes)))
 
     def stages(self) -> None:
         """One window after another of lengths not seen before, from its samples to the last of its tokens."""
@@ -381,19 +433,50 @@ class ShapeRun:
             rows.append((seconds, times[0], times[1], steps, sum(times)))
         self.page.table(("seconds", "hear ms", "prompt ms", "passes ms", "in all ms"), rows)
 
-    def decoded(self, drafts: Sequence[Sequence[int] | None]) -> list[list[int]]:
+    def decoded(
+        self, drafts: Sequence[Sequence[int] | None], requests: Sequence[RecognitionRequest] | None = None
+    ) -> list[list[int]]:
         """Windows heard and decoded to `TOKENS` tokens each, in one batch."""
-        heard = self.model.hear([self.request] * len(drafts))
+        heard = self.model.hear(requests or [self.request] * len(drafts))
         batch = self.model.start_decoding(settle_ties=False)
         for key, (window, draft) in enumerate(zip(heard, drafts, strict=True)):
             speculator = None if draft is None else Speculator([Source(SimulatedDraft(draft), ACCURACY)])
             prompt = self.model.sequence(key, window, speculate=False)
             batch.admit([msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)])
         said: dict[int, list[int]] = {}
+        self.passes = []
         while len(batch):
-            self.passes += 1
+            before, began = batch.positions, time.perf_counter()
             said |= {one.key: list(one.tokens) for one in batch.step()}
+            self.passes.append((batch.positions - before, time.perf_counter() - began))
         return [said[key] for key in range(len(drafts))]
+
+    def endure(self) -> None:
+        """What torch and the process hold as batch follows batch, of other lengths and with other drafts each time."""
+        rng = np.random.default_rng(1)
+        said = self.decoded([None])[0]
+        vocabulary = int(self.raw.config.text_config.vocab_size)
+        began = told = time.perf_counter()
+        rows: list[tuple[object, ...]] = []
+        windows = audio_seconds = 0.0
+        while (now := time.perf_counter()) < began + self.run.endured_seconds:
+            if not rows or now - told >= self.run.endured_seconds / 6:
+                told = now
+                held = (torch.cuda.memory_allocated(), torch.cuda.memory_reserved(), resident_bytes())
+                rows.append((now - began, int(windows), *(part / 1e6 for part in held)))
+            lengths = rng.uniform(1.0, WINDOW_SECONDS, int(rng.integers(1, max(BATCHES) + 1)))
+            requests = [
+                RecognitionRequest(samples=self.request.samples[: round(length * SAMPLE_RATE)])
+                for length in lengths
+            ]
+            drafts = [corrupted(said, ACCURACY, vocabulary, seed) for seed in range(len(requests))]
+            self.decoded(drafts, requests)
+            windows += len(requests)
+            audio_seconds += lengths.sum()
+        self.page.table(
+            ("second", "windows so far", "MB allocated", "MB reserved", "MB of the process"), rows
+        )
+        self.page.say(f"\n{audio_seconds / (time.perf_counter() - began):.0f} times real time")
 
     def generate(self) -> None:
         """transformers' `generate` on the same weights, from embeddings that were heard: its language model alone."""
@@ -423,6 +506,16 @@ class ShapeRun:
             f"GB held {held / 1e9:.2f}, at most {peak / 1e9:.2f}, of which pages {pool / 1e9:.2f}; "
             f"estimated for {max(BATCHES)} windows {estimate.required_bytes / 1e9:.2f}"
         )
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
+def _pass(tokens_and_seconds: tuple[int, float]) -> str:
+    tokens, seconds = tokens_and_seconds
+    return f"{tokens} {seconds * 1e3:.1f}"
 
 
 def confident(raw: Any) -> Any:

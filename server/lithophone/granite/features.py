@@ -103,7 +103,7 @@ def stacked_log_mels(clips: Sequence[Clip], device: torch.device | str) -> Packe
         clips: Each at least `MIN_SAMPLES` long.
         device: Where to compute.
     """
-    row = _HopRow([_reflected(clip) for clip in clips], [len(clip) // HOP_SAMPLES + 1 for clip in clips])
+    row = _HopRow(clips, [len(clip) for clip in clips], [len(clip) // HOP_SAMPLES + 1 for clip in clips])
     lengths = row.frames // FRAMES_STACKED
     owners, kept = sent(device, row.owners, places_of(row.starts, lengths * FRAMES_STACKED))
     log_mel = _log_mels_of(row, owners, device)
@@ -118,9 +118,10 @@ def padded_log_mels_with_deltas(clips: Sequence[Clip], device: torch.device | st
         device: Where to compute.
     """
     frames = [FRAMES_STACKED * delta_frames(len(clip)) for clip in clips]
-    row = _HopRow(
-        [_reflected(_whole(clip, count)) for clip, count in zip(clips, frames, strict=True)], frames
-    )
+    samples = [
+        max(len(clip), (count - 1) * HOP_SAMPLES + 1) for clip, count in zip(clips, frames, strict=True)
+    ]
+    row = _HopRow(clips, samples, frames)
     time = np.arange(-1, int(row.frames.max()) + 1)  # one more on either side
     places: Index = row.starts[:, None] + np.clip(time, 0, row.frames[:, None] - 1)
     owners, kept, lengths = sent(device, row.owners, places, row.frames[:, None] // FRAMES_STACKED)
@@ -131,37 +132,57 @@ def padded_log_mels_with_deltas(clips: Sequence[Clip], device: torch.device | st
 
 
 class _HopRow:
-    """Padded clips one behind the other, each from a multiple of the hop on, and where their frames are.
+    """Clips one behind the other, each from a multiple of the hop on, and where their frames are.
+
+    A clip stands between the half windows that a centred transform needs, its own ends reflected; what lies between two
+    clips belongs to no one.
 
     Args:
-        padded: Clips with the half windows that the transform needs beside them.
-        frames: Of 10 ms, that count of each; what lies between two clips belongs to no one.
+        clips: Waveforms.
+        lengths: Samples of each: what a clip lacks of them is silence behind it.
+        frames: Of 10 ms, that count of each.
     """
 
-    def __init__(self, padded: Sequence[Clip], frames: Sequence[int]) -> None:
-        hops = np.array([-(-len(clip) // HOP_SAMPLES) for clip in padded])
+    def __init__(self, clips: Sequence[Clip], lengths: Sequence[int], frames: Sequence[int]) -> None:
+        hops = np.array([-(-(length + FFT_SIZE) // HOP_SAMPLES) for length in lengths])
+        self._clips, self._lengths = clips, lengths
         self.frames: Index = np.array(frames)
         self.starts: Index = np.cumsum(hops) - hops
-        self.samples = np.zeros(hops.sum() * HOP_SAMPLES, np.float32)
-        for clip, start in zip(padded, self.starts * HOP_SAMPLES, strict=True):
-            self.samples[start : start + len(clip)] = clip
-        self.owners: Index = np.full(1 + (len(self.samples) - FFT_SIZE) // HOP_SAMPLES, len(padded))
-        self.owners[places_of(self.starts, self.frames)] = np.repeat(np.arange(len(padded)), frames)
+        self._samples = int(hops.sum()) * HOP_SAMPLES
+        self.owners: Index = np.full(1 + (self._samples - FFT_SIZE) // HOP_SAMPLES, len(clips))
+        self.owners[places_of(self.starts, self.frames)] = np.repeat(np.arange(len(clips)), frames)
+
+    def on(self, device: torch.device | str) -> Tensor:
+        """Its samples on the device, float32; to a GPU from memory that it can fetch them from by itself."""
+        device = torch.device(device)
+        on_gpu = device.type == "cuda"
+        row = (
+            torch.empty(self._samples, dtype=torch.float32, pin_memory=True)
+            if on_gpu
+            else torch.from_numpy(np.empty(self._samples, np.float32))  # in large pages, which torch's is not
+        )
+        written = row.numpy()
+        ends = [*(self.starts[1:] * HOP_SAMPLES), self._samples]
+        for clip, length, start, end in zip(
+            self._clips, self._lengths, self.starts * HOP_SAMPLES, ends, strict=True
+        ):
+            _write_reflected(clip, length, written[start:end])
+        return row.to(device, non_blocking=on_gpu)
 
 
-def _reflected(clip: Clip) -> Clip:
-    """With the half windows that a centred transform adds, [samples + 512]."""
-    return np.pad(clip, FFT_SIZE // 2, mode="reflect")
-
-
-def _whole(clip: Clip, frames: int) -> Clip:
-    """With silence behind it up to the middle of its last frame."""
-    return np.pad(clip, (0, max(0, (frames - 1) * HOP_SAMPLES + 1 - len(clip))))
+def _write_reflected(clip: Clip, length: int, into: Clip) -> None:
+    """Write a clip, silence behind it up to `length`, the half windows beside both, and zeros behind all of that."""
+    half = FFT_SIZE // 2
+    into[half : half + len(clip)] = clip
+    into[half + len(clip) :] = 0.0
+    into[:half] = into[2 * half : half : -1]
+    end = half + length
+    into[end : end + half] = into[end - 2 : end - half - 2 : -1]
 
 
 def _log_mels_of(row: _HopRow, owners: Tensor, device: torch.device | str) -> Tensor:
     """Normalised log-mels of all frames in the row, float32 [frames, 80]; each clip by its own loudest bin."""
-    mel = _mel_bands(torch.as_tensor(row.samples).to(device), center=False)
+    mel = _mel_bands(row.on(device), center=False)
     log_mel = mel.clamp(min=1e-10).log10()
     loudest = log_mel.new_full((len(row.frames) + 1,), -math.inf)
     loudest.scatter_reduce_(0, owners, log_mel.amax(dim=-1), "amax")

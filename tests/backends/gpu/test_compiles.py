@@ -92,10 +92,11 @@ def test_every_kernel_compiles(target: Any, dtype: str) -> None:
             heads | {"WIDTH": width, "HEADS": triton_kernels.ROTATED_HEADS, "HALF": width // 2},
             num_warps=2,
         )
-        for splits in (1, 16):
-            shape = heads | {"WIDTH": width, "ROWS": 16, "SPLITS": splits, "COLUMNS": width}
-            block = triton_attention.block_of(tuning_for(target).keys_bytes, width, item)
-            compiled(triton_attention._attend, target, dtype, shape | {"BLOCK": block})
+        tuning = tuning_for(target)
+        for splits, group in product((1, 16), (triton_attention.FEW_GROUPED, tuning.query_tokens)):
+            shape = heads | {"WIDTH": width, "GROUP": group, "ROWS": 4 * group, "SPLITS": splits}
+            block = triton_attention.block_of(tuning.keys_bytes, width, item)
+            compiled(triton_attention._attend, target, dtype, shape | {"BLOCK": block, "COLUMNS": width})
         compiled(
             triton_attention._join,
             target,

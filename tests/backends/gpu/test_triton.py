@@ -21,6 +21,7 @@ from lithophone.backends.gpu import triton_products as products
 from lithophone.backends.gpu.conformer import kernel_layers
 from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.triton_attention import Division, attend
 from lithophone.backends.gpu.triton_conformer import TritonConformerKernels
 from lithophone.backends.gpu.triton_kernels import TritonKernels
 from lithophone.backends.gpu.tuning import AMD, NVIDIA
@@ -85,6 +86,47 @@ def test_rotation_pages_and_attention(dtype: torch.dtype, heads: Heads) -> None:
         KERNELS.attend(found, where, pages, heads),
         PlainKernels().attend(found, where, pages, heads),
     )
+
+
+RUNS = [
+    (
+        (0, 60, 9),
+        (1, 0, 1),
+        (2, 127, 30),
+        (3, 5, 3),
+        (3, 8, 2),
+    ),  # the last one goes on where the one before it ended
+    ((2, 0, 1), (1, 191, 1), (0, 63, 2)),
+    ((1, 100, 40),),
+    ((0, 0, 1), (0, 0, 1), (0, 0, 1)),  # padding
+]
+"""Tokens of some sequences: slot, first position, how many."""
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "division", [Division(1, 1), Division(4, 1), Division(4, 4), Division(16, 2)], ids=str
+)
+@pytest.mark.parametrize(
+    "heads", [Heads(8, 2, 32, 0.1), Heads(6, 2, 48, 0.09), Heads(4, 4, 16, 0.25)], ids=str
+)
+@pytest.mark.parametrize("runs", RUNS, ids=str)
+def test_drafted_tokens_share_the_keys_they_read(
+    dtype: torch.dtype, division: Division, heads: Heads, runs: tuple[tuple[int, int, int], ...]
+) -> None:
+    torch.manual_seed(len(runs))
+    shape = (PAGES, PAGE_POSITIONS, heads.keys, heads.width)
+    pages = Pages(*(torch.randn(shape, dtype=dtype, device=DEVICE) for _ in Pages._fields))
+    tokens = [(slot, first + more) for slot, first, count in runs for more in range(count)]
+    slots, positions = (
+        torch.tensor(part, dtype=torch.int32, device=DEVICE) for part in zip(*tokens, strict=True)
+    )
+    table = torch.randperm(PAGES)[: SLOTS * SLOT_PAGES].view(SLOTS, SLOT_PAGES).int().to(DEVICE)
+    where = Where(slots, positions, table, torch.zeros(1, heads.width, device=DEVICE))
+    features = (heads.queries + 2 * heads.keys) * heads.width
+    projected = torch.randn(len(tokens), features, dtype=dtype, device=DEVICE)
+    found = attend(projected, where, pages, heads, TUNING.keys_bytes, division)
+    close(found, PlainKernels().attend(projected, where, pages, heads))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -21,7 +21,7 @@ from lithophone.backends.gpu import triton_products as products
 from lithophone.backends.gpu.choosing import Case, Choices, one_token
 from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
-from lithophone.backends.gpu.triton_attention import attend
+from lithophone.backends.gpu.triton_attention import Division, attend
 from lithophone.backends.gpu.tuning import Tile, Tuning
 
 GATED_BLOCK: Final = 1024
@@ -191,7 +191,8 @@ class TritonKernels:
 
     def attend(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> Tensor:
         """See `Kernels`."""
-        return attend(projected, where, pages, heads, self._tuning.keys_bytes)
+        division = Division.of(len(projected), heads.keys, self._tuning.query_tokens)
+        return attend(projected, where, pages, heads, self._tuning.keys_bytes, division)
 
     def normed_gated_product(self, hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor) -> Tensor:
         """See `Kernels`."""

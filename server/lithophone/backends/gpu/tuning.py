@@ -32,6 +32,7 @@ class Tuning(NamedTuple):
 
     Attributes:
         keys_bytes: Of keys that a program of attention looks at at a time.
+        query_tokens: From how many tokens of a sequence a program of attention looks at most.
         normed: Tiles of normed products, gated or not.
         added: Tiles of products that are added to something.
         query_rows: Frames that a program of the encoder's attention looks from.
@@ -40,6 +41,7 @@ class Tuning(NamedTuple):
     """
 
     keys_bytes: int
+    query_tokens: int
     normed: tuple[Tile, ...]
     added: tuple[Tile, ...]
     query_rows: int
@@ -49,6 +51,7 @@ class Tuning(NamedTuple):
 
 NVIDIA: Final = Tuning(
     keys_bytes=8192,
+    query_tokens=16,
     normed=(Tile(4, 0, 4, 2, 528), Tile(2, 0, 4, 3, 528), Tile(4, 0, 8, 2, 264), Tile(4, 0, 4, 1)),
     added=(Tile(4, 1024, 4, 1), Tile(2, 1024, 2, 1), Tile(4, 1024, 4, 3), Tile(2, 2048, 4, 3)),
     query_rows=64,
@@ -57,6 +60,7 @@ NVIDIA: Final = Tuning(
 )
 AMD: Final = Tuning(
     keys_bytes=4096,
+    query_tokens=8,
     normed=(Tile(2, 0, 4, 1, 320), Tile(4, 0, 8, 1, 160), Tile(2, 0, 4, 1)),
     added=(Tile(4, 512, 4, 1), Tile(2, 1024, 4, 1)),
     query_rows=32,
