@@ -126,5 +126,10 @@ def test_the_encoders_kernels_compile(target: Any, dtype: str) -> None:
     attention = {"HEADS": 8, "WIDTH": 128, "COLUMNS": 128, "ROWS": tuning.query_rows}
     attention |= {"BLOCK": triton_attention.block_of(tuning.keys_bytes, 128, 2)}
     compiled(triton_conformer._attend_blocks, target, dtype, attention, num_warps=tuning.query_warps)
-    sizes = {"FRAMES": tuning.convolved_frames, "CHANNELS": triton_conformer.CONVOLVED_CHANNELS}
-    compiled(triton_conformer._convolve, target, dtype, sizes | {"TAPS": 15})
+    sizes = {"TAPS": 15, "FRAMES": tuning.convolved_frames, "CHANNELS": tuning.convolved_channels}
+    sizes |= {"STEP": tuning.convolved_step, "EDGE_STEP": triton_conformer.EDGE_STEP}
+    compiled(triton_conformer._convolve, target, dtype, sizes, num_warps=tuning.convolved_warps)
+    compiled(triton_conformer._gate, target, dtype, {"BLOCK": triton_conformer.GATED_BLOCK})
+    for features, (added, stored) in product((1024, 2048), ((False, False), (True, False), (True, True))):
+        switches = {"ADDED": added, "STORED": stored, "BLOCK": features}
+        compiled(triton_conformer._add_and_norm, target, dtype, switches, num_warps=tuning.norm_warps)

@@ -13,12 +13,13 @@ pytest.importorskip("triton")
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no GPU, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
+from torch.nn import functional
 from transformers.models.granite_speech.configuration_granite_speech import GraniteSpeechEncoderConfig
 from transformers.models.granite_speech.modeling_granite_speech import GraniteSpeechCTCEncoder
 
 from lithophone.backends.decoding.encoder import ConformerLayer, PackedClips
 from lithophone.backends.gpu import triton_products as products
-from lithophone.backends.gpu.conformer import kernel_layers
+from lithophone.backends.gpu.conformer import Norm, kernel_layers
 from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
 from lithophone.backends.gpu.triton_attention import Division, attend
@@ -29,6 +30,7 @@ from tests.backends.gpu.plain_kernels import PlainKernels
 
 TUNING = AMD if torch.version.hip else NVIDIA
 KERNELS = TritonKernels(TUNING)
+CONFORMER = TritonConformerKernels(TUNING)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
@@ -182,6 +184,63 @@ def random_layer(features: int, between: int) -> Layer:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("features", [48, 1024, 1500])
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_sums_and_their_layer_norms(dtype: torch.dtype, features: int, scale: float) -> None:
+    torch.manual_seed(features)
+    hidden, delta = (torch.randn(5, features, device=DEVICE).mul(3).add(1).to(dtype) for _ in range(2))
+    weight, bias = (torch.randn(features, device=DEVICE).to(dtype) for _ in range(2))
+    norm = Norm(weight, bias, 1e-5)
+    before = hidden.clone()
+    total, normed = CONFORMER.add_and_norm(hidden, delta, scale, norm)
+    expected = torch.add(hidden, delta, alpha=scale)
+    assert torch.equal(total, expected)
+    close(normed, functional.layer_norm(expected, (features,), weight, bias, 1e-5))
+    assert torch.equal(CONFORMER.norm_of_sum(hidden, delta, scale, norm), normed)
+    close(CONFORMER.norm(hidden, norm), functional.layer_norm(hidden, (features,), weight, bias, 1e-5))
+    assert torch.equal(hidden, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+def test_what_is_normed_is_the_sum_as_it_is_stored(dtype: torch.dtype) -> None:
+    """Around 200 numbers of 16 bits are an eighth apart, or one."""
+    torch.manual_seed(1)
+    hidden = torch.randn(5, 96, device=DEVICE).add(200).to(dtype)
+    delta = torch.randn(5, 96, device=DEVICE).to(dtype)
+    norm = Norm(torch.ones(96, dtype=dtype, device=DEVICE), torch.zeros(96, dtype=dtype, device=DEVICE), 1e-5)
+    expected = functional.layer_norm(torch.add(hidden, delta, alpha=0.5), (96,))
+    close(CONFORMER.add_and_norm(hidden, delta, 0.5, norm)[1], expected)
+    close(CONFORMER.norm_of_sum(hidden, delta, 0.5, norm), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("channels", [48, 1500, 2048])
+def test_gates(dtype: torch.dtype, channels: int) -> None:
+    torch.manual_seed(channels)
+    both = torch.randn(5, 2 * channels, device=DEVICE).mul(3).to(dtype)
+    close(CONFORMER.gate(both), functional.glu(both, dim=-1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("taps", [3, 15])
+@pytest.mark.parametrize("lengths", [(1,), (5, 1, 3, 2), (150,), (64, 7, 70, 1, 1, 90)], ids=str)
+def test_a_convolution_stays_inside_its_clip(dtype: torch.dtype, taps: int, lengths: tuple[int, ...]) -> None:
+    torch.manual_seed(sum(lengths))
+    channels = 300
+    gated = torch.randn(sum(lengths), channels, device=DEVICE).to(dtype)
+    weight = torch.randn(taps, channels, device=DEVICE).mul(taps**-0.5).to(dtype)
+    bias = torch.randn(channels, device=DEVICE).to(dtype)
+    clips = PackedClips(lengths, 20, taps // 2, torch.device(DEVICE))
+    wide = weight.t().unsqueeze(1).float()
+    alone = [
+        functional.conv1d(clip.t().float(), wide, bias.float(), padding=taps // 2, groups=channels).t()
+        for clip in gated.split(lengths)
+    ]
+    expected = functional.silu(torch.cat(alone)).to(dtype)
+    close(CONFORMER.convolve(gated, clips.gapped_index, weight, bias), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("lengths", [(20, 40), (1, 7, 33, 20), (5,)], ids=str)
 def test_layers_of_the_encoder(dtype: torch.dtype, lengths: tuple[int, ...]) -> None:
     torch.manual_seed(sum(lengths))
@@ -192,7 +251,7 @@ def test_layers_of_the_encoder(dtype: torch.dtype, lengths: tuple[int, ...]) -> 
     encoder.to(DEVICE, dtype)
     clips = PackedClips(lengths, 20, 7, torch.device(DEVICE))
     frames = torch.randn(sum(lengths), 48, device=DEVICE).to(dtype)
-    layers = kernel_layers(encoder, TritonConformerKernels(TUNING)).layers
+    layers = kernel_layers(encoder, CONFORMER).layers
     with torch.inference_mode():
         for layer, found in zip(encoder.layers, layers, strict=True):
-            close(found(frames, clips, None), ConformerLayer.of(layer)(frames, clips, None))
+            close(found(frames, clips, None), ConformerLayer(layer)(frames, clips, None))

@@ -32,7 +32,7 @@ class _WidenedLayers:
         for layer in self._layers:
             for target, source in zip(_tensors(self._widened), _tensors(layer), strict=True):
                 target.copy_(source)
-            yield ConformerLayer.of(self._widened)
+            yield ConformerLayer(self._widened)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

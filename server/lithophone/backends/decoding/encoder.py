@@ -12,7 +12,7 @@ relative position term (Shaw et al. 2018) is one matrix product with a skewed vi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -98,13 +98,17 @@ class FrameCounts(msgspec.Struct, frozen=True):
         return FrameCounts(self.frames + frames, self.padded + padded)
 
 
+EncoderLayer: TypeAlias = Callable[[Tensor, PackedClips, Seam | None], Tensor]
+"""[frames, hidden] in and out; see `ConformerLayer`."""
+
+
 class LayersInForm(NamedTuple):
     """The layers of an encoder, made anew for each pass if need be, and the dtype they compute in.
 
     `go_on` says whether they can go on from what was kept of a clip.
     """
 
-    layers: Iterable[ConformerLayer]
+    layers: Iterable[EncoderLayer]
     dtype: torch.dtype
     go_on: bool = True
 
@@ -128,7 +132,7 @@ class PackedEncoder:
         self._exported = frozenset(getattr(config, "cat_hidden_layers", None) or ())
         self._middle = int(encoder.num_layers) // 2
         self._layers, self._dtype, self.goes_on = layers or LayersInForm(
-            [ConformerLayer.of(layer) for layer in encoder.layers],
+            [ConformerLayer(layer) for layer in encoder.layers],
             encoder.input_linear.weight.dtype,
         )
         self._gap = int(config.conv_kernel_size) // 2
@@ -236,22 +240,15 @@ def _applied(linear: Any, hidden: Tensor) -> Tensor:
 
 
 class ConformerLayer:
-    """One conformer block (Gulati et al. 2020) over packed frames.
+    """One conformer block (Gulati et al. 2020) over packed frames, in the plain operations of torch.
 
     Args:
         layer: Of transformers' encoder.
-        attention: Its attention, in the form in which it is computed.
-        convolution: Its convolution, likewise.
     """
 
-    def __init__(self, layer: Any, attention: BlockAttention, convolution: Convolution) -> None:
+    def __init__(self, layer: Any) -> None:
         self._first, self._second, self._norm = layer.ff1, layer.ff2, layer.post_norm
-        self._attention, self._convolution = attention, convolution
-
-    @classmethod
-    def of(cls, layer: Any) -> ConformerLayer:
-        """A layer in the plain operations of torch."""
-        return cls(layer, BlockAttention(layer.attn), Convolution(layer.conv))
+        self._attention, self._convolution = BlockAttention(layer.attn), Convolution(layer.conv)
 
     def __call__(self, hidden: Tensor, clips: PackedClips, seam: Seam | None) -> Tensor:
         """[frames, hidden] in and out; `seam` is where clips go on from what was kept of them."""
@@ -335,9 +332,9 @@ class Convolution:
 
     def __init__(self, module: Any) -> None:
         self._norm = module.norm
-        self._up = _as_linear(module.up_conv)
-        self._down = _as_linear(module.down_conv)
-        self._weight, self._bias = _folded(module.depth_conv.conv, module.batch_norm)
+        self._up = as_linear(module.up_conv)
+        self._down = as_linear(module.down_conv)
+        self._weight, self._bias = folded(module.depth_conv.conv, module.batch_norm)
         self._left = self._weight.shape[-1] // 2
 
     def __call__(self, hidden: Tensor, clips: PackedClips, seam: Seam | None) -> Tensor:
@@ -359,7 +356,7 @@ class Convolution:
         return functional.silu(filtered[0].t()[clips.gapped_index - self._left])
 
 
-def _as_linear(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+def as_linear(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     """A convolution with kernel 1 over [..., in]; one that was made a linear layer, as it is."""
     if not isinstance(layer, nn.Conv1d):
         return layer
@@ -367,7 +364,7 @@ def _as_linear(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda rows: functional.linear(rows, weight, bias)
 
 
-def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+def folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Weight and bias of convolution and BatchNorm in one, computed in float32, or wider if they are.
 
     Raises:

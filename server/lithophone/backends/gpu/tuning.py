@@ -37,7 +37,11 @@ class Tuning(NamedTuple):
         added: Tiles of products that are added to something.
         query_rows: Frames that a program of the encoder's attention looks from.
         query_warps: Groups of threads of such a program.
+        norm_warps: Groups of threads of a program of the encoder's layer norms, which computes one frame.
         convolved_frames: Frames that a program of the encoder's convolution computes.
+        convolved_step: Of these, those it computes at a time, inside one clip.
+        convolved_channels: Channels that it computes of each.
+        convolved_warps: Groups of threads of such a program.
     """
 
     keys_bytes: int
@@ -46,7 +50,11 @@ class Tuning(NamedTuple):
     added: tuple[Tile, ...]
     query_rows: int
     query_warps: int
+    norm_warps: int
     convolved_frames: int
+    convolved_step: int
+    convolved_channels: int
+    convolved_warps: int
 
 
 NVIDIA: Final = Tuning(
@@ -56,7 +64,11 @@ NVIDIA: Final = Tuning(
     added=(Tile(4, 1024, 4, 1), Tile(2, 1024, 2, 1), Tile(4, 1024, 4, 3), Tile(2, 2048, 4, 3)),
     query_rows=64,
     query_warps=4,
-    convolved_frames=16,
+    norm_warps=2,
+    convolved_frames=32,
+    convolved_step=8,
+    convolved_channels=256,
+    convolved_warps=4,
 )
 AMD: Final = Tuning(
     keys_bytes=4096,
@@ -65,5 +77,9 @@ AMD: Final = Tuning(
     added=(Tile(4, 512, 4, 1), Tile(2, 1024, 4, 1)),
     query_rows=32,
     query_warps=8,
-    convolved_frames=8,
+    norm_warps=4,
+    convolved_frames=32,
+    convolved_step=8,
+    convolved_channels=256,
+    convolved_warps=4,
 )
