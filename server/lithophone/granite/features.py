@@ -159,7 +159,7 @@ class _HopRow:
         row = (
             torch.empty(self._samples, dtype=torch.float32, pin_memory=True)
             if on_gpu
-            else torch.from_numpy(np.empty(self._samples, np.float32))  # in large pages, which torch's is not
+            else torch.as_tensor(np.empty(self._samples, np.float32))  # in large pages, which torch's is not
         )
         written = row.numpy()
         ends = [*(self.starts[1:] * HOP_SAMPLES), self._samples]

@@ -251,7 +251,7 @@ def test_layers_of_the_encoder(dtype: torch.dtype, lengths: tuple[int, ...]) -> 
     encoder.to(DEVICE, dtype)
     clips = PackedClips(lengths, 20, 7, torch.device(DEVICE))
     frames = torch.randn(sum(lengths), 48, device=DEVICE).to(dtype)
-    layers = kernel_layers(encoder, CONFORMER).layers
+    layers = kernel_layers(encoder, CONFORMER)
     with torch.inference_mode():
         for layer, found in zip(encoder.layers, layers, strict=True):
             close(found(frames, clips, None), ConformerLayer(layer)(frames, clips, None))

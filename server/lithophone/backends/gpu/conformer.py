@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lithophone.backends.decoding.encoder import LayersInForm, PackedClips, as_linear, folded
+from lithophone.backends.decoding.encoder import PackedClips, as_linear, folded
 from lithophone.backends.decoding.growing import Seam
 from lithophone.backends.gpu.kernels import Heads
 
@@ -96,11 +96,10 @@ class ConformerKernels(Protocol):
         ...
 
 
-def kernel_layers(encoder: Any, kernels: ConformerKernels) -> LayersInForm:
+def kernel_layers(encoder: Any, kernels: ConformerKernels) -> list[KernelLayer]:
     """The layers of `model.model.encoder`, which has to be on a device that the kernels are for."""
     context = int(encoder.config.context_size)
-    layers = [KernelLayer(layer, context, kernels) for layer in encoder.layers]
-    return LayersInForm(layers, encoder.input_linear.weight.dtype, go_on=False)
+    return [KernelLayer(layer, context, kernels) for layer in encoder.layers]
 
 
 class KernelLayer:

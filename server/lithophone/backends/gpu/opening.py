@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import torch
 
+from lithophone.backends.decoding.encoder import LayersInForm
 from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.gpu.tuning import AMD, NVIDIA, Tuning
 
 if TYPE_CHECKING:
-    from lithophone.backends.decoding.encoder import LayersInForm
+    from lithophone.backends.gpu.conformer import ConformerKernels
     from lithophone.backends.gpu.kernels import Kernels
     from lithophone.backends.gpu.passes import PagedLanguageModel
 
@@ -34,9 +35,14 @@ def paged_language_model(model: Any, plan: DevicePlan, windows: int) -> PagedLan
         log.warning("reference_decoder", reason=reason or "there are no kernels", effect="slower decoding")
         return None
     from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize  # noqa: PLC0415 - as above
+    from lithophone.backends.gpu.trial import fault_of_decoder  # noqa: PLC0415 - as above
 
     size = PoolSize.of(windows, int(language_model.config.max_position_embeddings))
     paged = PagedLanguageModel(model, kernels, size, graphs=plan.graphs)
+    fault = fault_of_decoder(model, paged)
+    if fault is not None:
+        log.warning("reference_decoder", reason=fault, effect="slower decoding")
+        return None
     log.info("paged_decoder", slots=size.slots, pages=size.pages, pool_bytes=paged.decoder.pool_bytes)
     return paged
 
@@ -46,12 +52,24 @@ def kernel_encoder_layers(encoder: Any, plan: DevicePlan) -> LayersInForm | None
     if plan.device == "cpu" or _kernels(torch.device(plan.torch_device)) is None:
         return None
     from lithophone.backends.gpu.conformer import kernel_layers  # noqa: PLC0415 - CPUs do without
-    from lithophone.backends.gpu.triton_conformer import TritonConformerKernels  # noqa: PLC0415 - as above
+    from lithophone.backends.gpu.trial import fault_of_encoder  # noqa: PLC0415 - as above
 
-    return kernel_layers(encoder, TritonConformerKernels(_tuning()))
+    layers = kernel_layers(encoder, _conformer_kernels())
+    fault = fault_of_encoder(encoder, layers[0])
+    if fault is not None:
+        log.warning("reference_encoder", reason=fault, effect="slower hearing")
+        return None
+    return LayersInForm(layers, encoder.input_linear.weight.dtype, go_on=False)
 
 
-def _tuning() -> Tuning:
+def _conformer_kernels() -> ConformerKernels:
+    from lithophone.backends.gpu.triton_conformer import TritonConformerKernels  # noqa: PLC0415 - CPUs do without
+
+    return TritonConformerKernels(tuning())
+
+
+def tuning() -> Tuning:
+    """For the kind of GPU that this torch is for."""
     return AMD if torch.version.hip else NVIDIA
 
 
@@ -60,7 +78,7 @@ def _kernels(device: torch.device) -> Kernels | None:
     try:
         from lithophone.backends.gpu.triton_kernels import TritonKernels  # noqa: PLC0415 - may not be installed
 
-        kernels = TritonKernels(_tuning())
+        kernels = TritonKernels(tuning())
         kernels.rms_norm(torch.zeros(1, 32, device=device), torch.ones(32, device=device), 1e-5)
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the reference serves
         log.warning("no_triton", reason=f"{type(error).__name__}: {error}")

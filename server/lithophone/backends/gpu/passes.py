@@ -81,10 +81,17 @@ class PagedLanguageModel:
         return torch.cat([text[: len(before)], heard, text[len(before) :]])
 
     def prepare(self) -> None:
-        """Choose among kernels, and capture the graphs."""
-        if self.graphs is not None:
+        """Choose among kernels, and capture the graphs; where that fails, every step is started kernel by kernel."""
+        if self.graphs is None:
+            return
+        try:
             self.decoder.tune()
             self.graphs.capture()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - compilers and drivers fail in many ways
+            log.warning("no_graphs", reason=f"{type(error).__name__}: {error}", effect="slower decoding")
+            self.graphs = None
 
     def start(self, end_tokens: frozenset[int], *, settle_ties: bool) -> PagedPasses:
         """See `LanguageModel`."""
