@@ -59,7 +59,7 @@ def opened(model: str, mode: Any, dtype: Any, batches: tuple[int, ...]) -> Opene
 
 def parts(model: SpeechModel, clip: BenchClip) -> dict[str, float]:
     """Seconds of hearing, prompt and one step."""
-    seconds, _ = stage_seconds(model, clip)
+    seconds = stage_seconds(model, clip)
     return dict(zip(("hearing", "prompt", "one step"), seconds, strict=True))
 
 
