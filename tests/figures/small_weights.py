@@ -59,8 +59,8 @@ def opened(model: str, mode: Any, dtype: Any, batches: tuple[int, ...]) -> Opene
 
 def parts(model: SpeechModel, clip: BenchClip) -> dict[str, float]:
     """Seconds of hearing, prompt and one step."""
-    seconds = stage_seconds(model, clip)
-    return dict(zip(("hearing", "prompt", "one step"), seconds, strict=True))
+    found = stage_seconds(model, clip)
+    return {"hearing": found.hearing, "prompt": found.prefill, "one step": found.step}
 
 
 def transcribing(

@@ -458,12 +458,12 @@ class ShapeRun:
         vocabulary = int(self.raw.config.text_config.vocab_size)
         began = told = time.perf_counter()
         rows: list[tuple[object, ...]] = []
-        windows = audio_seconds = 0.0
+        windows, audio_seconds = 0, 0.0
         while (now := time.perf_counter()) < began + self.run.endured_seconds:
             if not rows or now - told >= self.run.endured_seconds / 6:
                 told = now
                 held = (torch.cuda.memory_allocated(), torch.cuda.memory_reserved(), resident_bytes())
-                rows.append((now - began, int(windows), *(part / 1e6 for part in held)))
+                rows.append((now - began, windows, *(part / 1e6 for part in held)))
             lengths = rng.uniform(1.0, WINDOW_SECONDS, int(rng.integers(1, max(BATCHES) + 1)))
             requests = [
                 RecognitionRequest(samples=self.request.samples[: round(length * SAMPLE_RATE)])

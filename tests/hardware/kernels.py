@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from lithophone.backends.decoding.encoder import PackedClips
 from lithophone.backends.gpu import triton_conformer as conformer
+from lithophone.backends.gpu.choosing import replayed_ms
 from lithophone.backends.gpu.conformer import Norm
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.opening import tuning
@@ -82,17 +83,7 @@ def microseconds(act: Callable[[int], object]) -> float | str:
                 act(layer)
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the page says how
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:80]}"
-    return min(replayed(graph) for _ in range(ROUNDS)) * 1e3 / LAYERS
-
-
-def replayed(graph: torch.cuda.CUDAGraph) -> float:
-    """Milliseconds."""
-    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    began.record()
-    graph.replay()
-    ended.record()
-    torch.cuda.synchronize()
-    return began.elapsed_time(ended)
+    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / LAYERS
 
 
 def noise(*shape: int) -> list[Tensor]:

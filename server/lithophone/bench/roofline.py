@@ -94,13 +94,22 @@ def _weight_bytes(model: Any, item_bytes: int, quantization: Quantization) -> in
     return sum(one.bytes for one in chosen_layers(model, quantization) if id(one.layer) in read)
 
 
+class StageSeconds(NamedTuple):
+    """Of one clip alone: hearing, prompt and one token, in seconds; and the positions of the prompt."""
+
+    hearing: float
+    prefill: float
+    step: float
+    positions: int
+
+
 class _Turn(NamedTuple):
     """What the machine reached, and right behind it the parts of a transcript: a machine in company is slower for minutes."""
 
     shape: tuple[int, int, int]
     flops: float
     bandwidth: float
-    seconds: tuple[float, float, float]
+    stages: StageSeconds
 
     def least(self, operations: float, read_bytes: float) -> tuple[float, str]:
         """Seconds that so much takes at the least, and which limit says so."""
@@ -121,7 +130,7 @@ def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: Bench
         config.to_dict()
     )  # transformers' own attention, as nothing else is asked for
     drawn = build_on_meta(plain).requires_grad_(requires_grad=False)
-    positions = prompt_positions(model, clip)
+    positions = middle.stages.positions
     read = bytes_per_pass(drawn, DTYPE_BYTES[plan.dtype], positions, plan.quantization)
     work = (
         ("encoder", hearing_flops(drawn, stacked_frames(len(clip.samples))), 0),
@@ -131,11 +140,11 @@ def draw_roofline(model: SpeechModel, config: Any, plan: DevicePlan, clip: Bench
     stages = tuple(
         Stage(
             name=name,
-            seconds=median(turn.seconds[part] for turn in turns),
+            seconds=median(turn.stages[part] for turn in turns),
             tera_operations=operations / 1e12,
             gigabytes=read_bytes / 1e9,
             limit=middle.least(operations, read_bytes)[1],
-            share=median(turn.least(operations, read_bytes)[0] / turn.seconds[part] for turn in turns),
+            share=median(turn.least(operations, read_bytes)[0] / turn.stages[part] for turn in turns),
         )
         for part, (name, operations, read_bytes) in enumerate(work)
     )
@@ -153,14 +162,8 @@ def _take_turn(model: SpeechModel, clip: BenchClip, dtype: torch.dtype, device: 
     return _Turn(shape, reached[shape], _bandwidth(dtype, device), stage_seconds(model, clip))
 
 
-def prompt_positions(model: SpeechModel, clip: BenchClip) -> int:
-    """Of the clip's prompt, audio included."""
-    (window,) = model.hear([RecognitionRequest(samples=clip.samples)])
-    return len(model.sequence(0, window, speculate=False).embeddings)
-
-
-def stage_seconds(model: SpeechModel, clip: BenchClip) -> tuple[float, float, float]:
-    """Hear it, take in the prompt, then some tokens one by one: the seconds of each."""
+def stage_seconds(model: SpeechModel, clip: BenchClip) -> StageSeconds:
+    """Hear it, take in the prompt, then some tokens one by one."""
     started = time.perf_counter()
     (window,) = model.hear([RecognitionRequest(samples=clip.samples)])
     hearing = time.perf_counter() - started
@@ -173,7 +176,7 @@ def stage_seconds(model: SpeechModel, clip: BenchClip) -> tuple[float, float, fl
         decoding.step()
         marks.append(time.perf_counter())
     prefill, *steps = (after - before for before, after in pairwise(marks))
-    return hearing, prefill, median(steps)
+    return StageSeconds(hearing, prefill, median(steps), len(prompt.embeddings))
 
 
 def _gemm_flops(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> float:

@@ -69,10 +69,11 @@ def _microseconds(matrices: Sequence[Tensor], way: Way, tile: Tile | None) -> fl
     except Exception as error:  # noqa: BLE001 - compilers and drivers refuse in many ways, and another way serves
         log.debug("tile_refused", tile=tile, reason=f"{type(error).__name__}: {error}")
         return float("inf")
-    return min(_replayed(graph) for _ in range(ROUNDS)) * 1e3 / len(matrices)
+    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / len(matrices)
 
 
-def _replayed(graph: torch.cuda.CUDAGraph) -> float:
+def replayed_ms(graph: torch.cuda.CUDAGraph) -> float:
+    """Milliseconds of one replay."""
     began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     began.record()
     graph.replay()

@@ -26,25 +26,30 @@ def paged_language_model(model: Any, plan: DevicePlan, windows: int) -> PagedLan
     """
     if plan.device == "cpu" or plan.device_map is not None:
         return None
-    from lithophone.backends.gpu.decoder import can_take_over  # noqa: PLC0415 - CPUs do without
-
-    language_model = model.model.language_model
-    kernels = _kernels(torch.device(plan.torch_device))
-    reason = can_take_over(language_model)
-    if kernels is None or reason is not None:
-        log.warning("reference_decoder", reason=reason or "there are no kernels", effect="slower decoding")
+    made = _made(model, plan, windows)
+    if isinstance(made, str):
+        log.warning("reference_decoder", reason=made, effect="slower decoding")
         return None
+    log.info("paged_decoder", pages=made.pages.free_pages, pool_bytes=made.decoder.pool_bytes)
+    return made
+
+
+def _made(model: Any, plan: DevicePlan, windows: int) -> PagedLanguageModel | str:
+    """The paged language model, or why it cannot serve."""
+    from lithophone.backends.gpu.decoder import can_take_over  # noqa: PLC0415 - CPUs do without
     from lithophone.backends.gpu.passes import PagedLanguageModel, PoolSize  # noqa: PLC0415 - as above
     from lithophone.backends.gpu.trial import fault_of_decoder  # noqa: PLC0415 - as above
 
+    language_model = model.model.language_model
+    kernels = _kernels(torch.device(plan.torch_device))
+    if kernels is None:
+        return "there are no kernels"
+    reason = can_take_over(language_model)
+    if reason is not None:
+        return reason
     size = PoolSize.of(windows, int(language_model.config.max_position_embeddings))
     paged = PagedLanguageModel(model, kernels, size, graphs=plan.graphs)
-    fault = fault_of_decoder(model, paged)
-    if fault is not None:
-        log.warning("reference_decoder", reason=fault, effect="slower decoding")
-        return None
-    log.info("paged_decoder", slots=size.slots, pages=size.pages, pool_bytes=paged.decoder.pool_bytes)
-    return paged
+    return fault_of_decoder(model, paged) or paged
 
 
 def kernel_encoder_layers(encoder: Any, plan: DevicePlan) -> LayersInForm | None:
