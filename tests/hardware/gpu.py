@@ -58,6 +58,8 @@ ACCURACY = 0.95
 CYCLES = 50
 MOST_KERNELS = 10
 MOST_SECONDS = 330.0
+LENGTHS = 40
+NEW_LENGTHS_SECONDS = (23.457, 11.213)
 
 
 def main() -> int:
@@ -267,7 +269,11 @@ class ShapeRun:
             ("whole windows", self.whole_windows),
         ]
         if self.run.on_gpu:
-            parts += [("memory", self.memory), ("what takes the time", self.profiles)]
+            parts += [
+                ("memory", self.memory),
+                ("what takes the time", self.profiles),
+                ("a new length, on the host", self.on_the_host),
+            ]
         parts.append((f"{self.run.endured_seconds:.0f} s of windows of all lengths", self.endure))
         if processor is not None:
             parts.append(("against transformers", self.generate))
@@ -313,24 +319,27 @@ class ShapeRun:
         """Of an eager step, by the profiler: the pretended device in the tests counts six a layer and some around."""
         if not self.run.on_gpu or not isinstance(self.language_model, PagedLanguageModel):
             return
-        graphs, self.language_model.graphs = self.language_model.graphs, None
-        for sequences, drafted in ((1, 0), (1, 24), (64, 0), (64, 16)):
-            act = self.a_pass(sequences, drafted)
-            depth = self.language_model.decoder.depth
-            self.page.say(f"\n{sequences} sequences, {drafted} tokens drafted for each, {depth} layers:\n")
-            self.profiled(act)
-        self.language_model.graphs = graphs
+        depth = self.language_model.decoder.depth
+        with started_one_by_one(self.language_model):
+            for sequences, drafted in ((1, 0), (1, 24), (64, 0), (64, 16)):
+                self.page.say(
+                    f"\n{sequences} sequences, {drafted} tokens drafted for each, {depth} layers:\n"
+                )
+                with self.a_pass(sequences, drafted) as act:
+                    self.profiled(act)
 
     def drafted_passes(self) -> None:
         """What a pass costs by its sequences and the tokens drafted for each."""
         rows: list[tuple[object, ...]] = []
         for sequences in (1, 8, 64) if self.run.on_gpu else (1, 8):
             for drafted in (0, 1, 3, 7, 15, 31):
-                seconds = timed(self.a_pass(sequences, drafted), 5)
+                with self.a_pass(sequences, drafted) as act:
+                    seconds = timed(act, 5)
                 rows.append((sequences, drafted, sequences * (1 + drafted), seconds * 1e3))
         self.page.table(("sequences", "drafted for each", "tokens", "ms"), rows)
 
-    def a_pass(self, sequences: int, drafted: int) -> Callable[[], object]:
+    @contextmanager
+    def a_pass(self, sequences: int, drafted: int) -> Iterator[Callable[[], object]]:
         """A pass over sequences that have begun, which can be run again and again."""
         (window,) = self.model.hear([self.request])
         prompt: Any = self.model.sequence(0, window, speculate=False).embeddings
@@ -348,7 +357,11 @@ class ShapeRun:
             Part(slot=slot, cached=len(prompt), prompt=None, tokens=tokens, drafted=drafted) for slot in slots
         ]
         passes.run(parts)
-        return lambda: passes.run(parts)
+        try:
+            yield lambda: passes.run(parts)
+        finally:
+            for slot in slots:
+                passes.leave(slot)
 
     def profiled(self, act: Callable[[], object]) -> None:
         """The kernels that take the most time."""
@@ -415,23 +428,43 @@ class ShapeRun:
         said = self.decoded([None])[0]
         draft = corrupted(said, ACCURACY, int(self.raw.config.text_config.vocab_size), 0)
         rows: list[tuple[object, ...]] = []
-        for seconds in (30.0, 29.0, 28.0, 27.0):
-            marks = [time.perf_counter()]
-            samples = self.request.samples[: round(seconds * SAMPLE_RATE)]
-            (window,) = self.model.hear([RecognitionRequest(samples=samples)])
-            marks.append(time.perf_counter())
-            batch = self.model.start_decoding(settle_ties=False)
-            prompt = self.model.sequence(0, window, speculate=False)
-            speculator = Speculator([Source(SimulatedDraft(draft), ACCURACY)])
-            marks.append(time.perf_counter())
-            batch.admit([msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)])
-            while len(batch):
-                batch.step()
-                marks.append(time.perf_counter())
-            times = [(after - before) * 1e3 for before, after in pairwise(marks)]
+        for seconds in (30.0, 30.0, 29.0, 28.0, 27.0):
+            times = self.staged(seconds, draft)
             steps = ", ".join(f"{one:.1f}" for one in times[2:])
             rows.append((seconds, times[0], times[1], steps, sum(times)))
         self.page.table(("seconds", "hear ms", "prompt ms", "passes ms", "in all ms"), rows)
+        lengths = np.random.default_rng(0).permutation(np.linspace(1.03, 26.93, LENGTHS)).tolist()
+        times = [(seconds, *self.staged(seconds, draft)) for seconds in lengths]
+        self.page.say("\nothers, one after another: seconds, ms to hear, in the first pass and in all: ")
+        self.page.say(
+            "; ".join(f"{one[0]:.1f} {one[1]:.0f} {one[3]:.0f} {sum(one[1:]):.0f}" for one in times)
+        )
+
+    def staged(self, seconds: float, draft: Sequence[int]) -> list[float]:
+        """Milliseconds of hearing so much, of making its prompt, and of each pass."""
+        marks = [time.perf_counter()]
+        samples = self.request.samples[: round(seconds * SAMPLE_RATE)]
+        (window,) = self.model.hear([RecognitionRequest(samples=samples)])
+        marks.append(time.perf_counter())
+        batch = self.model.start_decoding(settle_ties=False)
+        prompt = self.model.sequence(0, window, speculate=False)
+        speculator = Speculator([Source(SimulatedDraft(draft), ACCURACY)])
+        marks.append(time.perf_counter())
+        batch.admit([msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)])
+        while len(batch):
+            batch.step()
+            marks.append(time.perf_counter())
+        return [(after - before) * 1e3 for before, after in pairwise(marks)]
+
+    def on_the_host(self) -> None:
+        """What takes the host's time when a window comes that is as long as none before."""
+        for seconds in NEW_LENGTHS_SECONDS:
+            with profile(activities=[ProfilerActivity.CPU]) as found:
+                self.staged(seconds, [1] * TOKENS)
+            most = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)[:MOST_KERNELS]
+            self.page.say(f"\n{seconds} s:\n")
+            rows = [(one.key[:60], one.count, one.self_cpu_time_total / 1e3) for one in most]
+            self.page.table(("operation", "times", "ms"), list[tuple[object, ...]](rows))
 
     def decoded(
         self, drafts: Sequence[Sequence[int] | None], requests: Sequence[RecognitionRequest] | None = None
@@ -506,6 +539,16 @@ class ShapeRun:
             f"GB held {held / 1e9:.2f}, at most {peak / 1e9:.2f}, of which pages {pool / 1e9:.2f}; "
             f"estimated for {max(BATCHES)} windows {estimate.required_bytes / 1e9:.2f}"
         )
+
+
+@contextmanager
+def started_one_by_one(language_model: PagedLanguageModel) -> Iterator[None]:
+    """Kernels of a step by their names, which a graph hides."""
+    graphs, language_model.graphs = language_model.graphs, None
+    try:
+        yield
+    finally:
+        language_model.graphs = graphs
 
 
 def resident_bytes() -> int:

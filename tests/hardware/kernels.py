@@ -21,10 +21,11 @@ from lithophone.backends.decoding.encoder import PackedClips
 from lithophone.backends.gpu import triton_conformer as conformer
 from lithophone.backends.gpu.choosing import replayed_ms
 from lithophone.backends.gpu.conformer import Norm
-from lithophone.backends.gpu.kernels import Heads, Pages, Where
+from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.opening import tuning
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
 from lithophone.backends.gpu.triton_attention import Division, attend
+from lithophone.backends.gpu.triton_kernels import TritonKernels
 from tests.hardware.page import Page
 
 CLIPS, CLIP_FRAMES, CONTEXT = 16, 1500, 200
@@ -33,6 +34,8 @@ ENCODER_HEADS = Heads(8, 8, 128, 128**-0.5)
 TEXT_HEADS = Heads(32, 8, 64, 1 / 64)
 CACHED, SEQUENCES = 480, 64
 LAYERS = 4
+DEPTH = 16
+OUTPUTS, BETWEEN = 2048, 8192
 ROUNDS = 8
 MOST_PROGRAMS = 1 << 14
 
@@ -43,6 +46,7 @@ class Timing(NamedTuple):
     way: str
     act: Callable[[int], object]
     moved_bytes: int
+    numbers: int = LAYERS
 
 
 def main() -> int:
@@ -52,6 +56,7 @@ def main() -> int:
     page = Page(most_seconds=300.0, only=parser.parse_args().only)
     page.say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; chosen now: {tuning()}")
     sections: dict[str, Callable[[], Iterator[Timing]]] = {
+        "layers of the language model": layers,
         "attention over pages": pages_attention,
         "layer norms": layer_norms,
         "gates": gates,
@@ -68,27 +73,76 @@ def told(page: Page, timings: Iterator[Timing]) -> None:
     """A table of them."""
     rows: list[tuple[object, ...]] = []
     for timing in timings:
-        found = microseconds(timing.act)
+        found = microseconds(timing.act, timing.numbers)
         rows.append((timing.way, found, timing.moved_bytes / found / 1e6 if isinstance(found, float) else ""))
     page.table(("way", "us", "TB/s of what it has to move"), rows)
 
 
-def microseconds(act: Callable[[int], object]) -> float | str:
+def microseconds(act: Callable[[int], object], numbers: int) -> float | str:
     """Of one call, the least of some rounds; or why it cannot be made."""
     try:
         act(0)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            for layer in range(LAYERS):
-                act(layer)
+            for number in range(numbers):
+                act(number)
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the page says how
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:80]}"
-    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / LAYERS
+    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / numbers
 
 
 def noise(*shape: int) -> list[Tensor]:
     """One for each layer."""
     return [torch.randn(shape, device="cuda").bfloat16() for _ in range(LAYERS)]
+
+
+def layers() -> Iterator[Timing]:
+    """Whole ones one behind the other, whose kernels begin one by one or overlap."""
+    own = [layer_of_noise() for _ in range(DEPTH)]
+    slot_pages = CACHED // PAGE_POSITIONS + 2
+    shape = (1 + SEQUENCES * slot_pages, PAGE_POSITIONS, TEXT_HEADS.keys, TEXT_HEADS.width)
+    pool = [Pages(*(torch.zeros(shape, device="cuda").bfloat16() for _ in Pages._fields)) for _ in own]
+    table = 1 + torch.arange(SEQUENCES * slot_pages, device="cuda").int().view(SEQUENCES, slot_pages)
+    rotation = torch.randn(CACHED + 2, TEXT_HEADS.width, device="cuda")
+    moved = sum(part.nbytes for part in own[0])
+    for overlaps in (False, True):
+        kernels = TritonKernels(tuning(), overlaps=overlaps)
+        kernels.tune(own)
+        kernels._overlaps = overlaps  # whichever was the faster
+        for tokens in (1, 4, 16, 64):
+            slots = torch.arange(tokens, device="cuda").int()
+            where = Where(slots, torch.full_like(slots, CACHED), table, rotation)
+            (hidden, *_) = noise(tokens, OUTPUTS)
+            yield Timing(
+                f"{tokens} tokens, {'overlapping' if overlaps else 'one by one'}",
+                lambda number, kernels=kernels, where=where, hidden=hidden: a_layer(
+                    kernels, own[number], pool[number], where, hidden
+                ),
+                moved,
+                DEPTH,
+            )
+
+
+def layer_of_noise() -> Layer:
+    """Of the shape of 3.3-2b."""
+    queries = TEXT_HEADS.queries * TEXT_HEADS.width
+    both = 2 * TEXT_HEADS.keys * TEXT_HEADS.width
+    shapes = ((queries + both, OUTPUTS), (OUTPUTS, queries), (2 * BETWEEN, OUTPUTS), (OUTPUTS, BETWEEN))
+    project, combine, gate_and_up, down = (
+        torch.randn(shape, device="cuda").mul(shape[1] ** -0.5).bfloat16() for shape in shapes
+    )
+    ones = torch.ones(OUTPUTS, device="cuda").bfloat16()
+    return Layer(ones, project, combine, ones, gate_and_up, down)
+
+
+def a_layer(kernels: TritonKernels, layer: Layer, pages: Pages, where: Where, hidden: Tensor) -> None:
+    """As `PagedDecoder` has it; `hidden` becomes what comes out."""
+    projected = kernels.normed_product(hidden, layer.first_norm, 1e-5, layer.project)
+    kernels.rotate_and_store(projected, where, pages, TEXT_HEADS)
+    attended = kernels.attend(projected, where, pages, TEXT_HEADS)
+    kernels.add_product(hidden, attended, layer.combine, 0.22)
+    gated = kernels.normed_gated_product(hidden, layer.second_norm, 1e-5, layer.gate_and_up)
+    kernels.add_product(hidden, gated, layer.down, 0.22)
 
 
 def pages_attention() -> Iterator[Timing]:
@@ -116,7 +170,7 @@ def pages_attention() -> Iterator[Timing]:
         (projected, *_) = noise(len(slots), (TEXT_HEADS.queries + 2 * TEXT_HEADS.keys) * TEXT_HEADS.width)
         chosen = Division.of(len(slots), TEXT_HEADS.keys, tuning().query_tokens)
         moved = 2 * sequences * (CACHED + count) * TEXT_HEADS.keys * TEXT_HEADS.width * 2
-        for group, splits in product((1, 4, 16), (1, 4, 16)):
+        for group, splits in product((1, 4, 8), (1, 2, 4, 8, 16)):
             if len(slots) * TEXT_HEADS.keys * splits > MOST_PROGRAMS:
                 continue
             division = Division(group, splits)
@@ -176,15 +230,13 @@ def convolutions() -> Iterator[Timing]:
     (weight, *_), (bias, *_) = noise(TAPS, CHANNELS), noise(CHANNELS)
     sizes = [
         (frames, channels, warps, step)
-        for frames, (channels, warps), step in product(
-            (16, 32, 64), ((64, 1), (128, 2), (256, 4), (256, 2), (512, 4)), (4, 8)
-        )
+        for frames, (channels, warps), step in product((16, 32), ((128, 2), (256, 4), (256, 2)), (4, 8))
     ]
     for clip_frames in (CLIP_FRAMES, 60):
         index = PackedClips(
             [clip_frames] * (FRAMES // clip_frames), CONTEXT, TAPS // 2, gated[0].device
         ).gapped_index
-        for frames, channels, warps, step in sizes if clip_frames == CLIP_FRAMES else sizes[::7]:
+        for frames, channels, warps, step in sizes if clip_frames == CLIP_FRAMES else sizes[1::2]:
             yield Timing(
                 f"clips of {clip_frames}: {frames} frames, {channels} channels, {warps} warps, step {step}",
                 lambda layer, index=index, frames=frames, channels=channels, warps=warps, step=step: (

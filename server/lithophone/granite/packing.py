@@ -38,6 +38,13 @@ def sent(device: torch.device | str, *indexes: Index) -> list[Tensor]:
     return [part.view(index.shape) for part, index in zip(parts, indexes, strict=True)]
 
 
+def received(rows: Tensor) -> Tensor:
+    """The same on the host, which waits for them; a GPU writes by itself into memory that is kept for that."""
+    if rows.device.type != "cuda":
+        return rows.cpu()
+    return torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True).copy_(rows)
+
+
 def starts_of(lengths: Index) -> Index:
     """Where each clip begins in the packed rows."""
     return np.cumsum(lengths) - lengths

@@ -18,6 +18,9 @@ class PlainKernels:
     def tune(self, layers: Sequence[Layer]) -> None:
         """There is one way."""
 
+    def begin_one_by_one(self) -> bool:
+        return False
+
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         wide = hidden.float()
         normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)

@@ -23,6 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from lithophone.backends.gpu import triton_attention, triton_conformer, triton_kernels, triton_products
+from lithophone.backends.gpu.triton_overlap import FIRST_CAPABILITY, LINE_BYTES
 from lithophone.backends.gpu.tuning import AMD, NVIDIA, Tuning
 
 TARGETS = [
@@ -33,6 +34,8 @@ TARGETS = [
     GPUTarget("hip", "gfx942", 64),
 ]
 SHARED_BYTES = {80: 163 << 10, 90: 227 << 10, "gfx1151": 64 << 10, "gfx1100": 64 << 10, "gfx942": 64 << 10}
+READ_CONSTANTS_FIRST = {"_rms_norm", "_normed_product", "_rotate_and_store", "_attend"}
+LINE = LINE_BYTES // 2
 UNEVEN = {"tokens", "frames", "blocks", "middle"}
 SPILLS = re.compile(r"\.[vs]gpr_spill_count:\s*(\d+)")
 
@@ -77,15 +80,27 @@ def compiled(function: Any, target: Any, dtype: str, constants: dict[str, Any], 
     return found
 
 
+def of_the_decoder(function: Any, target: Any, dtype: str, constants: dict[str, Any], **options: Any) -> None:
+    """One of the kernels that may overlap each other; as it is for this kind of GPU, which waits only where it has to."""
+    overlaps = target.backend == "cuda" and divmod(target.arch, 10) >= FIRST_CAPABILITY
+    found = compiled(function, target, dtype, constants | {"OVERLAPS": overlaps}, **options)
+    before, *after = str(found.asm.get("ptx", "")).split("griddepcontrol.wait")
+    assert len(after) == (1 if overlaps else 0)
+    if overlaps:
+        assert "st.global" not in before
+        loads = before.count("ld.global")
+        assert (loads > 0) == (function.__name__ in READ_CONSTANTS_FIRST)
+
+
 @pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_every_kernel_compiles(target: Any, dtype: str) -> None:
-    compiled(triton_kernels._rms_norm, target, dtype, {"BLOCK": 2048})
-    compiled(triton_kernels._gated, target, dtype, {"BLOCK": triton_kernels.GATED_BLOCK})
+    of_the_decoder(triton_kernels._rms_norm, target, dtype, {"BLOCK": 2048})
+    of_the_decoder(triton_kernels._gated, target, dtype, {"BLOCK": triton_kernels.GATED_BLOCK})
     heads = {"QUERIES": 32, "KEYS": 8, "PAGE": 64}
     item = 4 if dtype == "fp32" else 2
     for width in (64, 128):
-        compiled(
+        of_the_decoder(
             triton_kernels._rotate_and_store,
             target,
             dtype,
@@ -96,8 +111,10 @@ def test_every_kernel_compiles(target: Any, dtype: str) -> None:
         for splits, group in product((1, 16), (triton_attention.FEW_GROUPED, tuning.query_tokens)):
             shape = heads | {"WIDTH": width, "GROUP": group, "ROWS": 4 * group, "SPLITS": splits}
             block = triton_attention.block_of(tuning.keys_bytes, width, item)
-            compiled(triton_attention._attend, target, dtype, shape | {"BLOCK": block, "COLUMNS": width})
-        compiled(
+            of_the_decoder(
+                triton_attention._attend, target, dtype, shape | {"BLOCK": block, "COLUMNS": width}
+            )
+        of_the_decoder(
             triton_attention._join,
             target,
             dtype,
@@ -111,12 +128,13 @@ def test_every_kernel_compiles(target: Any, dtype: str) -> None:
 def test_every_product_compiles(target: Any, dtype: str) -> None:
     tuning = tuning_for(target)
     for tile, gated in product(tuning.normed, (False, True)):
-        sizes = {"OUTPUTS": tile.outputs, "FEATURES": 2048, "STAGES": tile.stages}
+        sizes = {"OUTPUTS": tile.outputs, "FEATURES": 2048, "STAGES": tile.stages, "LINE": LINE}
         kernel = triton_products._normed_product
-        compiled(kernel, target, dtype, sizes | {"GATED": gated}, num_warps=tile.warps)
+        of_the_decoder(kernel, target, dtype, sizes | {"GATED": gated}, num_warps=tile.warps)
     for tile in tuning.added:
         sizes = {"OUTPUTS": tile.outputs, "FEATURES": tile.features, "STAGES": tile.stages}
-        compiled(triton_products._add_product, target, dtype, sizes, num_warps=tile.warps)
+        sizes |= {"AHEAD": triton_products.MOST_AHEAD, "LINE": LINE}
+        of_the_decoder(triton_products._add_product, target, dtype, sizes, num_warps=tile.warps)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])

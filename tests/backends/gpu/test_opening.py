@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 from torch import Tensor
 
@@ -16,13 +18,15 @@ from lithophone.backends.decoding.encoder import PackedEncoder
 from lithophone.backends.decoding.packed import PackedLanguageModel
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DevicePlan
-from lithophone.backends.gpu import opening
+from lithophone.backends.gpu import opening, passes, trial
 from lithophone.backends.gpu.conformer import Norm
+from lithophone.backends.gpu.graphs import Stepped
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.passes import PagedLanguageModel
 from lithophone.granite.packing import PackedRows
 from tests.backends.conftest import cpu_plan
 from tests.backends.decoding.test_loop import batch_of, loaded
+from tests.backends.gpu.eager_graphs import EagerGraphs
 from tests.backends.gpu.plain_conformer import PlainConformerKernels
 from tests.backends.gpu.plain_kernels import PlainKernels
 from tests.backends.gpu.test_slots import prompts
@@ -141,6 +145,62 @@ def test_graphs_that_cannot_be_captured_are_done_without(
     with capture_logs() as logs:
         paged.prepare()  # a CPU has none
     assert [one["event"] for one in logs] == ["no_graphs"]
+    assert texts(paged) == texts(PackedLanguageModel(model, torch.device("cpu")))
+
+
+class Overlapping(PlainKernels):
+    """They do not always wait for each other, as long as they may overlap."""
+
+    def __init__(self) -> None:
+        self.overlaps, self.steps = True, 0
+
+    def begin_one_by_one(self) -> bool:
+        overlapped, self.overlaps = self.overlaps, False
+        return overlapped
+
+    def attend(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> Tensor:
+        self.steps += 1
+        found = super().attend(projected, where, pages, heads)
+        return found * 2 if self.overlaps and self.steps % 7 == 0 else found
+
+
+class WrongGraphs(EagerGraphs):
+    """A replay says something else than what was captured."""
+
+    def replay(self, packed: NDArray[np.int32]) -> Stepped:
+        stepped = super().replay(packed)
+        return stepped._replace(logits=stepped.logits.roll(1, dims=-1))
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ((PlainKernels(), EagerGraphs), []),
+        ((Overlapping(), EagerGraphs), ["no_overlap"]),
+        ((PlainKernels(), WrongGraphs), ["no_graphs"]),
+    ],
+    ids=["agree", "overlap", "wrong"],
+)
+def test_graphs_are_held_against_what_they_were_captured_from(
+    model: Any,
+    plan: DevicePlan,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: tuple[PlainKernels, type[EagerGraphs]],
+    told: list[str],
+) -> None:
+    kernels, graphs = parts
+    monkeypatch.setattr(trial, "SIZES", (1, 2, 8))
+    monkeypatch.setattr(opening, "_kernels", lambda _: PlainKernels())
+    monkeypatch.setattr(passes, "StepGraphs", graphs)
+    paged = opening.paged_language_model(model, msgspec.structs.replace(plan, graphs=True), WINDOWS)
+    assert paged is not None
+    paged.decoder._kernels = kernels
+    free = paged.pages.free_pages
+    with capture_logs() as logs:
+        paged.prepare()
+    assert [one["event"] for one in logs] == told
+    assert (paged.graphs is None) == ("no_graphs" in told)
+    assert paged.pages.free_pages == free
     assert texts(paged) == texts(PackedLanguageModel(model, torch.device("cpu")))
 
 

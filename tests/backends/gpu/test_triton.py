@@ -25,13 +25,15 @@ from lithophone.backends.gpu.pages import PAGE_POSITIONS
 from lithophone.backends.gpu.triton_attention import Division, attend
 from lithophone.backends.gpu.triton_conformer import TritonConformerKernels
 from lithophone.backends.gpu.triton_kernels import TritonKernels
+from lithophone.backends.gpu.triton_overlap import can_overlap
 from lithophone.backends.gpu.tuning import AMD, NVIDIA
 from tests.backends.gpu.plain_kernels import PlainKernels
 
 TUNING = AMD if torch.version.hip else NVIDIA
-KERNELS = TritonKernels(TUNING)
 CONFORMER = TritonConformerKernels(TUNING)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+OVERLAPS = can_overlap(torch.device(DEVICE))
+KERNELS = TritonKernels(TUNING, overlaps=OVERLAPS)
 DTYPES = [torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])]
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
 HEADS = [
@@ -127,7 +129,7 @@ def test_drafted_tokens_share_the_keys_they_read(
     where = Where(slots, positions, table, torch.zeros(1, heads.width, device=DEVICE))
     features = (heads.queries + 2 * heads.keys) * heads.width
     projected = torch.randn(len(tokens), features, dtype=dtype, device=DEVICE)
-    found = attend(projected, where, pages, heads, TUNING.keys_bytes, division)
+    found = attend(projected, where, pages, heads, TUNING.keys_bytes, division, overlaps=OVERLAPS)
     close(found, PlainKernels().attend(projected, where, pages, heads))
 
 
@@ -143,13 +145,13 @@ def test_products_of_one_token(dtype: torch.dtype, features: int) -> None:
     plain = PlainKernels()
     for tile in TUNING.normed:
         tile = tile._replace(programs=min(tile.programs, 7))  # noqa: PLW2901 - so that each goes on with other rows
-        found = products.normed_product(hidden, norm, 1e-5, weight, tile, gated=False)
+        found = products.normed_product(hidden, norm, 1e-5, weight, tile, gated=False, overlaps=OVERLAPS)
         close(found, plain.normed_product(hidden, norm, 1e-5, weight))
-        found = products.normed_product(hidden, norm, 1e-5, weight, tile, gated=True)
+        found = products.normed_product(hidden, norm, 1e-5, weight, tile, gated=True, overlaps=OVERLAPS)
         close(found, plain.normed_gated_product(hidden, norm, 1e-5, weight))
     for tile in TUNING.added:
         one, other = before.clone(), before.clone()
-        products.add_product(one, hidden, weight, 0.22, tile)
+        products.add_product(one, hidden, weight, 0.22, tile, overlaps=OVERLAPS)
         plain.add_product(other, hidden, weight, 0.22)
         close(one, other)
 
@@ -159,7 +161,7 @@ def test_products_of_one_token(dtype: torch.dtype, features: int) -> None:
 def test_what_is_chosen_computes_the_same(tokens: int) -> None:
     torch.manual_seed(tokens)
     layers = [random_layer(256, 1024) for _ in range(2)]
-    kernels, plain = TritonKernels(TUNING), PlainKernels()
+    kernels, plain = TritonKernels(TUNING, overlaps=OVERLAPS), PlainKernels()
     kernels.tune(layers)
     hidden = torch.randn(tokens, 256, device=DEVICE).bfloat16()
     norm, project = layers[0].first_norm, layers[0].project
@@ -168,14 +170,54 @@ def test_what_is_chosen_computes_the_same(tokens: int) -> None:
     )
 
 
-def random_layer(features: int, between: int) -> Layer:
+@pytest.mark.skipif(not OVERLAPS, reason="needs a GPU whose kernels may overlap")
+def test_kernels_that_overlap_wait_for_each_other() -> None:
+    """A step of eight layers, again and again as a graph: to the last bit what kernels say that begin one by one."""
+    torch.manual_seed(0)
+    heads = Heads(32, 8, 64, 1 / 64)
+    layers = [random_layer(2048, 8192, projected=3072) for _ in range(8)]
+    slots, positions = (torch.full((1,), at, dtype=torch.int32, device=DEVICE) for at in (0, 150))
+    table = torch.arange(SLOT_PAGES, device=DEVICE).int().view(1, SLOT_PAGES)
+    where = Where(slots, positions, table, torch.randn(SLOT_PAGES * PAGE_POSITIONS, 64, device=DEVICE))
+    shape = (SLOT_PAGES, PAGE_POSITIONS, heads.keys, heads.width)
+    pages = [Pages(*(torch.randn(shape, device=DEVICE).bfloat16() for _ in Pages._fields)) for _ in layers]
+    begun = torch.randn(1, 2048, device=DEVICE).bfloat16()
+
+    def step(*, overlaps: bool) -> torch.Tensor:
+        hidden, kernels = begun.clone(), TritonKernels(TUNING, overlaps=overlaps)
+        normed, added = TUNING.normed[0], TUNING.added[0]
+        for layer, its_pages in zip(layers, pages, strict=True):
+            projected = products.normed_product(
+                hidden, layer.first_norm, 1e-5, layer.project, normed, gated=False, overlaps=overlaps
+            )
+            kernels.rotate_and_store(projected, where, its_pages, heads)
+            attended = kernels.attend(projected, where, its_pages, heads)
+            products.add_product(hidden, attended, layer.combine, 0.22, added, overlaps=overlaps)
+            gated = products.normed_product(
+                hidden, layer.second_norm, 1e-5, layer.gate_and_up, normed, gated=True, overlaps=overlaps
+            )
+            products.add_product(hidden, gated, layer.down, 0.22, added, overlaps=overlaps)
+        return kernels.rms_norm(hidden, layers[0].first_norm, 1e-5)
+
+    expected = step(overlaps=False)
+    step(overlaps=True)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step(overlaps=True)
+    for _ in range(100):
+        found.zero_()
+        graph.replay()
+        assert torch.equal(found, expected)
+
+
+def random_layer(features: int, between: int, projected: int | None = None) -> Layer:
     def matrix(outputs: int, inputs: int) -> torch.Tensor:
         return (torch.randn(outputs, inputs, device=DEVICE) * inputs**-0.5).bfloat16()
 
     norm = torch.randn(features, device=DEVICE).bfloat16()
     return Layer(
         first_norm=norm,
-        project=matrix(features * 2, features),
+        project=matrix(projected or features * 2, features),
         combine=matrix(features, features),
         second_norm=norm,
         gate_and_up=matrix(2 * between, features),

@@ -42,6 +42,7 @@ class Choices:
     def measure(self, kind: str, matrices: Sequence[Tensor], way: Way, tiles: Sequence[Tile]) -> None:
         """Choose for matrices of one shape, several so that none is read from a cache."""
         case = Case(kind, *matrices[0].shape)
+        self._tiles.pop(case, None)
         library = _microseconds(matrices, way, None)
         found = {tile: _microseconds(matrices, way, tile) for tile in tiles}
         best = min(found, key=lambda tile: found[tile])
@@ -59,17 +60,22 @@ class Choices:
 
 
 def _microseconds(matrices: Sequence[Tensor], way: Way, tile: Tile | None) -> float:
-    """Of one product, in a graph over all matrices; infinite where the GPU has no room for the tile."""
+    """Of one product."""
+    return replayed_us([lambda matrix=matrix: way(matrix, tile) for matrix in matrices])
+
+
+def replayed_us(acts: Sequence[Callable[[], object]]) -> float:
+    """Microseconds of one of them in a graph of all; infinite where the compiler or the GPU refuses."""
     try:
-        way(matrices[0], tile)
+        acts[0]()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            for matrix in matrices:
-                way(matrix, tile)
+            for act in acts:
+                act()
     except Exception as error:  # noqa: BLE001 - compilers and drivers refuse in many ways, and another way serves
-        log.debug("tile_refused", tile=tile, reason=f"{type(error).__name__}: {error}")
+        log.debug("way_refused", reason=f"{type(error).__name__}: {error}")
         return float("inf")
-    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / len(matrices)
+    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / len(acts)
 
 
 def replayed_ms(graph: torch.cuda.CUDAGraph) -> float:

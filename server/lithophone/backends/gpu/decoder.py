@@ -87,6 +87,10 @@ class PagedDecoder:
         """See `Kernels`."""
         self._kernels.tune(self._layers)
 
+    def begin_one_by_one(self) -> bool:
+        """See `Kernels`."""
+        return self._kernels.begin_one_by_one()
+
     def embed(self, tokens: Tensor) -> Tensor:
         """[tokens, hidden] of token ids [tokens]; before the embedding multiplier, as prompts hold them."""
         return self._model.embed_tokens(tokens)

@@ -61,6 +61,10 @@ class Kernels(Protocol):
         """Find out by measuring which way of computing is fastest for these weights. Needs a device that captures graphs."""
         ...
 
+    def begin_one_by_one(self) -> bool:
+        """Let each begin when the one before it has ended; False where they always did."""
+        ...
+
     def rms_norm(self, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """The norm of [tokens, features], rounded before the weight is applied."""
         ...

@@ -82,8 +82,9 @@ def _kernels(device: torch.device) -> Kernels | None:
     """Triton's, if it is there and can compile for the device, which takes a C compiler; by trying the smallest."""
     try:
         from lithophone.backends.gpu.triton_kernels import TritonKernels  # noqa: PLC0415 - may not be installed
+        from lithophone.backends.gpu.triton_overlap import can_overlap  # noqa: PLC0415 - as above
 
-        kernels = TritonKernels(tuning())
+        kernels = TritonKernels(tuning(), overlaps=can_overlap(device))
         kernels.rms_norm(torch.zeros(1, 32, device=device), torch.ones(32, device=device), 1e-5)
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the reference serves
         log.warning("no_triton", reason=f"{type(error).__name__}: {error}")

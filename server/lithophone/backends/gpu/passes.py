@@ -25,6 +25,7 @@ from lithophone.backends.gpu.graphs import StepGraphs
 from lithophone.backends.gpu.head import Head
 from lithophone.backends.gpu.kernels import Kernels, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS, PageTable
+from lithophone.backends.gpu.trial import fault_of_graphs
 
 log = structlog.get_logger(__name__)
 
@@ -81,17 +82,28 @@ class PagedLanguageModel:
         return torch.cat([text[: len(before)], heard, text[len(before) :]])
 
     def prepare(self) -> None:
-        """Choose among kernels, and capture the graphs; where that fails, every step is started kernel by kernel."""
-        if self.graphs is None:
-            return
+        """Choose among kernels, and capture the graphs; where they fail, kernels no longer overlap, then each is started alone."""
+        wanted = self.graphs is not None
+        reason = self._prepared()
+        if reason is not None and self.decoder.begin_one_by_one():
+            log.warning("no_overlap", reason=reason, effect="slower decoding")
+            self.graphs = StepGraphs(self) if wanted else None
+            reason = self._prepared()
+        if reason is not None:
+            log.warning("no_graphs", reason=reason, effect="slower decoding")
+            self.graphs = None
+
+    def _prepared(self) -> str | None:
+        """Why the graphs that are wanted cannot serve; None if they can."""
         try:
-            self.decoder.tune()
-            self.graphs.capture()
+            if self.graphs is not None:
+                self.decoder.tune()
+                self.graphs.capture()
+            return fault_of_graphs(self)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - compilers and drivers fail in many ways
-            log.warning("no_graphs", reason=f"{type(error).__name__}: {error}", effect="slower decoding")
-            self.graphs = None
+            return f"{type(error).__name__}: {error}"
 
     def start(self, end_tokens: frozenset[int], *, settle_ties: bool) -> PagedPasses:
         """See `LanguageModel`."""

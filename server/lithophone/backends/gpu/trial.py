@@ -6,17 +6,22 @@ a model is loaded, and the plain operations serve.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import structlog
 import torch
 from torch import Tensor
 
 from lithophone.backends.decoding.encoder import ConformerLayer, EncoderLayer, PackedClips
 from lithophone.backends.decoding.packed import transformers_attention
+from lithophone.backends.gpu.graphs import SIZES
 from lithophone.backends.gpu.kernels import Where
-from lithophone.backends.gpu.passes import PagedLanguageModel
+
+if TYPE_CHECKING:
+    from lithophone.backends.gpu.passes import PagedLanguageModel
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +29,8 @@ PROMPT_TOKENS: Final = 20
 DRAFTED_TOKENS: Final = 76  # more than `triton_attention.ALONE_TOKENS`
 MOST_DIFFERENCE: Final = 0.25
 """Of the length of a vector. Rounding to 16 bits in 40 layers is some hundredths; what has nothing to do with it, 1 and more."""
+MOST_GRAPH_DIFFERENCE: Final = 0.05  # the same kernels on the same numbers
+REPLAYS: Final = 8  # kernels that do not wait for each other may come off well at times
 
 
 def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
@@ -40,10 +47,7 @@ def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
     embeddings = decoder.embed(chosen.to(decoder.device))
 
     def by_kernels() -> Tensor:
-        slot = paged.pages.join(count)
-        if slot is None:
-            raise RuntimeError("the pool of pages is too small")
-        try:
+        with _joined(paged, count) as slot:
             where = _where(paged, slot, count)
             prompt = decoder.forward(
                 embeddings[:PROMPT_TOKENS], _some(where, 0, PROMPT_TOKENS), [PROMPT_TOKENS]
@@ -52,8 +56,6 @@ def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
             return torch.cat(
                 (prompt, drafted, decoder.forward(embeddings[-1:], _some(where, count - 1, count)))
             )
-        finally:
-            paged.pages.leave(slot)
 
     def by_transformers() -> Tensor:
         with transformers_attention(model):
@@ -61,6 +63,27 @@ def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
         return output.last_hidden_state[0]
 
     return _fault(by_kernels, by_transformers)
+
+
+def fault_of_graphs(paged: PagedLanguageModel) -> str | None:
+    """Why its graphs cannot serve; None if they can, or if there are none.
+
+    Steps of every size are started kernel by kernel, and then as graphs. So all is compiled before it is needed.
+    """
+    sizes = [size for size in SIZES if size <= paged.max_positions]
+    with _joined(paged, sizes[-1]) as slot:
+        where = _where(paged, slot, sizes[-1])
+        for size in sizes:
+            packed = np.stack((np.arange(size) % PROMPT_TOKENS, np.full(size, slot), np.arange(size)))
+            tokens = torch.from_numpy(packed[0]).to(paged.decoder.device)
+            expected = paged.step(tokens, _some(where, 0, size))
+            if paged.graphs is None or not paged.graphs.hold(size):
+                continue
+            for _ in range(REPLAYS):
+                difference = _difference(paged.graphs.replay(packed.astype(np.int32)).logits, expected)
+                if not difference <= MOST_GRAPH_DIFFERENCE:
+                    return f"a graph of {size} tokens computes something else (off by {difference:.2g})"
+    return None
 
 
 def fault_of_encoder(encoder: Any, layer: EncoderLayer) -> str | None:
@@ -77,6 +100,17 @@ def fault_of_encoder(encoder: Any, layer: EncoderLayer) -> str | None:
     frames = noise.to(weight.device, weight.dtype)
     reference = ConformerLayer(encoder.layers[0])
     return _fault(lambda: layer(frames, clips, None), lambda: reference(frames, clips, None))
+
+
+@contextmanager
+def _joined(paged: PagedLanguageModel, positions: int) -> Iterator[int]:
+    slot = paged.pages.join(positions)
+    if slot is None:
+        raise RuntimeError("the pool of pages is too small")
+    try:
+        yield slot
+    finally:
+        paged.pages.leave(slot)
 
 
 def _where(paged: PagedLanguageModel, slot: int, count: int) -> Where:
@@ -103,5 +137,10 @@ def _fault(kernels: Callable[[], Tensor], reference: Callable[[], Tensor]) -> st
     except Exception as error:  # noqa: BLE001 - then these may be the only ones that work
         log.warning("no_reference", reason=f"{type(error).__name__}: {error}")
         return None
-    difference = ((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max().item()
+    difference = _difference(found, expected)
     return None if difference <= MOST_DIFFERENCE else f"they compute something else (off by {difference:.2g})"
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Of the row that differs most, as a share of its length."""
+    return ((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max().item()

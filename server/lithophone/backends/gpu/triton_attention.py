@@ -22,9 +22,10 @@ from torch import Tensor
 
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.triton_overlap import launched, let_next_begin, wait_for_previous
 
 LEAST_ROWS: Final = 16  # of a matrix product in Triton
-PROGRAMS_WANTED: Final = 256
+PROGRAMS_WANTED: Final = 512
 MOST_SPLITS: Final = 16
 ALONE_TOKENS: Final = 64
 FEW_GROUPED: Final = (
@@ -75,7 +76,9 @@ def _attend(
     ROWS: tl.constexpr,
     SPLITS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ) -> None:
+    let_next_begin(OVERLAPS)
     token = tl.program_id(0)
     key_head = tl.program_id(1)
     split = tl.program_id(2)
@@ -93,6 +96,7 @@ def _attend(
     own = answered[:, None] & inside[None, :]
     query_row = token.to(tl.int64) + ahead
     head = key_head * shared + rows % shared
+    wait_for_previous(OVERLAPS)
     query = tl.load(
         projected + (query_row * (QUERIES + 2 * KEYS) + head)[:, None] * WIDTH + columns[None, :],
         mask=own,
@@ -143,7 +147,10 @@ def _join(
     WIDTH: tl.constexpr,
     SPLITS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ) -> None:
+    let_next_begin(OVERLAPS)
+    wait_for_previous(OVERLAPS)
     head = tl.program_id(0).to(tl.int64)
     places = head * SPLITS + tl.arange(0, SPLITS)
     columns = tl.arange(0, COLUMNS)
@@ -186,9 +193,16 @@ def block_of(keys_bytes: int, width: int, item_bytes: int) -> int:
 
 
 def attend(
-    projected: Tensor, where: Where, pages: Pages, heads: Heads, keys_bytes: int, division: Division
+    projected: Tensor,
+    where: Where,
+    pages: Pages,
+    heads: Heads,
+    keys_bytes: int,
+    division: Division,
+    *,
+    overlaps: bool = False,
 ) -> Tensor:
-    """See `Kernels` and `Tuning`."""
+    """See `Kernels`, `Tuning` and `triton_overlap`."""
     tokens, (group, splits) = len(projected), division
     out = projected.new_empty(tokens, heads.queries * heads.width)
     parts, sums = out, out
@@ -217,9 +231,17 @@ def attend(
         ROWS=max(LEAST_ROWS, triton.next_power_of_2(group * (heads.queries // heads.keys))),
         SPLITS=splits,
         COLUMNS=columns,
+        **launched(overlaps=overlaps),
     )
     if splits > 1:
         _join[(tokens * heads.queries,)](
-            parts, sums, out, WIDTH=heads.width, SPLITS=splits, COLUMNS=columns, num_warps=1
+            parts,
+            sums,
+            out,
+            WIDTH=heads.width,
+            SPLITS=splits,
+            COLUMNS=columns,
+            num_warps=1,
+            **launched(overlaps=overlaps),
         )
     return out

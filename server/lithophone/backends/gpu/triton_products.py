@@ -9,11 +9,38 @@ and residual come at no kernel of their own. From two tokens on the library's pr
 
 from __future__ import annotations
 
+from typing import Final
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from lithophone.backends.gpu.triton_overlap import (
+    LINE_BYTES,
+    fetch_ahead,
+    launched,
+    let_next_begin,
+    wait_for_previous,
+)
 from lithophone.backends.gpu.tuning import Tile
+
+MOST_AHEAD: Final = 2048
+"""Features of each row that are fetched while the kernel before is still at work: with all programs, a fifth of the cache."""
+
+
+@triton.jit
+def _fetch_rows(
+    weight: tl.tensor,
+    first: tl.tensor,
+    outputs: tl.tensor,
+    features: tl.tensor,
+    OUTPUTS: tl.constexpr,
+    FEATURES: tl.constexpr,
+    LINE: tl.constexpr,
+) -> None:
+    column = tl.minimum(first + tl.arange(0, OUTPUTS), outputs - 1)
+    step = tl.minimum(tl.arange(0, FEATURES // LINE) * LINE, features - 1)
+    fetch_ahead(weight + column[:, None].to(tl.int64) * features + step[None, :])
 
 
 @triton.jit
@@ -29,15 +56,23 @@ def _normed_product(
     OUTPUTS: tl.constexpr,
     FEATURES: tl.constexpr,
     STAGES: tl.constexpr,
+    LINE: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ) -> None:
+    let_next_begin(OVERLAPS)
     step = tl.arange(0, FEATURES)
     known = step < features
+    factor = tl.load(norm + step, mask=known, other=0.0).to(tl.float32)
+    upper = weight + outputs.to(tl.int64) * features
+    if OVERLAPS:
+        _fetch_rows(weight, tl.program_id(0) * OUTPUTS, outputs, features, OUTPUTS, FEATURES, LINE)
+        if GATED:
+            _fetch_rows(upper, tl.program_id(0) * OUTPUTS, outputs, features, OUTPUTS, FEATURES, LINE)
+    wait_for_previous(OVERLAPS)
     wide = tl.load(hidden + step, mask=known, other=0.0).to(tl.float32)
     shrunk = tl.rsqrt(tl.sum(wide * wide, axis=0) / features + epsilon)
     normed = (wide * shrunk).to(weight.dtype.element_ty).to(tl.float32)
-    factor = tl.load(norm + step, mask=known, other=0.0).to(tl.float32)
     part = (normed * factor).to(weight.dtype.element_ty).to(tl.float32)[None, :]
-    upper = weight + outputs.to(tl.int64) * features
     for tile in tl.range(tl.program_id(0), tl.cdiv(outputs, OUTPUTS), tl.num_programs(0), num_stages=STAGES):
         column = tile * OUTPUTS + tl.arange(0, OUTPUTS)
         inside = column < outputs
@@ -62,7 +97,14 @@ def _add_product(
     OUTPUTS: tl.constexpr,
     FEATURES: tl.constexpr,
     STAGES: tl.constexpr,
+    AHEAD: tl.constexpr,
+    LINE: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ) -> None:
+    let_next_begin(OVERLAPS)
+    if OVERLAPS:
+        _fetch_rows(weight, tl.program_id(0) * OUTPUTS, outputs, features, OUTPUTS, AHEAD, LINE)
+    wait_for_previous(OVERLAPS)
     column = tl.program_id(0) * OUTPUTS + tl.arange(0, OUTPUTS)
     inside = column < outputs
     step = tl.arange(0, FEATURES)
@@ -80,7 +122,14 @@ def _add_product(
 
 
 def normed_product(
-    hidden: Tensor, norm: Tensor, epsilon: float, weight: Tensor, tile: Tile, *, gated: bool
+    hidden: Tensor,
+    norm: Tensor,
+    epsilon: float,
+    weight: Tensor,
+    tile: Tile,
+    *,
+    gated: bool,
+    overlaps: bool = False,
 ) -> Tensor:
     """[1, outputs]: the product of the root-mean-square norm of `hidden` [1, features] and `weight`.
 
@@ -91,6 +140,7 @@ def normed_product(
         weight: [outputs, features], or [2 * outputs, features] if gated.
         tile: Of the kernel.
         gated: SiLU of the first half of the product, times the second.
+        overlaps: See `triton_overlap`.
     """
     out = hidden.new_empty(1, len(weight) // 2 if gated else len(weight))
     outputs, features = out.shape[1], hidden.shape[1]
@@ -106,12 +156,16 @@ def normed_product(
         OUTPUTS=tile.outputs,
         FEATURES=triton.next_power_of_2(features),
         STAGES=tile.stages,
+        LINE=LINE_BYTES // weight.itemsize,
         num_warps=tile.warps,
+        **launched(overlaps=overlaps),
     )
     return out
 
 
-def add_product(into: Tensor, hidden: Tensor, weight: Tensor, scale: float, tile: Tile) -> None:
+def add_product(
+    into: Tensor, hidden: Tensor, weight: Tensor, scale: float, tile: Tile, *, overlaps: bool = False
+) -> None:
     """Add `scale` times the product of `hidden` [1, features] and `weight` [outputs, features] to `into` [1, outputs]."""
     outputs, features = weight.shape
     _add_product[(triton.cdiv(outputs, tile.outputs),)](
@@ -124,5 +178,8 @@ def add_product(into: Tensor, hidden: Tensor, weight: Tensor, scale: float, tile
         OUTPUTS=tile.outputs,
         FEATURES=tile.features,
         STAGES=tile.stages,
+        AHEAD=MOST_AHEAD,
+        LINE=LINE_BYTES // weight.itemsize,
         num_warps=tile.warps,
+        **launched(overlaps=overlaps),
     )

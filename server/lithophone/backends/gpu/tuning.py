@@ -59,16 +59,16 @@ class Tuning(NamedTuple):
 
 NVIDIA: Final = Tuning(
     keys_bytes=8192,
-    query_tokens=16,
+    query_tokens=4,
     normed=(Tile(4, 0, 4, 2, 528), Tile(2, 0, 4, 3, 528), Tile(4, 0, 8, 2, 264), Tile(4, 0, 4, 1)),
     added=(Tile(4, 1024, 4, 1), Tile(2, 1024, 2, 1), Tile(4, 1024, 4, 3), Tile(2, 2048, 4, 3)),
     query_rows=64,
     query_warps=4,
     norm_warps=2,
-    convolved_frames=32,
+    convolved_frames=16,
     convolved_step=8,
     convolved_channels=256,
-    convolved_warps=4,
+    convolved_warps=2,
 )
 AMD: Final = Tuning(
     keys_bytes=4096,

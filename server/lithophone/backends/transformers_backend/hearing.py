@@ -29,7 +29,7 @@ from lithophone.backends.device.plan import DevicePlan
 from lithophone.backends.gpu.opening import kernel_encoder_layers
 from lithophone.backends.memory.needs import kept_bytes
 from lithophone.granite.features import stacked_log_mels
-from lithophone.granite.packing import PackedRows
+from lithophone.granite.packing import PackedRows, received
 
 
 class HeardWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class Hearing:
         hidden = self._encoded(clips, keys or [None] * len(clips))
         with self._projection.during_pass(len(hidden.rows)):
             embeddings = project(self._projector, hidden).split()
-        log_probs = self._encoder.ctc_log_probs(hidden.rows).cpu().numpy()
+        log_probs = received(self._encoder.ctc_log_probs(hidden.rows)).numpy()
         labelled = np.split(log_probs, np.cumsum(hidden.lengths)[:-1])
         return [
             HeardWindow(ctc_log_probs=labels, embeddings=audio)
