@@ -30,7 +30,7 @@ from torch.profiler import ProfilerActivity, profile
 from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.backends.base import Backend, Fault, RecognitionRequest, Samples
 from lithophone.backends.batches import recognise
-from lithophone.backends.decoding.loop import DecodingBatch
+from lithophone.backends.decoding.loop import DecodingBatch, Prompt
 from lithophone.backends.decoding.packed import transformers_attention
 from lithophone.backends.decoding.passes import Part
 from lithophone.backends.decoding.speculation import Source, Speculator
@@ -42,7 +42,9 @@ from lithophone.backends.gpu.passes import PagedLanguageModel
 from lithophone.backends.memory.estimate import estimate_memory
 from lithophone.backends.opening import load_backend
 from lithophone.backends.transformers_backend.checkpoint import fetch, read_reference
+from lithophone.backends.transformers_backend.speech import SpeechBatch
 from lithophone.backends.transformers_backend.speech_model import SpeechModel
+from lithophone.backends.transformers_backend.warm_up import try_out, warm_up_lengths
 from lithophone.bench.ways import SimulatedDraft, corrupted
 from lithophone.bench.weights import family_config, random_model, random_processor
 from lithophone.granite.family import FAMILY
@@ -260,6 +262,11 @@ class ShapeRun:
         if self.run.on_gpu:
             torch.cuda.reset_peak_memory_stats()
         say(f"prepared in {time.perf_counter() - began:.1f} s (kernels compiled, graphs captured)")
+        if processor is not None:
+            began = time.perf_counter()
+            lengths = warm_up_lengths("cuda", WINDOW_SECONDS)
+            try_out(SpeechBatch(self.model, settle_ties=False, revise=two_tokens), self.name, lengths)
+            say(f"windows of {lengths} s heard in {time.perf_counter() - began:.1f} s")
         parts: list[tuple[str, Callable[[], None]]] = [
             ("steps", self.steps),
             ("kernels of a step", self.kernels),
@@ -549,6 +556,11 @@ def started_one_by_one(language_model: PagedLanguageModel) -> Iterator[None]:
         yield
     finally:
         language_model.graphs = graphs
+
+
+def two_tokens(_: int, prompt: Prompt) -> Prompt:
+    """The pass over the prompt and one more."""
+    return msgspec.structs.replace(prompt, max_tokens=2)
 
 
 def resident_bytes() -> int:

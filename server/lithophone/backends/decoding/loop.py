@@ -172,7 +172,7 @@ class DecodingBatch:
             return []
         plain_tokens, draft_tokens = self._choose_drafts()
         began = time.perf_counter()
-        verdicts = self._pass()
+        verdicts = self._pass(plain_tokens + draft_tokens)
         self._cost.observe(plain_tokens + draft_tokens, time.perf_counter() - began)
         accepted = self._settle_all(verdicts)
         self._account(plain_tokens, draft_tokens, accepted)
@@ -211,12 +211,12 @@ class DecodingBatch:
         extra = self._cost(plain_tokens + draft_tokens) - plain
         self._budget.settle(plain / one, extra / one, accepted / rows)
 
-    def _pass(self) -> Verdicts:
+    def _pass(self, tokens: int) -> Verdicts:
         """Run the model over what is new and ask for its choices behind the last known token and every drafted one."""
         parts = [sequence.part() for sequence in self._running]
         self.passes += 1
         self.sequence_passes += len(parts)
-        self.positions += sum(part.new for part in parts)
+        self.positions += tokens
         self.padded_positions += self._passes.padded(parts)
         return self._passes.run(parts)
 
@@ -225,31 +225,38 @@ class DecodingBatch:
         start = accepted = 0
         for sequence in self._running:
             count = 1 + len(sequence.draft)
-            accepted += self._settle(sequence, verdicts.between(start, start + count))
+            accepted += self._settle(sequence, verdicts, start)
             start += count
         return accepted
 
-    def _settle(self, sequence: _Sequence, verdicts: Verdicts) -> int:
-        """Emit the drafted tokens the model agrees with, and its own token behind them; returns how many it accepted."""
+    def _settle(self, sequence: _Sequence, verdicts: Verdicts, start: int) -> int:
+        """Emit the drafted tokens the model agrees with, and its own token behind them; returns how many it accepted.
+
+        Args:
+            sequence: Whose.
+            verdicts: Of the pass.
+            start: Where those of the sequence begin.
+        """
         accepted = 0
         while (
             accepted < len(sequence.draft)
-            and verdicts.choices[accepted] == sequence.draft[accepted]
+            and verdicts.choices[start + accepted] == sequence.draft[accepted]
             and sequence.draft[accepted] not in self._end_tokens
         ):
             accepted += 1
-        emitted = verdicts.choices[: accepted + 1]
+        own = slice(start, start + accepted + 1)
+        emitted, log_probs = verdicts.choices[own], verdicts.log_probs[own]
         agreed = accepted + (accepted < len(sequence.draft) and emitted[-1] == sequence.draft[accepted])
         sequence.cached += sequence.new_tokens + accepted
         sequence.passes += 1
         sequence.drafted += len(sequence.draft)
         sequence.accepted += agreed
         sequence.tokens += emitted
-        sequence.log_probs += verdicts.log_probs[: accepted + 1]
-        finite = all(map(math.isfinite, sequence.log_probs[-len(emitted) :]))
+        sequence.log_probs += log_probs
+        finite = all(map(math.isfinite, log_probs))
         sequence.ended = emitted[-1] in self._end_tokens or not finite
         greedy = sequence.prompt.temperature == 0
-        sequence.contested = greedy and any(verdicts.close[: accepted + 1])
+        sequence.contested = greedy and any(verdicts.close[own])
         if sequence.prompt.speculator is not None:
             sequence.prompt.speculator.observe(emitted, len(sequence.draft), agreed)
         sequence.draft = []

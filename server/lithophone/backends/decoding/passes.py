@@ -68,10 +68,6 @@ class Verdicts(msgspec.Struct, frozen=True):
     log_probs: Sequence[float]
     close: Sequence[bool]
 
-    def between(self, start: int, end: int) -> Verdicts:
-        """Those of some positions."""
-        return Verdicts(self.choices[start:end], self.log_probs[start:end], self.close[start:end])
-
 
 class Passes(Protocol):
     """Passes of a language model over sequences that share its memory."""

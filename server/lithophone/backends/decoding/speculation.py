@@ -130,9 +130,10 @@ def draft_lengths(
 def _best_length(offer: Offer, worth: float, total: int, cost: Cost, most: float) -> int:
     if offer.available == 0:
         return 0
-    depths = np.arange(1, offer.available + 1)
+    depths = np.arange(offer.available + 1)
     costs = cost.of(total + depths)
-    gains = worth * np.cumsum(offer.rate**depths) - (costs - cost(total))
+    plain, costs = costs[0], costs[1:]
+    gains = worth * np.cumsum(offer.rate ** depths[1:]) - (costs - plain)
     gains[costs > most] = -math.inf
     best = int(gains.argmax())
     return best + 1 if gains[best] > 0 else 0

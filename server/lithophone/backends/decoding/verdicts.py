@@ -44,6 +44,8 @@ class Exceptions(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, parts: Sequence[Part]) -> Exceptions:
         """Those of a pass."""
+        if all(part.temperature == 0 and part.kept_open == 0 for part in parts):
+            return cls()
         early: list[int] = []
         warm: list[tuple[int, float, int]] = []
         start = 0

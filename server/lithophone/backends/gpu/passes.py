@@ -209,16 +209,16 @@ class PagedPasses:
 
 def packed_step(parts: Sequence[Part]) -> NDArray[np.int32]:
     """Token ids, slots and positions, int32 [3, tokens]; the ids of a prompt, which has embeddings, are 0."""
-    count = sum(part.new for part in parts)
-    packed = np.zeros((3, count), dtype=np.int32)
-    start = 0
+    tokens: list[int] = []
+    slots: list[int] = []
+    positions: list[int] = []
     for part in parts:
-        end = start + part.new
-        packed[0, end - len(part.tokens) : end] = part.tokens
-        packed[1, start:end] = part.slot
-        packed[2, start:end] = np.arange(part.cached, part.cached + part.new)
-        start = end
-    return packed
+        new = part.new
+        tokens += [0] * (new - len(part.tokens))
+        tokens += part.tokens
+        slots += [part.slot] * new
+        positions += range(part.cached, part.cached + new)
+    return np.array((tokens, slots, positions), dtype=np.int32)
 
 
 def _give_back(pages: PageTable, slots: set[int]) -> None:

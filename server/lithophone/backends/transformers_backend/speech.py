@@ -25,7 +25,7 @@ from lithophone.backends.device.runtime import release_memory
 from lithophone.backends.memory.estimate import load_config
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
-from lithophone.backends.transformers_backend.warm_up import try_out
+from lithophone.backends.transformers_backend.warm_up import try_out, warm_up_lengths
 
 WARM_UP_TOKENS = 8
 CPU_WARM_UP_TOKENS = 1
@@ -72,10 +72,12 @@ class SpeechBackend:
         self._model.hearing.forget(live_key)
 
     def warm_up(self) -> None:
-        """Noise through encoder, projector, prompt and, on a GPU, a few passes of decoding."""
+        """Noise through encoder, projector, prompt and, on a GPU, a few passes of decoding, there of several lengths."""
         self._model.prepare()
-        tokens = CPU_WARM_UP_TOKENS if self._info.device == "cpu" else WARM_UP_TOKENS
-        try_out(SpeechBatch(self._model, revise=partial(_cut_short, tokens)), self._info.model_id)
+        info = self._info
+        tokens = CPU_WARM_UP_TOKENS if info.device == "cpu" else WARM_UP_TOKENS
+        batch = SpeechBatch(self._model, revise=partial(_cut_short, tokens))
+        try_out(batch, info.model_id, warm_up_lengths(info.device, info.spec.max_window_seconds))
 
     def close(self) -> None:
         """Drop the model and give the memory back to the system."""

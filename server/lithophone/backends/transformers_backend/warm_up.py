@@ -15,22 +15,41 @@ from lithophone.backends.batches import never, run_to_end
 from lithophone.backends.transformers_backend.refusals import refuse_unusable
 from lithophone.errors import NotFiniteModelError
 
-WARM_UP_SECONDS: Final = 1.0
+WARM_UP_SECONDS: Final = (1.0,)
+GPU_WARM_UP_SECONDS: Final = (30.0, 22.0, 16.0, 11.0, 7.0, 4.0, 2.0, 1.0)
+"""Libraries load other kernels for other sizes when they are first needed, which takes longer than hearing the window."""
 
 SPEECH: Final = ("backends", "speech.wav")
 """A synthesised sentence of 3.6 s inside the package, 16 kHz, one channel."""
 
 
-def try_out(batch: Batch, model_id: str) -> None:
-    """Noise through every path of a model, by an empty batch of it.
+def warm_up_lengths(device: str, longest_seconds: float) -> list[float]:
+    """Seconds of the windows that a model is tried out with.
+
+    Args:
+        device: Where it is; on a CPU there is nothing to load.
+        longest_seconds: What it hears at once.
+    """
+    lengths = WARM_UP_SECONDS if device == "cpu" else GPU_WARM_UP_SECONDS
+    return [seconds for seconds in lengths if seconds <= longest_seconds]
+
+
+def try_out(batch: Batch, model_id: str, lengths_seconds: Sequence[float] = WARM_UP_SECONDS) -> None:
+    """Noise through every path of a model, one window after another.
+
+    Args:
+        batch: An empty one of the model.
+        model_id: For errors.
+        lengths_seconds: Of the windows.
 
     Raises:
         NotFiniteModelError: what comes out are no numbers.
         CheckpointError: nothing comes out.
         DoesNotFitError: memory ran out.
     """
-    noise = np.random.default_rng(0).normal(0.0, 0.05, samples_from_seconds(WARM_UP_SECONDS))
-    _hear(batch, model_id, [noise.astype(np.float32)])
+    noise = np.random.default_rng(0).normal(0.0, 0.05, samples_from_seconds(max(lengths_seconds)))
+    for length in lengths_seconds:
+        _hear(batch, model_id, [noise[: samples_from_seconds(length)].astype(np.float32)])
 
 
 def try_speech(backend: Backend) -> None:
