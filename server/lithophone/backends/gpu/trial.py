@@ -30,7 +30,8 @@ DRAFTED_TOKENS: Final = 76  # more than `triton_attention.ALONE_TOKENS`
 MOST_DIFFERENCE: Final = 0.25
 """Of the length of a vector. Rounding to 16 bits in 40 layers is some hundredths; what has nothing to do with it, 1 and more."""
 MOST_GRAPH_DIFFERENCE: Final = 0.05  # the same kernels on the same numbers
-REPLAYS: Final = 8  # kernels that do not wait for each other may come off well at times
+REPLAYS: Final = 3  # kernels that do not wait for each other may come off well at times
+COMPARED_ROWS: Final = 64  # at a time: of logits each is as long as the vocabulary
 
 
 def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
@@ -143,4 +144,6 @@ def _fault(kernels: Callable[[], Tensor], reference: Callable[[], Tensor]) -> st
 
 def _difference(found: Tensor, expected: Tensor) -> float:
     """Of the row that differs most, as a share of its length."""
-    return ((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max().item()
+    parts = zip(found.split(COMPARED_ROWS), expected.split(COMPARED_ROWS), strict=True)
+    shares = [((one - other).norm(dim=-1) / other.norm(dim=-1)).max() for one, other in parts]
+    return torch.stack(shares).max().item()

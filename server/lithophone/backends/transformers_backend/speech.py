@@ -27,7 +27,7 @@ from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.speech_model import PromptedWindow, SpeechModel
 from lithophone.backends.transformers_backend.warm_up import try_out, warm_up_lengths
 
-WARM_UP_TOKENS = 8
+WARM_UP_TOKENS = 2
 CPU_WARM_UP_TOKENS = 1
 """The pass over the prompt alone: nothing is compiled there, and each further pass reads all weights once more."""
 SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
