@@ -107,7 +107,7 @@ def test_a_gpu_is_given_aligned_biases(
         return attention(*tensors, attn_mask=attn_mask, **options)
 
     monkeypatch.setattr(encoder.functional, "scaled_dot_product_attention", watched)
-    for milliseconds in range(200, 840, 20):  # every number of frames up to some
+    for milliseconds in range(200, 520, 20):  # sixteen numbers of frames, one after another
         hearing.hear([babble(milliseconds / 1000, 0)])
     assert seen
     for mask in seen:

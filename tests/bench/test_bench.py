@@ -10,7 +10,7 @@ import pytest
 
 from lithophone import cli
 from lithophone.backends.device.plan import DeviceWishes
-from lithophone.bench import BenchOptions
+from lithophone.bench import BenchOptions, roofline
 from lithophone.bench.report import BenchReport, Way, report_json
 from lithophone.bench.run import measure
 from lithophone.errors import CheckpointError, ConfigurationError, DoesNotFitError
@@ -30,7 +30,8 @@ def found(**options: object) -> BenchReport:
     return measure(BenchOptions(**settings), lambda *_: None)  # type: ignore[arg-type]
 
 
-def test_the_embedded_model_on_speech() -> None:
+def test_the_embedded_model_on_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "TURNS", 1)
     report = found(model=DEMONSTRATION_ID, audio=(str(SPEECH),), clips=2, roofline=True)
     assert [(row.batch, row.way) for row in report.rows] == [
         (batch, way) for batch in (1, 2) for way in (Way.GENERATE, Way.PLAIN, Way.DRAFTED)

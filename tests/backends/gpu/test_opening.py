@@ -18,6 +18,7 @@ from lithophone.backends.decoding.encoder import PackedEncoder
 from lithophone.backends.decoding.packed import PackedLanguageModel
 from lithophone.backends.device.facts import read_torch_facts
 from lithophone.backends.device.plan import DevicePlan
+from lithophone.backends.gpu import graphs as steps
 from lithophone.backends.gpu import opening, passes, trial
 from lithophone.backends.gpu.conformer import Norm
 from lithophone.backends.gpu.graphs import Stepped
@@ -26,6 +27,7 @@ from lithophone.backends.gpu.passes import PagedLanguageModel
 from lithophone.granite.packing import PackedRows
 from tests.backends.conftest import cpu_plan
 from tests.backends.decoding.test_loop import batch_of, loaded
+from tests.backends.gpu import eager_graphs
 from tests.backends.gpu.eager_graphs import EagerGraphs
 from tests.backends.gpu.plain_conformer import PlainConformerKernels
 from tests.backends.gpu.plain_kernels import PlainKernels
@@ -189,7 +191,8 @@ def test_graphs_are_held_against_what_they_were_captured_from(
     told: list[str],
 ) -> None:
     kernels, graphs = parts
-    monkeypatch.setattr(trial, "SIZES", (1, 2, 8))
+    for module in (trial, steps, eager_graphs):
+        monkeypatch.setattr(module, "SIZES", (1, 2, 8))
     monkeypatch.setattr(opening, "_kernels", lambda _: PlainKernels())
     monkeypatch.setattr(passes, "StepGraphs", graphs)
     paged = opening.paged_language_model(model, msgspec.structs.replace(plan, graphs=True), WINDOWS)
