@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 from torch import Tensor
+from torch.nn.attention import varlen
 
 from lithophone.backends.decoding.encoder import PackedEncoder
 from lithophone.backends.decoding.packed import PackedLanguageModel
@@ -24,6 +25,7 @@ from lithophone.backends.gpu.conformer import Norm
 from lithophone.backends.gpu.graphs import Stepped
 from lithophone.backends.gpu.kernels import Heads, Pages, Where
 from lithophone.backends.gpu.passes import PagedLanguageModel
+from lithophone.backends.gpu.prompts import Together
 from lithophone.granite.packing import PackedRows
 from tests.backends.conftest import cpu_plan
 from tests.backends.decoding.test_loop import batch_of, loaded
@@ -31,6 +33,7 @@ from tests.backends.gpu import eager_graphs
 from tests.backends.gpu.eager_graphs import EagerGraphs
 from tests.backends.gpu.plain_conformer import PlainConformerKernels
 from tests.backends.gpu.plain_kernels import PlainKernels
+from tests.backends.gpu.test_prompts import stand_in
 from tests.backends.gpu.test_slots import prompts
 
 WINDOWS = 2
@@ -95,6 +98,17 @@ def test_kernels_that_agree_serve(model: Any, plan: DevicePlan, monkeypatch: pyt
     found = texts(paged)
     assert paged.pages.free_pages == free
     assert found == texts(PackedLanguageModel(model, torch.device("cpu")))
+
+
+def test_prompts_may_attend_in_one_call(
+    model: Any, plan: DevicePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_kernels", lambda _: PlainKernels())
+    monkeypatch.setattr(varlen, "varlen_attn", stand_in)
+    paged = opening.paged_language_model(model, plan, WINDOWS)
+    assert paged is not None
+    assert isinstance(paged.decoder._together, Together)
+    assert texts(paged) == texts(PackedLanguageModel(model, torch.device("cpu")))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from lithophone.backends.gpu import triton_products as products
 from lithophone.backends.gpu.conformer import Norm, kernel_layers
 from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.prompts import Begun, OneByOne, Together, bounds_of, prompt_attention
 from lithophone.backends.gpu.triton_attention import Division, attend
 from lithophone.backends.gpu.triton_conformer import TritonConformerKernels
 from lithophone.backends.gpu.triton_kernels import TritonKernels
@@ -297,3 +298,18 @@ def test_layers_of_the_encoder(dtype: torch.dtype, lengths: tuple[int, ...]) -> 
     with torch.inference_mode():
         for layer, found in zip(encoder.layers, layers, strict=True):
             close(found(frames, clips, None), ConformerLayer(layer)(frames, clips, None))
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="torch has no such call for CPUs")
+@pytest.mark.parametrize(
+    "heads", [Heads(4, 2, 16, 0.2), Heads(32, 8, 64, 1 / 64), Heads(16, 4, 128, 1 / 128)], ids=str
+)
+def test_prompts_attend_together(heads: Heads) -> None:
+    torch.manual_seed(0)
+    lengths = (370, 5, 128)
+    begun = Begun(lengths, torch.tensor(bounds_of(lengths), dtype=torch.int32, device=DEVICE))
+    features = (heads.queries + 2 * heads.keys) * heads.width
+    projected = torch.randn(sum(lengths), features, device=DEVICE).bfloat16()
+    chosen = prompt_attention(heads, torch.bfloat16, torch.device(DEVICE))
+    assert torch.version.hip or isinstance(chosen, Together)
+    close(chosen(projected, begun), OneByOne(heads)(projected, begun))

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lithophone.backends.gpu.kernels import Heads, Kernels, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
+from lithophone.backends.gpu.prompts import Begun, OneByOne, prompt_attention
 
 
 def can_take_over(language_model: Any) -> str | None:
@@ -59,8 +59,10 @@ class PagedDecoder:
             int(attention.head_dim),
             float(attention.scaling),
         )
+        self._one_by_one = OneByOne(self._heads)
         self._layers = [_taken_over(layer) for layer in language_model.layers]
         self._pool = self._allocate(pages)
+        self._together = prompt_attention(self._heads, self.dtype, self.device)
         self.rotation = _rotation(language_model.rotary_emb, positions, self.device)
 
     @property
@@ -95,45 +97,36 @@ class PagedDecoder:
         """[tokens, hidden] of token ids [tokens]; before the embedding multiplier, as prompts hold them."""
         return self._model.embed_tokens(tokens)
 
-    def forward(self, embeddings: Tensor, where: Where, prompts: Sequence[int] = ()) -> Tensor:
+    def forward(self, embeddings: Tensor, where: Where, begun: Begun | None = None) -> Tensor:
         """Normed last hidden states [tokens, hidden]; keys and values go to the pages.
 
         Args:
             embeddings: [tokens, hidden]; sequences that begin stand behind those that go on.
             where: Of each token.
-            prompts: Tokens of each sequence that begins.
+            begun: Those that begin.
         """
         kernels = self._kernels
         hidden = embeddings * self._embedding
         for layer, pages in zip(self._layers, self._pool, strict=True):
             projected = kernels.normed_product(hidden, layer.first_norm, self._epsilon, layer.project)
             kernels.rotate_and_store(projected, where, pages, self._heads)
-            attended = self._attend(projected, where, pages, prompts)
+            attended = self._attend(projected, where, pages, begun)
             kernels.add_product(hidden, attended, layer.combine, self._residual)
             gated = kernels.normed_gated_product(hidden, layer.second_norm, self._epsilon, layer.gate_and_up)
             kernels.add_product(hidden, gated, layer.down, self._residual)
         return kernels.rms_norm(hidden, self._model.norm.weight, self._epsilon)
 
-    def _attend(self, projected: Tensor, where: Where, pages: Pages, prompts: Sequence[int]) -> Tensor:
+    def _attend(self, projected: Tensor, where: Where, pages: Pages, begun: Begun | None) -> Tensor:
         """Those that go on from their pages; a prompt over itself alone."""
-        going_on = len(projected) - sum(prompts)
-        if not prompts:
+        if begun is None:
             return self._kernels.attend(projected, where, pages, self._heads)
-        parts: list[Tensor] = []
-        if going_on:
-            some = where._replace(slots=where.slots[:going_on], positions=where.positions[:going_on])
-            parts.append(self._kernels.attend(projected[:going_on], some, pages, self._heads))
-        parts += [self._attend_prompt(part) for part in projected[going_on:].split(list(prompts))]
-        return torch.cat(parts)
-
-    def _attend_prompt(self, projected: Tensor) -> Tensor:
-        queries, keys, width, scale = self._heads
-        by_head = projected.view(1, len(projected), -1, width).transpose(1, 2)
-        query, key, value = by_head.split([queries, keys, keys], dim=1)
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scale, enable_gqa=queries != keys
-        )
-        return attended[0].transpose(0, 1).flatten(1)
+        going_on = len(projected) - sum(begun.lengths)
+        attend = self._one_by_one if len(begun.lengths) == 1 else self._together
+        attended = attend(projected[going_on:], begun)
+        if not going_on:
+            return attended
+        some = where._replace(slots=where.slots[:going_on], positions=where.positions[:going_on])
+        return torch.cat((self._kernels.attend(projected[:going_on], some, pages, self._heads), attended))
 
     def _allocate(self, pages: int) -> list[Pages]:
         shape = (pages, PAGE_POSITIONS, self._heads.keys, self._heads.width)

@@ -25,6 +25,7 @@ from lithophone.backends.gpu.graphs import StepGraphs
 from lithophone.backends.gpu.head import Head
 from lithophone.backends.gpu.kernels import Kernels, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS, PageTable
+from lithophone.backends.gpu.prompts import Begun, bounds_of
 from lithophone.backends.gpu.trial import fault_of_graphs
 
 log = structlog.get_logger(__name__)
@@ -176,7 +177,10 @@ class PagedPasses:
             zip((part.slot for part in ordered), np.cumsum([part.new for part in ordered]), strict=True)
         )
         asked = np.concatenate([np.arange(ends[part.slot] - part.asked, ends[part.slot]) for part in parts])
-        sent = np.concatenate((self._model.pages.table.ravel(), packed.ravel(), asked.astype(np.int32)))
+        lengths = tuple(part.new for part in ordered if part.prompt is not None)
+        bounds = bounds_of(lengths)
+        table = self._model.pages.table.ravel()
+        sent = np.concatenate((table, packed.ravel(), asked.astype(np.int32), np.array(bounds, np.int32)))
         received = torch.from_numpy(sent).to(self._model.decoder.device)
         tokens, where = self._unpacked(received, packed.shape[1])
         text = self._model.decoder.embed(tokens)
@@ -189,9 +193,9 @@ class PagedPasses:
                 prompt = len(part.prompt)
             pieces.append(text[start + prompt : start + part.new])
             start += part.new
-        begun = [part.new for part in ordered if part.prompt is not None]
-        hidden = self._model.decoder.forward(torch.cat(pieces), where, begun)
-        return self._model.head(hidden[received[-len(asked) :]])
+        behind = received[-len(asked) - len(bounds) :]
+        hidden = self._model.decoder.forward(torch.cat(pieces), where, Begun(lengths, behind[len(asked) :]))
+        return self._model.head(hidden[behind[: len(asked)]])
 
     def _sent(self, packed: NDArray[np.int32]) -> tuple[Tensor, Where]:
         """Tokens and where they belong, on the device by one copy."""

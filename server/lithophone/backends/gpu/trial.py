@@ -19,6 +19,7 @@ from lithophone.backends.decoding.encoder import ConformerLayer, EncoderLayer, P
 from lithophone.backends.decoding.packed import transformers_attention
 from lithophone.backends.gpu.graphs import SIZES
 from lithophone.backends.gpu.kernels import Where
+from lithophone.backends.gpu.prompts import Begun
 
 if TYPE_CHECKING:
     from lithophone.backends.gpu.passes import PagedLanguageModel
@@ -50,9 +51,9 @@ def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
     def by_kernels() -> Tensor:
         with _joined(paged, count) as slot:
             where = _where(paged, slot, count)
-            prompt = decoder.forward(
-                embeddings[:PROMPT_TOKENS], _some(where, 0, PROMPT_TOKENS), [PROMPT_TOKENS]
-            )
+            ends = torch.tensor((0, PROMPT_TOKENS), dtype=torch.int32, device=decoder.device)
+            begun = Begun((PROMPT_TOKENS,), ends)
+            prompt = decoder.forward(embeddings[:PROMPT_TOKENS], _some(where, 0, PROMPT_TOKENS), begun)
             drafted = decoder.forward(embeddings[PROMPT_TOKENS:-1], _some(where, PROMPT_TOKENS, count - 1))
             return torch.cat(
                 (prompt, drafted, decoder.forward(embeddings[-1:], _some(where, count - 1, count)))
