@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from lithophone.audio.waveform import SAMPLE_RATE
 from lithophone.backends.base import Answer, BackendInfo, HeardAnswer, Hearing, RecognitionRequest
 from lithophone.backends.batches import never
 from lithophone.backends.capacity import windows_at_a_time
@@ -30,7 +29,6 @@ from lithophone.backends.transformers_backend.warm_up import try_out, warm_up_le
 WARM_UP_TOKENS = 2
 CPU_WARM_UP_TOKENS = 1
 """The pass over the prompt alone: nothing is compiled there, and each further pass reads all weights once more."""
-SAMPLES_PER_STEP = 120 * SAMPLE_RATE  # more in one encoder pass is no faster and takes more memory
 
 
 class SpeechBackend:
@@ -165,7 +163,7 @@ class SpeechBatch:
         samples = 0
         while self._waiting:
             samples += len(next(iter(self._waiting.values())).samples)
-            if joining and samples > SAMPLES_PER_STEP:
+            if joining and samples > self._model.pace.samples:
                 break
             key, request = self._waiting.popitem(last=False)
             joining[key] = request
@@ -188,6 +186,8 @@ class SpeechBatch:
         began = time.monotonic()
         windows = self._model.hear(requests, anew=anew)
         hearing = Hearing(began, time.monotonic())
+        samples = sum(len(request.samples) for request in requests)
+        self._model.pace.observe(samples, hearing.ended - hearing.began)
         return [_Heard(window, hearing) for window in windows]
 
     def _sequence(self, key: int, window: PromptedWindow, *, speculate: bool) -> Prompt:

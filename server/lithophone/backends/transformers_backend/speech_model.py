@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import torch
 
+from lithophone.audio.waveform import samples_from_seconds
 from lithophone.backends.answers.speech import DecodedWindow, SpeechAnswers
 from lithophone.backends.base import RecognitionRequest
 from lithophone.backends.decoding.costs import DraftBudget, LearnedCost
@@ -26,6 +27,7 @@ from lithophone.backends.transformers_backend.chat_template import prompt_frame
 from lithophone.backends.transformers_backend.checkpoint import Checkpoint
 from lithophone.backends.transformers_backend.hearing import HeardWindow, Hearing
 from lithophone.backends.transformers_backend.loading import load_checkpoint, weight_bytes
+from lithophone.backends.transformers_backend.pace import HearingPace
 from lithophone.backends.transformers_backend.processors import concurrent_decoder
 from lithophone.backends.transformers_backend.prompting import Prompting, PromptTokens
 from lithophone.granite.family import ModelSpec
@@ -54,6 +56,7 @@ class SpeechModel:
         hearing: The acoustic half.
         prompting: What the model is given.
         answers: What is made of what it said.
+        pace: How much it hears in one pass.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class SpeechModel:
             model, plan, windows
         ) or PackedLanguageModel(model, torch.device(plan.torch_device))
         self._cost, self._budget = LearnedCost(), DraftBudget()
+        self.pace = HearingPace(windows * samples_from_seconds(spec.max_window_seconds))
 
     @classmethod
     def load(
