@@ -247,7 +247,7 @@ class ShapeRun:
     def __init__(self, run: HardwareRun, name: str, model: SpeechModel, raw: Any) -> None:
         self.run, self.page, self.name = run, run.page, name
         self.model, self.raw = model, raw
-        self.passes: list[tuple[int, float]] = []
+        self.steps_taken: list[tuple[int, float]] = []
         rng = np.random.default_rng(0)
         noise = rng.normal(0.0, 0.05, round(WINDOW_SECONDS * SAMPLE_RATE))
         self.request = RecognitionRequest(samples=noise.astype(np.float32))
@@ -408,13 +408,11 @@ class ShapeRun:
                 began = time.perf_counter()
                 self.decoded(chosen)
                 seconds = time.perf_counter() - began
-                passes_ms = sum(taken for _, taken in self.passes) * 1e3
                 rows.append(
                     (
                         batch,
                         what,
-                        len(self.passes),
-                        passes_ms,
+                        len(self.steps_taken),
                         seconds * 1e3,
                         batch * WINDOW_SECONDS / seconds,
                     )
@@ -422,13 +420,12 @@ class ShapeRun:
         heads = (
             "windows",
             "decoding",
-            "passes",
-            "ms in passes",
+            "steps",
             f"ms to {TOKENS} tokens each",
             "times real time",
         )
         self.page.table(heads, rows)
-        self.page.say("\nthe last row's passes, tokens and ms: " + "; ".join(map(_pass, self.passes)))
+        self.page.say("\nthe last row's steps, tokens and ms: " + "; ".join(map(_step, self.steps_taken)))
 
     def stages(self) -> None:
         """One window after another of lengths not seen before, from its samples to the last of its tokens."""
@@ -476,20 +473,24 @@ class ShapeRun:
     def decoded(
         self, drafts: Sequence[Sequence[int] | None], requests: Sequence[RecognitionRequest] | None = None
     ) -> list[list[int]]:
-        """Windows heard and decoded to `TOKENS` tokens each, in one batch."""
-        heard = self.model.hear(requests or [self.request] * len(drafts))
-        batch = self.model.start_decoding(settle_ties=False)
-        for key, (window, draft) in enumerate(zip(heard, drafts, strict=True)):
+        """Windows heard and decoded to `TOKENS` tokens each, by the server's batch, without what makes answers of them."""
+
+        def revised(key: int, prompt: Prompt) -> Prompt:
+            draft = drafts[key]
             speculator = None if draft is None else Speculator([Source(SimulatedDraft(draft), ACCURACY)])
-            prompt = self.model.sequence(key, window, speculate=False)
-            batch.admit([msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)])
-        said: dict[int, list[int]] = {}
-        self.passes = []
+            return msgspec.structs.replace(prompt, max_tokens=TOKENS, speculator=speculator)
+
+        batch = SpeechBatch(self.model, revise=revised, settle_ties=False)
+        for key, request in enumerate(requests or [self.request] * len(drafts)):
+            batch.admit(key, request)
+        together, _ = batch.decoding
+        answers: dict[int, Any] = {}
+        self.steps_taken = []
         while len(batch):
-            before, began = batch.positions, time.perf_counter()
-            said |= {one.key: list(one.tokens) for one in batch.step()}
-            self.passes.append((batch.positions - before, time.perf_counter() - began))
-        return [said[key] for key in range(len(drafts))]
+            before, began = together.positions, time.perf_counter()
+            answers |= dict(batch.step())
+            self.steps_taken.append((together.positions - before, time.perf_counter() - began))
+        return [list(answers[key].make.args[0].decoded.tokens) for key in range(len(drafts))]
 
     def endure(self) -> None:
         """What torch and the process hold as batch follows batch, of other lengths and with other drafts each time."""
@@ -568,7 +569,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
 
 
-def _pass(tokens_and_seconds: tuple[int, float]) -> str:
+def _step(tokens_and_seconds: tuple[int, float]) -> str:
     tokens, seconds = tokens_and_seconds
     return f"{tokens} {seconds * 1e3:.1f}"
 
