@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 CAUSAL: Final = (-1, 0)
 TRIED_LENGTHS: Final = (3, 17)
 TOLERANCE: Final = 0.05
+MOST_REASON: Final = 200  # characters: torch lists all it has
 
 
 class Begun(NamedTuple):
@@ -58,7 +59,9 @@ def prompt_attention(heads: Heads, dtype: torch.dtype, device: torch.device) -> 
         together = Together(heads)
         difference = (together(projected, begun) - expected).abs().max().item()
     except Exception as error:  # noqa: BLE001 - of a dtype, a device or a width that it is not for, or not there
-        log.debug("prompts_one_by_one", reason=f"{type(error).__name__}: {error}")
+        log.debug(
+            "prompts_one_by_one", reason=f"{type(error).__name__}: {error}".partition("\n")[0][:MOST_REASON]
+        )
         return one_by_one
     return together if difference <= TOLERANCE * expected.abs().max().item() else one_by_one
 
