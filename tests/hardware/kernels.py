@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from lithophone.backends.decoding.encoder import PackedClips
 from lithophone.backends.gpu import triton_conformer as conformer
-from lithophone.backends.gpu.choosing import replayed_ms
+from lithophone.backends.gpu.choosing import replayed_us
 from lithophone.backends.gpu.conformer import Norm
 from lithophone.backends.gpu.kernels import Heads, Layer, Pages, Where
 from lithophone.backends.gpu.opening import tuning
@@ -36,7 +37,6 @@ CACHED, SEQUENCES = 480, 64
 LAYERS = 4
 DEPTH = 16
 OUTPUTS, BETWEEN = 2048, 8192
-ROUNDS = 8
 MOST_PROGRAMS = 1 << 14
 
 
@@ -70,25 +70,12 @@ def main() -> int:
 
 
 def told(page: Page, timings: Iterator[Timing]) -> None:
-    """A table of them."""
+    """A table of them; of one that is refused the log says why above it."""
     rows: list[tuple[object, ...]] = []
     for timing in timings:
-        found = microseconds(timing.act, timing.numbers)
-        rows.append((timing.way, found, timing.moved_bytes / found / 1e6 if isinstance(found, float) else ""))
+        found = replayed_us([partial(timing.act, number) for number in range(timing.numbers)])
+        rows.append((timing.way, found, timing.moved_bytes / found / 1e6))
     page.table(("way", "us", "TB/s of what it has to move"), rows)
-
-
-def microseconds(act: Callable[[int], object], numbers: int) -> float | str:
-    """Of one call, the least of some rounds; or why it cannot be made."""
-    try:
-        act(0)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for number in range(numbers):
-                act(number)
-    except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and the page says how
-        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:80]}"
-    return min(replayed_ms(graph) for _ in range(ROUNDS)) * 1e3 / numbers
 
 
 def noise(*shape: int) -> list[Tensor]:

@@ -46,6 +46,15 @@ class Refusing(PlainKernels):
         raise TypeError("unsupported pointer type")
 
 
+class RefusingOneSize(PlainKernels):
+    """The compiler refuses what a step of eight tokens needs."""
+
+    def attend(self, projected: Tensor, where: Where, pages: Pages, heads: Heads) -> Tensor:
+        if len(projected) == 8:
+            raise ValueError("no layout")
+        return super().attend(projected, where, pages, heads)
+
+
 class WrongForMany(PlainKernels):
     """Something else comes out where there are many tokens."""
 
@@ -68,6 +77,13 @@ class LosesTheLast(PlainConformerKernels):
         found = super().norm_of_sum(hidden, delta, scale, norm)
         found[-1] = 0.0
         return found
+
+
+@pytest.fixture(autouse=True)
+def few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels' stand-ins take long with many tokens."""
+    for module in (trial, steps, eager_graphs):
+        monkeypatch.setattr(module, "SIZES", (1, 2, 8))
 
 
 @pytest.fixture
@@ -107,14 +123,18 @@ def test_prompts_may_attend_in_one_call(
     monkeypatch.setattr(varlen, "varlen_attn", stand_in)
     paged = opening.paged_language_model(model, plan, WINDOWS)
     assert paged is not None
-    assert isinstance(paged.decoder._together, Together)
+    assert isinstance(paged.decoder._attend_begun, Together)
     assert texts(paged) == texts(PackedLanguageModel(model, torch.device("cpu")))
 
 
 @pytest.mark.parametrize(
     ("kernels", "reason"),
-    [(Refusing(), "TypeError: unsupported"), (WrongForMany(), "they compute something else")],
-    ids=["refused", "wrong"],
+    [
+        (Refusing(), "TypeError: unsupported"),
+        (RefusingOneSize(), "ValueError: no layout"),
+        (WrongForMany(), "they compute something else"),
+    ],
+    ids=["refused", "one size refused", "wrong"],
 )
 def test_others_give_way_to_plain_operations(
     shape: Callable[[str], Path],
@@ -205,8 +225,6 @@ def test_graphs_are_held_against_what_they_were_captured_from(
     told: list[str],
 ) -> None:
     kernels, graphs = parts
-    for module in (trial, steps, eager_graphs):
-        monkeypatch.setattr(module, "SIZES", (1, 2, 8))
     monkeypatch.setattr(opening, "_kernels", lambda _: PlainKernels())
     monkeypatch.setattr(passes, "StepGraphs", graphs)
     paged = opening.paged_language_model(model, msgspec.structs.replace(plan, graphs=True), WINDOWS)

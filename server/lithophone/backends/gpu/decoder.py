@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lithophone.backends.gpu.kernels import Heads, Kernels, Layer, Pages, Where
 from lithophone.backends.gpu.pages import PAGE_POSITIONS
-from lithophone.backends.gpu.prompts import Begun, OneByOne, prompt_attention
+from lithophone.backends.gpu.prompts import Begun, prompt_attention
 
 
 def can_take_over(language_model: Any) -> str | None:
@@ -59,10 +59,9 @@ class PagedDecoder:
             int(attention.head_dim),
             float(attention.scaling),
         )
-        self._one_by_one = OneByOne(self._heads)
         self._layers = [_taken_over(layer) for layer in language_model.layers]
         self._pool = self._allocate(pages)
-        self._together = prompt_attention(self._heads, self.dtype, self.device)
+        self._attend_begun = prompt_attention(self._heads, self.dtype, self.device)
         self.rotation = _rotation(language_model.rotary_emb, positions, self.device)
 
     @property
@@ -121,8 +120,7 @@ class PagedDecoder:
         if begun is None:
             return self._kernels.attend(projected, where, pages, self._heads)
         going_on = len(projected) - sum(begun.lengths)
-        attend = self._one_by_one if len(begun.lengths) == 1 else self._together
-        attended = attend(projected[going_on:], begun)
+        attended = self._attend_begun(projected[going_on:], begun)
         if not going_on:
             return attended
         some = where._replace(slots=where.slots[:going_on], positions=where.positions[:going_on])

@@ -84,22 +84,22 @@ class PagedLanguageModel:
 
     def prepare(self) -> None:
         """Choose among kernels, and capture the graphs; where they fail, kernels no longer overlap, then each is started alone."""
-        wanted = self.graphs is not None
-        reason = self._prepared()
+        if self.graphs is None:
+            return
+        reason = self._captured(self.graphs)
         if reason is not None and self.decoder.begin_one_by_one():
             log.warning("no_overlap", reason=reason, effect="slower decoding")
-            self.graphs = StepGraphs(self) if wanted else None
-            reason = self._prepared()
+            self.graphs = StepGraphs(self)
+            reason = self._captured(self.graphs)
         if reason is not None:
             log.warning("no_graphs", reason=reason, effect="slower decoding")
             self.graphs = None
 
-    def _prepared(self) -> str | None:
-        """Why the graphs that are wanted cannot serve; None if they can."""
+    def _captured(self, graphs: StepGraphs) -> str | None:
+        """Why the graphs cannot serve; None if they can."""
         try:
-            if self.graphs is not None:
-                self.decoder.tune()
-                self.graphs.capture()
+            self.decoder.tune()
+            graphs.capture()
             return fault_of_graphs(self)
         except torch.OutOfMemoryError:
             raise

@@ -78,7 +78,8 @@ class OneByOne:
 
     def __call__(self, projected: Tensor, begun: Begun) -> Tensor:
         """See `PromptAttention`."""
-        return torch.cat([self._attended(part) for part in projected.split(list(begun.lengths))])
+        attended = [self._attended(part) for part in projected.split(list(begun.lengths))]
+        return attended[0] if len(attended) == 1 else torch.cat(attended)
 
     def _attended(self, projected: Tensor) -> Tensor:
         queries, keys, width, scale = self._heads
@@ -91,7 +92,7 @@ class OneByOne:
 
 
 class Together:
-    """One call for all prompts.
+    """One call for all prompts; it takes longer to start than one for a single prompt, which goes the other way.
 
     Args:
         heads: See there.
@@ -104,12 +105,15 @@ class Together:
         from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - torch 2.9 has none
 
         self._heads = heads
+        self._alone = OneByOne(heads)
         self._attend: Any = varlen_attn
         asks = "enable_gqa" in inspect.signature(varlen_attn).parameters
         self._options = {"enable_gqa": True} if asks else {}
 
     def __call__(self, projected: Tensor, begun: Begun) -> Tensor:
         """See `PromptAttention`."""
+        if len(begun.lengths) == 1:
+            return self._alone(projected, begun)
         queries, keys, width, scale = self._heads
         query, key, value = projected.view(len(projected), -1, width).split([queries, keys, keys], dim=1)
         ends, longest = begun.bounds, max(begun.lengths)

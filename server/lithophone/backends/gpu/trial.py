@@ -36,21 +36,24 @@ COMPARED_ROWS: Final = 64  # at a time: of logits each is as long as the vocabul
 
 
 def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
-    """Why the paged decoder cannot serve; None if it can.
+    """Why the paged decoder cannot serve; None if it can. Steps of every size are run, so that all is compiled beforehand.
 
     Args:
         model: The transformers model whose language model it has taken over.
-        paged: With a page for each of some hundred positions.
+        paged: With pages for as many positions as the largest graph has tokens.
     """
-    decoder = paged.decoder
+    decoder, sizes = paged.decoder, _sizes(paged)
     count = PROMPT_TOKENS + DRAFTED_TOKENS + 1
     vocabulary = int(model.config.text_config.vocab_size)
-    chosen = torch.randint(vocabulary, (count,), generator=torch.Generator().manual_seed(0))
-    embeddings = decoder.embed(chosen.to(decoder.device))
+    chosen = torch.randint(vocabulary, (max(count, *sizes),), generator=torch.Generator().manual_seed(0))
+    many = decoder.embed(chosen.to(decoder.device))
+    embeddings = many[:count]
 
     def by_kernels() -> Tensor:
-        with _joined(paged, count) as slot:
-            where = _where(paged, slot, count)
+        with _joined(paged, len(many)) as slot:
+            where = _where(paged, slot, len(many))
+            for size in sizes:
+                decoder.forward(many[:size], _some(where, 0, size))
             ends = torch.tensor((0, PROMPT_TOKENS), dtype=torch.int32, device=decoder.device)
             begun = Begun((PROMPT_TOKENS,), ends)
             prompt = decoder.forward(embeddings[:PROMPT_TOKENS], _some(where, 0, PROMPT_TOKENS), begun)
@@ -68,21 +71,19 @@ def fault_of_decoder(model: Any, paged: PagedLanguageModel) -> str | None:
 
 
 def fault_of_graphs(paged: PagedLanguageModel) -> str | None:
-    """Why its graphs cannot serve; None if they can, or if there are none.
-
-    Steps of every size are started kernel by kernel, and then as graphs. So all is compiled before it is needed.
-    """
-    sizes = [size for size in SIZES if size <= paged.max_positions]
+    """Why its graphs cannot serve; None if they say what their kernels say one by one, or if there are none."""
+    graphs = paged.graphs
+    if graphs is None:
+        return None
+    sizes = [size for size in _sizes(paged) if graphs.hold(size)]
     with _joined(paged, sizes[-1]) as slot:
         where = _where(paged, slot, sizes[-1])
         for size in sizes:
             packed = np.stack((np.arange(size) % PROMPT_TOKENS, np.full(size, slot), np.arange(size)))
             tokens = torch.from_numpy(packed[0]).to(paged.decoder.device)
             expected = paged.step(tokens, _some(where, 0, size))
-            if paged.graphs is None or not paged.graphs.hold(size):
-                continue
             for _ in range(REPLAYS):
-                difference = _difference(paged.graphs.replay(packed.astype(np.int32)).logits, expected)
+                difference = _difference(graphs.replay(packed.astype(np.int32)).logits, expected)
                 if not difference <= MOST_GRAPH_DIFFERENCE:
                     return f"a graph of {size} tokens computes something else (off by {difference:.2g})"
     return None
@@ -102,6 +103,11 @@ def fault_of_encoder(encoder: Any, layer: EncoderLayer) -> str | None:
     frames = noise.to(weight.device, weight.dtype)
     reference = ConformerLayer(encoder.layers[0])
     return _fault(lambda: layer(frames, clips, None), lambda: reference(frames, clips, None))
+
+
+def _sizes(paged: PagedLanguageModel) -> list[int]:
+    """Tokens of the steps that one sequence alone can fill."""
+    return [size for size in SIZES if size <= paged.max_positions]
 
 
 @contextmanager
